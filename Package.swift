@@ -1,0 +1,95 @@
+// swift-tools-version:6.2
+import PackageDescription
+
+/// The settings every target shares; see the style notes in AGENTS.md for the reasons.
+let strict: [SwiftSetting] = [
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+    .treatAllWarnings(as: .error),
+]
+/// For targets that touch C or raw bytes: every unsafe expression is marked in the source.
+let strictMemory: [SwiftSetting] = strict + [.strictMemorySafety()]
+
+let nioCore: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
+let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
+let nioHTTP1: Target.Dependency = .product(name: "NIOHTTP1", package: "swift-nio")
+let nioSSL: Target.Dependency = .product(name: "NIOSSL", package: "swift-nio-ssl")
+let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
+let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
+let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
+let toml: Target.Dependency = .product(name: "TOMLKit", package: "TOMLKit")
+
+let package = Package(
+    name: "mcp-gateway",
+    platforms: [.macOS(.v26)],
+    products: [
+        .executable(name: "mcp-gateway", targets: ["GatewayCLI"]),
+        .executable(name: "validate-config", targets: ["ValidateConfig"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/LebJe/TOMLKit", from: "0.6.0"),
+    ],
+    targets: [
+        // C behind narrow headers.
+        .target(name: "CWasmtime"),
+        .target(name: "CSystem"),
+        .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
+
+        // The language and the nouns.
+        .target(name: "MCPWire", swiftSettings: strictMemory),
+        .target(name: "GatewayCore", dependencies: ["MCPWire", nioCore], swiftSettings: strict),
+
+        // Tools: no knowledge of any room.
+        .target(name: "Telemetry", dependencies: ["GatewayCore", logging], swiftSettings: strict),
+        .target(
+            name: "HTTPListener", dependencies: ["GatewayCore", "Telemetry", nioCore, nioPosix, nioHTTP1],
+            swiftSettings: strict),
+        .target(
+            name: "Outbound", dependencies: ["GatewayCore", "CSystem", nioCore, nioPosix], swiftSettings: strictMemory),
+
+        // Rooms: never import each other.
+        .target(name: "Gateway", dependencies: ["GatewayCore", "MCPWire", "Telemetry", nioCore], swiftSettings: strict),
+        .target(
+            name: "MCPFront",
+            dependencies: ["GatewayCore", "MCPWire", "Telemetry", "HTTPListener", nioCore, crypto],
+            swiftSettings: strict),
+        .target(
+            name: "WasmSandbox",
+            dependencies: ["CWasmtime", "CSystem", "GatewayCore", "MCPWire", "Telemetry", nioCore, crypto],
+            swiftSettings: strictMemory),
+        .target(
+            name: "Upstreams",
+            dependencies: [
+                "GatewayCore", "MCPWire", "Telemetry", "Outbound", nioCore, nioPosix, nioHTTP1, nioSSL,
+            ],
+            swiftSettings: strict),
+        .target(
+            name: "DurableStore", dependencies: ["CSQLite", "GatewayCore", "Telemetry"], swiftSettings: strictMemory),
+        .target(
+            name: "AdminPlane", dependencies: ["GatewayCore", "MCPWire", "Telemetry", "HTTPListener", nioCore],
+            swiftSettings: strict),
+
+        // Wiring.
+        .target(
+            name: "GatewayDaemon",
+            dependencies: [
+                "GatewayCore", "MCPWire", "Telemetry", "HTTPListener", "Outbound", "Gateway", "MCPFront", "WasmSandbox",
+                "Upstreams", "DurableStore", "AdminPlane", "CSystem", nioCore, nioPosix, logging, toml,
+            ],
+            swiftSettings: strictMemory),
+        .executableTarget(
+            name: "GatewayCLI",
+            dependencies: ["GatewayDaemon", "WasmSandbox", "CSystem", argumentParser], swiftSettings: strictMemory),
+        .executableTarget(
+            name: "ValidateConfig", dependencies: ["GatewayDaemon", argumentParser], swiftSettings: strict),
+    ],
+    swiftLanguageModes: [.v6],
+    cLanguageStandard: .gnu11
+)
