@@ -39,7 +39,7 @@ let package = Package(
     targets: [
         // C behind narrow headers.
         .target(name: "CWasmtime"),
-        .target(name: "CSystem"),
+        .target(name: "CHost"),
         .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
 
         // The language and the nouns.
@@ -52,26 +52,29 @@ let package = Package(
             name: "HTTPListener", dependencies: ["GatewayCore", "Telemetry", nioCore, nioPosix, nioHTTP1],
             swiftSettings: strict),
         .target(
-            name: "Outbound", dependencies: ["GatewayCore", "CSystem", nioCore, nioPosix], swiftSettings: strictMemory),
+            name: "Outbound", dependencies: ["GatewayCore", "CHost", nioCore, nioPosix], swiftSettings: strictMemory),
 
         // Rooms: never import each other.
-        .target(name: "Gateway", dependencies: ["GatewayCore", "MCPWire", "Telemetry", nioCore], swiftSettings: strict),
+        .target(
+            name: "Gateway", dependencies: ["GatewayCore", "MCPWire", "Telemetry", logging, nioCore],
+            swiftSettings: strict),
         .target(
             name: "MCPFront",
-            dependencies: ["GatewayCore", "MCPWire", "Telemetry", "HTTPListener", nioCore, crypto],
+            dependencies: ["GatewayCore", "MCPWire", "Telemetry", "HTTPListener", logging, nioCore, crypto],
             swiftSettings: strict),
         .target(
             name: "WasmSandbox",
-            dependencies: ["CWasmtime", "CSystem", "GatewayCore", "MCPWire", "Telemetry", nioCore, crypto],
+            dependencies: ["CWasmtime", "CHost", "GatewayCore", "MCPWire", "Telemetry", nioCore, crypto],
             swiftSettings: strictMemory),
         .target(
             name: "Upstreams",
             dependencies: [
-                "GatewayCore", "MCPWire", "Telemetry", "Outbound", nioCore, nioPosix, nioHTTP1, nioSSL,
+                "GatewayCore", "MCPWire", "Telemetry", "Outbound", logging, nioCore, nioPosix, nioHTTP1, nioSSL,
             ],
             swiftSettings: strict),
         .target(
-            name: "DurableStore", dependencies: ["CSQLite", "GatewayCore", "Telemetry"], swiftSettings: strictMemory),
+            name: "DurableStore", dependencies: ["CSQLite", "GatewayCore", "Telemetry", logging],
+            swiftSettings: strictMemory),
         .target(
             name: "AdminPlane", dependencies: ["GatewayCore", "MCPWire", "Telemetry", "HTTPListener", nioCore],
             swiftSettings: strict),
@@ -81,14 +84,34 @@ let package = Package(
             name: "GatewayDaemon",
             dependencies: [
                 "GatewayCore", "MCPWire", "Telemetry", "HTTPListener", "Outbound", "Gateway", "MCPFront", "WasmSandbox",
-                "Upstreams", "DurableStore", "AdminPlane", "CSystem", nioCore, nioPosix, logging, toml,
+                "Upstreams", "DurableStore", "AdminPlane", "CHost", nioCore, nioPosix, logging, toml,
             ],
             swiftSettings: strictMemory),
         .executableTarget(
             name: "GatewayCLI",
-            dependencies: ["GatewayDaemon", "WasmSandbox", "CSystem", argumentParser], swiftSettings: strictMemory),
+            dependencies: ["GatewayDaemon", "WasmSandbox", "CHost", argumentParser], swiftSettings: strictMemory),
         .executableTarget(
             name: "ValidateConfig", dependencies: ["GatewayDaemon", argumentParser], swiftSettings: strict),
+
+        // Tests, one target beside each room.
+        .testTarget(name: "MCPWireTests", dependencies: ["MCPWire"], swiftSettings: strict),
+        .testTarget(name: "GatewayCoreTests", dependencies: ["GatewayCore"], swiftSettings: strict),
+        .testTarget(
+            name: "TelemetryTests", dependencies: ["Telemetry", "GatewayCore", logging], swiftSettings: strict),
+        .testTarget(
+            name: "DurableStoreTests", dependencies: ["DurableStore", "CSQLite", "GatewayCore", "Telemetry", logging],
+            swiftSettings: strict),
+        .testTarget(
+            name: "OutboundTests", dependencies: ["Outbound", "OutboundProbe", "CHost", nioCore, nioPosix],
+            swiftSettings: strict),
+        .executableTarget(
+            name: "OutboundProbe", dependencies: ["Outbound", "CHost", nioCore, nioPosix], path: "Tests/OutboundProbe",
+            swiftSettings: strictMemory),
+        .testTarget(
+            name: "WasmSandboxTests",
+            dependencies: ["WasmSandbox", "CWasmtime", "GatewayCore", "MCPWire", nioCore, nioPosix, crypto],
+            swiftSettings: strict),
+        .testTarget(name: "GatewayDaemonTests", dependencies: ["GatewayDaemon", "MCPWire"], swiftSettings: strict),
     ],
     swiftLanguageModes: [.v6],
     cLanguageStandard: .gnu11

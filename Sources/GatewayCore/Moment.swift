@@ -52,9 +52,12 @@ extension Duration {
         return Double(parts.seconds) * 1_000 + Double(parts.attoseconds) / 1e15
     }
 
+    /// Saturates at both ends.
     public var nanosecondsClamped: Int64 {
         let parts = components
         let whole = parts.seconds.multipliedReportingOverflow(by: 1_000_000_000)
-        return whole.overflow ? .max : whole.partialValue &+ parts.attoseconds / 1_000_000_000
+        let total = whole.partialValue.addingReportingOverflow(parts.attoseconds / 1_000_000_000)
+        guard !whole.overflow, !total.overflow else { return parts.seconds < 0 ? .min : .max }
+        return total.partialValue
     }
 }

@@ -5,7 +5,9 @@ public enum WallTime {
     /// `YYYY-MM-DD HH:MM:SS.SSS` in UTC: the form of every timestamp in the database and the logs. It sorts as text and compares
     /// rightly with SQLite's `datetime('now')`.
     public static func text(milliseconds: Int64) -> String {
-        let (days, rest) = floorDivide(milliseconds, 86_400_000)
+        // Years 1 to 9999: what four digits can say.
+        let clamped = min(max(milliseconds, -62_135_596_800_000), 253_402_300_799_999)
+        let (days, rest) = floorDivide(clamped, 86_400_000)
         let (year, month, day) = civil(days: days)
         var out: [UInt8] = []
         out.reserveCapacity(23)

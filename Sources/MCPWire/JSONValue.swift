@@ -1,8 +1,9 @@
 // Licensed under the Apache License 2.0; see LICENSE.
 
-/// A JSON tree, for the few places where a decision needs one: handshakes, tool lists, settings of a guest. Numbers keep their
-/// spelling and objects their order, so that writing it again changes nothing. Never built for what is only forwarded.
-public indirect enum JSONValue: Sendable, Equatable {
+/// A JSON tree, for the few places where a decision needs one: handshakes, tool lists, settings of a guest. Numbers
+/// keep their spelling and objects their order, so that writing it again changes nothing. Never built for what is only
+/// forwarded.
+public enum JSONValue: Sendable, Equatable {
     case null
     case bool(Bool)
     /// As it was written.
@@ -15,19 +16,25 @@ public indirect enum JSONValue: Sendable, Equatable {
         switch (left, right) {
         case (.null, .null): true
         case (.bool(let a), .bool(let b)): a == b
-        case (.number(let a), .number(let b)): a == b
-        case (.string(let a), .string(let b)): a == b
+        case (.number(let a), .number(let b)): isSame(a, b)
+        case (.string(let a), .string(let b)): isSame(a, b)
         case (.array(let a), .array(let b)): a == b
         case (.object(let a), .object(let b)):
-            a.count == b.count && zip(a, b).allSatisfy { $0.key == $1.key && $0.value == $1.value }
+            a.count == b.count && zip(a, b).allSatisfy { isSame($0.key, $1.key) && $0.value == $1.value }
         default: false
         }
+    }
+
+    /// Byte for byte. `==` of `String` is Unicode equivalence: it takes the Kelvin sign for a K, which no other JSON
+    /// parser does.
+    private static func isSame(_ left: String, _ right: String) -> Bool {
+        left.utf8.count == right.utf8.count && left.utf8.elementsEqual(right.utf8)
     }
 
     /// Builds the tree. Throws what the scanner throws; depth and size are bounded by `limits`.
     public static func parse(_ bytes: Span<UInt8>, limits: WireLimits = WireLimits()) throws(WireError) -> JSONValue {
         var scanner = JSONScanner(limits: limits)
-        let document = try scanner.scanDocument(bytes)
+        let document = try scanner.scanDocument(bytes, level: .elsewhere)
         var position = document.range.lowerBound
         return build(bytes, &position)
     }
@@ -67,7 +74,7 @@ public indirect enum JSONValue: Sendable, Equatable {
         default:
             let start = position
             while position < bytes.count, isNumberByte(bytes[position]) { position += 1 }
-            return .number(JSONText.string(bytes, inside: start..<position))
+            return .number(JSONText.string(bytes, inside: start..<position, isEscaped: false))
         }
     }
 
@@ -89,12 +96,8 @@ public indirect enum JSONValue: Sendable, Equatable {
 
     private static func buildString(_ bytes: Span<UInt8>, _ position: inout Int) -> String {
         let start = position + 1
-        position = start
-        while bytes[position] != UInt8(ascii: "\"") {
-            position += bytes[position] == UInt8(ascii: "\\") ? 2 : 1
-        }
-        position += 1
-        return JSONText.string(bytes, inside: start..<(position - 1))
+        let isEscaped = JSONScanner.passString(bytes, &position)
+        return JSONText.string(bytes, inside: start..<(position - 1), isEscaped: isEscaped)
     }
 
     private static func isNumberByte(_ byte: UInt8) -> Bool {
@@ -108,10 +111,10 @@ public indirect enum JSONValue: Sendable, Equatable {
 
     // MARK: Reading
 
-    /// The member of an object, or nil.
+    /// The member of an object, or nil. Keys are compared byte for byte.
     public subscript(_ key: String) -> JSONValue? {
         guard case .object(let members) = self else { return nil }
-        return members.first { $0.key == key }?.value
+        return members.first { Self.isSame($0.key, key) }?.value
     }
 
     public var stringValue: String? {

@@ -21,16 +21,26 @@ public enum Method: Sendable, Equatable {
         }
     }
 
-    init(name: String) {
-        switch name {
-        case "tools/call": self = .toolsCall
-        case "tools/list": self = .toolsList
-        case "ping": self = .ping
-        case "initialize": self = .initialize
-        case "notifications/initialized": self = .initialized
-        case "server/discover": self = .discover
-        case "notifications/cancelled": self = .cancelled
-        default: self = .other(name)
+    /// The method named between the quotes at `range`.
+    init(_ bytes: Span<UInt8>, inside range: Range<Int>) {
+        let isEscaped = JSONText.hasEscape(bytes, range)
+        func equals(_ word: StaticString) -> Bool { JSONText.key(bytes, range, isEscaped, equals: word) }
+        if equals("tools/call") {
+            self = .toolsCall
+        } else if equals("tools/list") {
+            self = .toolsList
+        } else if equals("ping") {
+            self = .ping
+        } else if equals("initialize") {
+            self = .initialize
+        } else if equals("notifications/initialized") {
+            self = .initialized
+        } else if equals("server/discover") {
+            self = .discover
+        } else if equals("notifications/cancelled") {
+            self = .cancelled
+        } else {
+            self = .other(JSONText.string(bytes, inside: range))
         }
     }
 }
@@ -46,7 +56,8 @@ public struct Message: Sendable, Equatable {
     public var kind: Kind
     /// Meaningful for requests and notifications.
     public var method: Method
-    /// The id exactly as written (`7`, `"7"`, `9007199254740993`); nil for notifications.
+    /// The id exactly as written (`7`, `"7"`, `9007199254740993`), always a string or an integer; nil for
+    /// notifications, and for an error whose sender could not read the id.
     public var id: Range<Int>?
     /// The value of `params`, `result` or `error`.
     public var body: Range<Int>?
@@ -78,8 +89,15 @@ extension Member {
         JSONText.key(bytes, key, keyIsEscaped, equals: word)
     }
 
-    /// Whether the key begins with `prefix`. An escaped key is decoded first.
+    /// Whether the key begins with `prefix`, byte for byte: no Unicode equivalence. An escaped key is decoded first.
     public func keyBegins(with prefix: String, in bytes: Span<UInt8>) -> Bool {
-        JSONText.string(bytes, inside: key).hasPrefix(prefix)
+        if keyIsEscaped { return JSONText.unescape(bytes, key).starts(with: prefix.utf8) }
+        guard key.count >= prefix.utf8.count else { return false }
+        var index = key.lowerBound
+        for byte in prefix.utf8 {
+            if bytes[index] != byte { return false }
+            index += 1
+        }
+        return true
     }
 }

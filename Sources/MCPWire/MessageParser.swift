@@ -4,9 +4,10 @@
 public enum MessageParser {
     /// Takes one JSON-RPC message apart.
     ///
-    /// Checks everything the gateway relies on later: well-formed JSON without duplicate keys, `jsonrpc` "2.0", an id that is a
-    /// string or an integer, `params` an object. Refused messages carry their id where it could be read. Cost: one pass over
-    /// the bytes and three small arrays.
+    /// Checks everything the gateway relies on later: well-formed JSON without duplicate keys, `jsonrpc` "2.0", an id
+    /// that is a string or an integer, `params` and `error` objects. A `result` may be of any kind; `bodyKind` tells.
+    /// Refused messages carry their id where it could be read. Cost: one pass over the bytes and at most two small
+    /// arrays.
     public static func parse(_ bytes: Span<UInt8>, limits: WireLimits) throws(WireError) -> Message {
         var scanner = JSONScanner(limits: limits)
         let document = try scanner.scanDocument(bytes)
@@ -20,8 +21,8 @@ public enum MessageParser {
         return try classify(bytes, scanner)
     }
 
-    /// Scans text that must be one JSON object, for results that a guest wrote or that were kept: where the object is, its
-    /// members, and the members of its `_meta`.
+    /// Scans text that must be one JSON object, for results that a guest wrote or that were kept: where the object is,
+    /// its members, and the members of its `_meta`.
     public static func object(
         _ bytes: Span<UInt8>, limits: WireLimits
     ) throws(WireError) -> (range: Range<Int>, members: [Member], meta: [Member]) {
@@ -32,34 +33,23 @@ public enum MessageParser {
     }
 
     private static func classify(_ bytes: Span<UInt8>, _ scanner: JSONScanner) throws(WireError) -> Message {
-        var version: Member?
-        var id: Member?
-        var method: Member?
-        var params: Member?
-        var result: Member?
-        var error: Member?
-        for member in scanner.root {
-            if member.isNamed("jsonrpc", in: bytes) { version = member }
-            if member.isNamed("id", in: bytes) { id = member }
-            if member.isNamed("method", in: bytes) { method = member }
-            if member.isNamed("params", in: bytes) { params = member }
-            if member.isNamed("result", in: bytes) { result = member }
-            if member.isNamed("error", in: bytes) { error = member }
+        let envelope = scanner.envelope
+        let (method, params) = (envelope.method, envelope.params)
+        let (result, error) = (envelope.result, envelope.error)
+        let id = envelope.id.flatMap { isValidID(bytes, $0) ? $0.value : nil }
+        func refuse(_ reason: String) -> WireError {
+            WireError(.invalidRequest, reason, idText: id.map { Array(bytes, $0) })
         }
-        let idText = id.flatMap { isValidID(bytes, $0) ? Array(bytes, $0.value) : nil }
-        func refuse(_ reason: String) -> WireError { WireError(.invalidRequest, reason, idText: idText) }
 
-        guard let version, version.kind == .string, version.value.count == 5,
-            JSONText.matches(bytes, version.value.lowerBound, "\"2.0\"")
-        else { throw refuse("the member \"jsonrpc\" must be the string \"2.0\"") }
-
-        let bodies = [params, result, error].compactMap { $0 }
-        guard bodies.count <= 1 else {
+        guard let version = envelope.version, isVersion(bytes, version) else {
+            throw refuse("the member \"jsonrpc\" must be the string \"2.0\"")
+        }
+        guard params == nil || (result == nil && error == nil), result == nil || error == nil else {
             throw refuse("a message has only one of \"params\", \"result\" and \"error\"")
         }
-        let body = bodies.first
+        let body = params ?? result ?? error
         var message = Message(
-            kind: .request, method: .other(""), id: id?.value, body: body?.value, bodyKind: body?.kind,
+            kind: .request, method: .other(""), id: id, body: body?.value, bodyKind: body?.kind,
             members: scanner.body, meta: scanner.meta)
 
         if let method {
@@ -68,20 +58,33 @@ public enum MessageParser {
             guard params == nil || params?.kind == .object else {
                 throw refuse("the member \"params\" must be an object")
             }
-            message.method = Method(name: JSONText.string(bytes, value: method.value))
-            guard let id else {
+            message.method = Method(bytes, inside: (method.value.lowerBound + 1)..<(method.value.upperBound - 1))
+            if envelope.id == nil {
                 message.kind = .notification
-                return message
+            } else if id == nil {
+                throw refuse("the id of a request is a string or an integer")
             }
-            guard isValidID(bytes, id) else { throw refuse("the id of a request is a string or an integer") }
             return message
         }
-        guard result != nil || error != nil else {
-            throw refuse("a message needs a \"method\", a \"result\" or an \"error\"")
+        if let error {
+            guard error.kind == .object else { throw refuse("the member \"error\" must be an object") }
+            guard id != nil || envelope.id == nil || envelope.id?.kind == .null else {
+                throw refuse("the id of an error is a string, an integer or null")
+            }
+            message.kind = .error
+            return message
         }
-        guard error == nil || error?.kind == .object else { throw refuse("the member \"error\" must be an object") }
-        message.kind = result != nil ? .result : .error
+        guard result != nil else { throw refuse("a message needs a \"method\", a \"result\" or an \"error\"") }
+        guard id != nil else { throw refuse("the id of a result is a string or an integer") }
+        message.kind = .result
         return message
+    }
+
+    private static func isVersion(_ bytes: Span<UInt8>, _ member: Member) -> Bool {
+        guard member.kind == .string else { return false }
+        let inside = (member.value.lowerBound + 1)..<(member.value.upperBound - 1)
+        // Three characters: a longer spelling can only be an escaped one.
+        return JSONText.key(bytes, inside, inside.count > 3, equals: "2.0")
     }
 
     /// A string, or a number without fraction and exponent.
@@ -101,8 +104,7 @@ public enum MessageParser {
 extension Array<UInt8> {
     /// A copy of a piece of scanned bytes.
     public init(_ bytes: Span<UInt8>, _ range: Range<Int>) {
-        self = []
-        reserveCapacity(range.count)
-        for index in range { append(bytes[index]) }
+        // The buffer is copied before the closure ends.
+        self = unsafe bytes.extracting(range).withUnsafeBufferPointer { unsafe Array($0) }
     }
 }

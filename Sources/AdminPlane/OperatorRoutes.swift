@@ -1,0 +1,71 @@
+// Licensed under the Apache License 2.0; see LICENSE.
+
+internal import GatewayCore
+package import HTTPListener
+internal import NIOCore
+package import Telemetry
+
+/// `/health`, `/health/live` and `/health/ready`.
+package struct HealthRoute: HTTPRoute {
+    package enum Question: Sendable {
+        /// How is it, in full?
+        case whole
+        /// Does the process run at all?
+        case live
+        /// May calls be sent to it?
+        case ready
+    }
+
+    private let question: Question
+    private let report: HealthReport
+    private let door: OperatorDoor
+
+    package init(_ question: Question, report: HealthReport, door: OperatorDoor) {
+        self.question = question
+        self.report = report
+        self.door = door
+    }
+
+    package func respond(to request: HTTPRequest, _ exchange: HTTPExchange) async {
+        guard exchange.isReading(request) else { return }
+        if question == .live {
+            return exchange.answer(.ok, .json, ByteBuffer(string: #"{"status":"healthy"}"#))
+        }
+        let components = report.components
+        let status: HTTPStatus = HealthReport.overall(components) == .unhealthy ? .unavailable : .ok
+        let isFull = question == .whole && door.admits(request)
+        exchange.answer(status, .json, ByteBuffer(bytes: report.json(components, isFull: isFull)))
+    }
+}
+
+/// `/metrics`, in the text format of Prometheus.
+package struct MetricsRoute: HTTPRoute {
+    private let registry: MetricsRegistry
+    private let door: OperatorDoor
+
+    package init(registry: MetricsRegistry, door: OperatorDoor) {
+        self.registry = registry
+        self.door = door
+    }
+
+    package func respond(to request: HTTPRequest, _ exchange: HTTPExchange) async {
+        guard exchange.isReading(request) else { return }
+        guard door.admits(request) else {
+            return exchange.refuse(
+                .forbidden, code: "operators_only",
+                "Metrics are shown to callers on this machine; set admin.public_metrics = true to show them to everybody.")
+        }
+        exchange.answer(.ok, .prometheus, ByteBuffer(bytes: registry.render()))
+    }
+}
+
+extension HTTPExchange {
+    /// Refuses everything but GET and HEAD.
+    fileprivate func isReading(_ request: HTTPRequest) -> Bool {
+        if request.verb == .get || request.verb == .head { return true }
+        refuse(
+            .methodNotAllowed, code: "method_not_allowed", "This path answers GET and HEAD only.",
+            headers: [("allow", "GET, HEAD")])
+        return false
+    }
+}

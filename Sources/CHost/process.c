@@ -1,0 +1,79 @@
+// Licensed under the Apache License 2.0; see LICENSE.
+#define _GNU_SOURCE
+#include "process.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <malloc.h>
+#include <signal.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+void csystem_set_process_name(const char *name) { prctl(PR_SET_NAME, name); }
+
+int csystem_malloc_trim(void) { return malloc_trim(0); }
+
+int csystem_peer_credentials(int descriptor, uint32_t *user, uint32_t *group, int32_t *process) {
+    struct ucred peer;
+    socklen_t size = sizeof peer;
+    if (getsockopt(descriptor, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return errno;
+    *user = peer.uid;
+    *group = peer.gid;
+    *process = peer.pid;
+    return 0;
+}
+
+// The one thing a signal handler can reach: the writing end of the pipe, -1 before there is one.
+static volatile sig_atomic_t signal_pipe = -1;
+
+static void pass_on(int number) {
+    int before = errno;
+    unsigned char byte = (unsigned char)number;
+    // A full pipe means that nobody has read thousands of signals; one more tells nothing new.
+    ssize_t written = write(signal_pipe, &byte, 1);
+    (void)written;
+    errno = before;
+}
+
+int csystem_signal_descriptor(void) {
+    if (signal_pipe >= 0) return -EALREADY;
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) return -errno;
+    signal_pipe = ends[1];
+    struct sigaction action = {.sa_handler = pass_on, .sa_flags = SA_RESTART | SA_ONSTACK};
+    sigfillset(&action.sa_mask);
+    static const int numbers[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2};
+    for (size_t index = 0; index < sizeof numbers / sizeof *numbers; index++) {
+        // Refused only for numbers that are no signals.
+        sigaction(numbers[index], &action, NULL);
+    }
+    signal(SIGPIPE, SIG_IGN);
+    return ends[0];
+}
+
+int csystem_sd_notify(const char *socket_path, const char *state) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    size_t length = strlen(socket_path);
+    if (length < 2 || (socket_path[0] != '/' && socket_path[0] != '@')) return EINVAL;
+    if (length >= sizeof address.sun_path) return ENAMETOOLONG;
+    memcpy(address.sun_path, socket_path, length);
+    if (socket_path[0] == '@') address.sun_path[0] = 0;
+    // An abstract name is as long as it says; a path ends with a zero byte, which is part of the address.
+    socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length + (socket_path[0] == '/' ? 1 : 0));
+
+    int descriptor = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (descriptor < 0) return errno;
+    ssize_t sent = sendto(descriptor, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&address, size);
+    int problem = sent < 0 ? errno : 0;
+    close(descriptor);
+    return problem;
+}
+
+int csystem_parent_death_signal(int signal, int32_t parent) {
+    if (prctl(PR_SET_PDEATHSIG, signal) != 0) return errno;
+    return getppid() == parent ? 0 : ESRCH;
+}

@@ -1,3 +1,0 @@
-#ifndef CSYSTEM_H
-#define CSYSTEM_H
-#endif

@@ -1,0 +1,41 @@
+// Licensed under the Apache License 2.0; see LICENSE.
+
+import Glibc
+import Telemetry
+
+/// Wakes one sleeping thread from any other. Rings that come before anybody listens are not lost, and many count as one.
+final class Bell: Sendable {
+    private let hears: Int32
+    private let rings: Int32
+
+    init() throws(StoreError) {
+        var ends: [Int32] = [-1, -1]
+        guard unsafe pipe(&ends) == 0 else {
+            throw .unusable(what: "a pipe for the store's thread", detail: SystemError.text(errno))
+        }
+        (hears, rings) = (ends[0], ends[1])
+        for end in ends {
+            _ = fcntl(end, F_SETFD, FD_CLOEXEC)
+            _ = fcntl(end, F_SETFL, O_NONBLOCK)
+        }
+    }
+
+    deinit {
+        close(hears)
+        close(rings)
+    }
+
+    func ring() {
+        var byte: UInt8 = 1
+        // A full pipe is a bell that rings already.
+        _ = unsafe write(rings, &byte, 1)
+    }
+
+    /// Sleeps until it rings or the time is over; without a time until it rings.
+    func wait(milliseconds: Int32?) {
+        var entry = pollfd(fd: hears, events: Int16(POLLIN), revents: 0)
+        _ = unsafe poll(&entry, 1, milliseconds ?? -1)
+        var rung = [UInt8](repeating: 0, count: 256)
+        while unsafe read(hears, &rung, rung.count) == rung.count {}
+    }
+}

@@ -1,0 +1,127 @@
+// Licensed under the Apache License 2.0; see LICENSE.
+
+import GatewayCore
+
+/// What waits for the writer. A pure machine; the store holds it under one lock.
+struct Inbox: Sendable {
+    typealias Job = @Sendable (Connection?) -> Void
+
+    /// What the writer took out in one go.
+    struct Batch {
+        var calls: [SampledCall] = []
+        var errors: [ErrorRecord] = []
+        var tombstones: [(SessionKey, Int64)] = []
+        var jobs: [Job] = []
+        var lostCalls: Int64 = 0
+        var lostErrors: Int64 = 0
+        var isClosing = false
+
+        var hasRows: Bool { !calls.isEmpty || !errors.isEmpty || !tombstones.isEmpty }
+    }
+
+    /// As many rows in waiting wake the writer at once.
+    static let rowsAtOnce = 500
+    static let errorsMax = 5_000
+    static let tombstonesMax = 100_000
+
+    private var sampler: RequestSampler
+    private var errors: [ErrorRecord] = []
+    private var tombstones: [(SessionKey, Int64)] = []
+    private var jobs: [Job] = []
+    private var lostErrors: Int64 = 0
+    /// The writer sleeps until it is rung for.
+    private var isIdle = false
+    private var isUrgent = false
+    private var isForced = false
+    private(set) var isClosing = false
+    /// Nobody will come for what is put in.
+    private(set) var isClosed = false
+
+    init(rowsPerSecond: Int, seed: UInt64) {
+        sampler = RequestSampler(rowsPerSecond: rowsPerSecond, seed: seed)
+    }
+
+    /// Each `put` tells whether the bell has to be rung.
+    mutating func put(_ call: CallRecord) -> Bool {
+        guard !isClosed else { return false }
+        sampler.offer(call)
+        return wake(atOnce: sampler.readyCount >= Self.rowsAtOnce)
+    }
+
+    mutating func put(_ error: ErrorRecord) -> Bool {
+        guard !isClosed else { return false }
+        guard errors.count < Self.errorsMax else {
+            lostErrors += 1
+            return false
+        }
+        errors.append(error)
+        return wake(atOnce: errors.count >= Self.rowsAtOnce)
+    }
+
+    mutating func put(_ session: SessionKey, expires: Int64) -> Bool {
+        guard !isClosed, tombstones.count < Self.tombstonesMax else { return false }
+        tombstones.append((session, expires))
+        return wake(atOnce: false)
+    }
+
+    /// False when the writer is gone: the job will not be done.
+    mutating func put(_ job: @escaping Job) -> Bool {
+        guard !isClosed else { return false }
+        jobs.append(job)
+        (isIdle, isUrgent, isForced) = (false, true, true)
+        return true
+    }
+
+    mutating func close() {
+        (isClosing, isIdle, isUrgent, isForced) = (true, false, true, true)
+    }
+
+    private mutating func wake(atOnce: Bool) -> Bool {
+        if isIdle {
+            isIdle = false
+            return true
+        }
+        guard atOnce, !isUrgent else { return false }
+        isUrgent = true
+        return true
+    }
+
+    /// Whether the writer may sleep until it is rung for.
+    mutating func rest() -> Bool {
+        isIdle = sampler.isEmpty && errors.isEmpty && tombstones.isEmpty && jobs.isEmpty && !isClosing
+        return isIdle
+    }
+
+    /// Whether somebody waits for the writer, so that it should not gather more first.
+    var hurries: Bool { isUrgent }
+
+    mutating func take(wallSecond: Int64) -> Batch {
+        let (calls, lostCalls) = sampler.take(second: wallSecond, force: isForced || isClosing)
+        let batch = Batch(
+            calls: calls, errors: errors, tombstones: tombstones, jobs: jobs, lostCalls: lostCalls,
+            lostErrors: lostErrors, isClosing: isClosing)
+        (errors, tombstones, jobs, lostErrors) = ([], [], [], 0)
+        (isUrgent, isForced) = (false, false)
+        return batch
+    }
+
+    /// Puts back what could not be written yet and may be written later.
+    mutating func giveBack(_ batch: Batch) {
+        sampler.giveBack(batch.calls)
+        let room = max(0, Self.errorsMax - errors.count)
+        lostErrors += Int64(max(0, batch.errors.count - room))
+        errors.insert(contentsOf: batch.errors.prefix(room), at: 0)
+        giveBack(tombstones: batch.tombstones)
+    }
+
+    mutating func giveBack(tombstones former: [(SessionKey, Int64)]) {
+        tombstones.insert(contentsOf: former.prefix(max(0, Self.tombstonesMax - tombstones.count)), at: 0)
+    }
+
+    /// Ends it: what is left is given to the caller, who answers it.
+    mutating func end() -> [Job] {
+        isClosed = true
+        defer { jobs = [] }
+        return jobs
+    }
+}

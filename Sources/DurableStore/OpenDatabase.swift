@@ -1,0 +1,142 @@
+// Licensed under the Apache License 2.0; see LICENSE.
+
+import CSQLite
+import GatewayCore
+import Logging
+import Telemetry
+
+/// Opens the database file so that the store can rely on it: ours, whole, of a version we know, in the modes we need.
+struct OpenDatabase {
+    /// What an opening can end with besides a connection.
+    private enum Obstacle: Error {
+        case damage(String)
+        case other(StoreError)
+    }
+
+    /// How long the check after an unclean stop may hold up the start.
+    static let checkMax = Duration.seconds(2)
+
+    let connection: Connection
+    /// What was set aside, in words, if anything was.
+    let quarantine: String?
+
+    /// Call with the storage lock held. A damaged file is renamed and a fresh one takes its place.
+    init(_ settings: StoreSettings, lock: StorageLock, time: any TimeSource, log: Logger) throws(StoreError) {
+        let path = settings.databasePath
+        try StorageFiles.prepare(settings)
+        let wasClean = lock.cleanMark != nil && lock.cleanMark == StorageFiles.mark(of: path)
+        let damage: String
+        do {
+            connection = try Self.open(path, checks: !wasClean, time: time, log: log)
+            quarantine = nil
+            return
+        } catch {
+            switch error {
+            case .other(let error): throw error
+            case .damage(let reason): damage = reason
+            }
+        }
+        let name = try StorageFiles.setAside(path)
+        let words = "the database was damaged (\(damage)); it was set aside as \(name) and a fresh one was begun"
+        log.error("\(words)", metadata: ["remedy": "restore a backup, or delete the .corrupt file"])
+        quarantine = words
+        try StorageFiles.prepare(settings)
+        do {
+            connection = try Self.open(path, checks: false, time: time, log: log)
+        } catch {
+            switch error {
+            case .other(let error): throw error
+            case .damage(let reason): throw .damaged(file: path, detail: reason)
+            }
+        }
+    }
+
+    private static func open(
+        _ path: String, checks: Bool, time: any TimeSource, log: Logger
+    ) throws(Obstacle) -> Connection {
+        do {
+            let connection = try Connection(path: path)
+            // Until the file is accepted nothing in it or beside it may change.
+            connection.keepFilesOnClose(true)
+            let finding = try Schema.look(at: connection)
+            switch finding {
+            case .newer(let found):
+                throw Obstacle.other(.newerSchema(found: Int(found), known: Int(Schema.version), file: path))
+            case .foreign(let detail):
+                throw Obstacle.other(.foreign(file: path, detail: detail))
+            case .empty, .current: break
+            }
+            if connection.isReadOnly {
+                throw Obstacle.other(.unusable(what: path, detail: StorageFiles.rights(of: path)))
+            }
+            if finding == .current, checks, let damage = try check(connection, time: time, log: log) {
+                throw Obstacle.damage(damage)
+            }
+            try configure(connection, path: path)
+            if finding == .empty {
+                try Schema.create(in: connection, now: WallTime.text(milliseconds: time.wallMilliseconds()))
+            } else if let missing = try missingTable(connection) {
+                throw Obstacle.damage("its table \(missing) is gone")
+            }
+            connection.keepFilesOnClose(false)
+            StorageFiles.openToGroup(path)
+            return connection
+        } catch let failure as SQLiteFailure {
+            if failure.isDamage { throw .damage(failure.message) }
+            throw .other(.unusable(what: path, detail: words(for: failure, path: path)))
+        } catch let obstacle as Obstacle {
+            throw obstacle
+        } catch {
+            throw .other(.unusable(what: path, detail: "\(error)"))
+        }
+    }
+
+    private static func configure(_ connection: Connection, path: String) throws {
+        guard try connection.text("PRAGMA journal_mode = WAL") == "wal" else {
+            throw Obstacle.other(
+                .unusable(what: path, detail: "the file system there does not allow a write-ahead log; use a local disk"))
+        }
+        // Checkpoints are the writer's own business; temporary tables must not leave the storage directory.
+        try connection.execute(
+            "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0; PRAGMA temp_store = MEMORY; "
+                + "PRAGMA cache_size = -2000")
+    }
+
+    /// What is wrong with the file, or nil. A large file is looked at for as long as a start may wait.
+    private static func check(
+        _ connection: Connection, time: any TimeSource, log: Logger
+    ) throws(SQLiteFailure) -> String? {
+        let end = time.now() + checkMax
+        do {
+            let verdict = try connection.whileAllowed(by: { time.now() < end }) { () throws(SQLiteFailure) in
+                try connection.text("PRAGMA quick_check(1)")
+            }
+            return verdict == "ok" ? nil : LogText.escaped(verdict ?? "the check gave no answer", bytesMax: 200)
+        } catch where error.kind == SQLITE_INTERRUPT {
+            log.notice("the check of the database after an unclean stop was ended early, no damage seen so far")
+            return nil
+        }
+    }
+
+    private static func missingTable(_ connection: Connection) throws(SQLiteFailure) -> String? {
+        let statement = try connection.prepare("SELECT name FROM sqlite_schema WHERE type = 'table'")
+        var found: Set<String> = []
+        while try statement.step() { found.insert(statement.text(0) ?? "") }
+        return Schema.tables.subtracting(found).min()
+    }
+
+    /// A failure in words that an operator can act on.
+    static func words(for failure: SQLiteFailure, path: String) -> String {
+        switch failure.kind {
+        case SQLITE_FULL: "the disk is full; free space where \(path) is"
+        case SQLITE_BUSY, SQLITE_LOCKED:
+            "another process holds the database's write lock; end that process or its transaction"
+        case SQLITE_READONLY, SQLITE_CANTOPEN, SQLITE_PERM:
+            "\(failure.message); " + StorageFiles.rights(of: path)
+        case SQLITE_IOERR: "the disk does not read or write (\(failure.message)); look at the disk and the kernel's log"
+        case SQLITE_CORRUPT, SQLITE_NOTADB:
+            "the database is damaged (\(failure.message)); restart the gateway: it sets the file aside and begins a fresh one"
+        default: failure.message
+        }
+    }
+}

@@ -1,0 +1,63 @@
+// Licensed under the Apache License 2.0; see LICENSE.
+
+/// How the store is set up.
+package struct StoreSettings: Sendable {
+    package var directory: String
+    /// Above this rate rows of `request_log` are sampled.
+    package var requestRowsPerSecond: Int
+    /// Rows of the two logs older than this go away.
+    package var retention: Duration
+    /// Rows each of the two logs may have.
+    package var rowsMax: Int
+
+    package init(
+        directory: String, requestRowsPerSecond: Int = 500, retention: Duration = .seconds(7 * 86_400),
+        rowsMax: Int = 200_000
+    ) {
+        precondition(requestRowsPerSecond > 0 && rowsMax > 0, "rates and row counts are positive")
+        self.directory = directory
+        self.requestRowsPerSecond = requestRowsPerSecond
+        self.retention = retention
+        self.rowsMax = rowsMax
+    }
+
+    var databasePath: String { directory + "/queue.db" }
+}
+
+/// Why the store cannot be opened. Nothing has been changed when one of these is thrown, except that missing directories may
+/// have been made.
+package enum StoreError: Error, Sendable, Equatable, CustomStringConvertible {
+    /// Another gateway works there.
+    case locked(pid: Int32, directory: String, port: Int?)
+    /// The file was written by a later version.
+    case newerSchema(found: Int, known: Int, file: String)
+    /// The file is a database, but not ours.
+    case foreign(file: String, detail: String)
+    /// The file is damaged and could not be set aside.
+    case damaged(file: String, detail: String)
+    /// The directory or the file cannot be used.
+    case unusable(what: String, detail: String)
+
+    /// What happened, why, and what to do.
+    package var text: String {
+        switch self {
+        case .locked(let pid, let directory, let port):
+            let who = pid > 0 ? "process \(pid)" : "another process"
+            let place = port.map { ", listening on port \($0)" } ?? ""
+            return "the storage directory \(directory) is in use by \(who)\(place): two gateways cannot share one; "
+                + "stop that one first, or set storage.directory to another place"
+        case .newerSchema(let found, let known, let file):
+            return "\(file) has schema version \(found), this gateway knows versions up to \(known): it was left "
+                + "untouched; start the newer gateway that wrote it, or set storage.directory to another place"
+        case .foreign(let file, let detail):
+            return "\(file) is not a database of mcp-gateway (\(detail)): it was left untouched; "
+                + "move it away, or set storage.directory to another place"
+        case .damaged(let file, let detail):
+            return "\(file) is damaged (\(detail)) and could not be set aside; move it away by hand and start again"
+        case .unusable(let what, let detail):
+            return "\(what) cannot be used: \(detail)"
+        }
+    }
+
+    package var description: String { text }
+}

@@ -1,0 +1,191 @@
+// Licensed under the Apache License 2.0; see LICENSE.
+
+internal import GatewayCore
+internal import Logging
+internal import MCPWire
+internal import NIOCore
+internal import Telemetry
+
+/// Writes down what became of each message: counters, the journal's rows, a log line where somebody should look.
+struct CallRecorder: Sendable {
+    private let journal: any Journal
+    private let time: any TimeSource
+    private let log: Logger
+    private let slowCall: Duration
+    private let metrics: MetricsRegistry
+    private let requests: RequestCounters
+
+    init(journal: any Journal, time: any TimeSource, metrics: MetricsRegistry, log: Logger, slowCall: Duration) {
+        self.journal = journal
+        self.time = time
+        self.log = log
+        self.slowCall = slowCall
+        self.metrics = metrics
+        requests = RequestCounters(registry: metrics)
+    }
+
+    func finished(_ inbound: InboundMessage, _ destination: Destination, _ reply: ToolReply) {
+        let status: String
+        switch reply {
+        case .result(let payload) where payload.saysError:
+            destination.counters.toolError.increment()
+            status = "tool_error"
+        case .result:
+            destination.counters.ok.increment()
+            status = "ok"
+        case .protocolError:
+            destination.counters.toolError.increment()
+            status = "tool_error"
+        }
+        note(inbound, destination, status)
+    }
+
+    func failed(_ inbound: InboundMessage, _ destination: Destination, _ failure: CallFailure) {
+        switch failure {
+        case .unknownTool, .badArguments, .cancelled:
+            destination.counters.toolError.increment()
+            note(inbound, destination, "refused")
+            return
+        case .unavailable, .timedOut, .outcomeUnknown, .garbage, .stopped, .overloaded: break
+        }
+        destination.counters.failed.increment()
+        note(inbound, destination, "failed")
+        let words = failure.words
+        log.warning(
+            "call failed",
+            metadata: [
+                "tool": "\(destination.exposedName)", "upstream": "\(destination.backend.name)", "detail": "\(words)",
+                "request_id": "\(inbound.requestID)",
+            ])
+        journal.record(
+            ErrorRecord(
+                wallMilliseconds: time.wallMilliseconds(), errorType: failure.type, message: words,
+                component: "\(destination.backend.route):\(destination.backend.name)", requestID: inbound.requestID))
+    }
+
+    /// A request that the gateway answered itself.
+    func answered(_ inbound: InboundMessage) { write(inbound, tool: nil, upstream: nil, route: "gateway", status: "ok") }
+
+    /// The client's mistake.
+    func refused(_ inbound: InboundMessage) {
+        write(inbound, tool: nil, upstream: nil, route: "gateway", status: "refused")
+    }
+
+    /// Turned away because of load.
+    func shed(_ inbound: InboundMessage) {
+        write(inbound, tool: nil, upstream: nil, route: "gateway", status: "failed")
+        journal.record(
+            ErrorRecord(
+                wallMilliseconds: time.wallMilliseconds(), errorType: "overloaded",
+                message: "more calls at once than limits.max_in_flight allows", component: "gateway",
+                requestID: inbound.requestID))
+    }
+
+    private func note(_ inbound: InboundMessage, _ destination: Destination, _ status: String) {
+        let took = write(
+            inbound, tool: destination.exposedName, upstream: destination.backend.name, route: destination.backend.route,
+            status: status)
+        destination.counters.duration.observe(seconds: took.milliseconds / 1_000)
+        if took > slowCall {
+            log.warning(
+                "slow call",
+                metadata: [
+                    "tool": "\(destination.exposedName)", "upstream": "\(destination.backend.name)",
+                    "took": "\(Words.seconds(took))", "request_id": "\(inbound.requestID)",
+                ])
+        }
+    }
+
+    @discardableResult
+    private func write(
+        _ inbound: InboundMessage, tool: String?, upstream: String?, route: String, status: String
+    ) -> Duration {
+        let took = time.now().since(inbound.arrivedAt)
+        requests.count(inbound.message.method)
+        journal.record(
+            CallRecord(
+                wallMilliseconds: time.wallMilliseconds(), method: inbound.message.method.knownName, tool: tool,
+                upstream: upstream, route: route, status: status, responseMilliseconds: took.milliseconds,
+                caller: inbound.caller.name, requestID: inbound.requestID))
+        return took
+    }
+}
+
+/// `mcp_requests_total{method}`, one handle for each method we know.
+private struct RequestCounters: Sendable {
+    private let call: Counter
+    private let list: Counter
+    private let initialize: Counter
+    private let discover: Counter
+    private let ping: Counter
+    private let other: Counter
+
+    init(registry: MetricsRegistry) {
+        func counter(_ method: String) -> Counter {
+            registry.counter("mcp_requests_total", help: "MCP requests by method.", labels: [("method", method)])
+        }
+        call = counter("tools/call")
+        list = counter("tools/list")
+        initialize = counter("initialize")
+        discover = counter("server/discover")
+        ping = counter("ping")
+        other = counter("other")
+    }
+
+    func count(_ method: MCPWire.Method) {
+        switch method {
+        case .toolsCall: call.increment()
+        case .toolsList: list.increment()
+        case .initialize: initialize.increment()
+        case .discover: discover.increment()
+        case .ping: ping.increment()
+        case .initialized, .cancelled, .other: other.increment()
+        }
+    }
+}
+
+extension MCPWire.Method {
+    /// The name, or `other`: rows never hold a method name that a client made up.
+    var knownName: String {
+        if case .other = self { return "other" }
+        return name
+    }
+}
+
+extension Payload {
+    /// Whether a tool's result says `isError: true`.
+    var saysError: Bool {
+        let bytes = bytes.readableBytesUInt8Span
+        guard let member = Message.find("isError", members, bytes), member.kind == .bool else { return false }
+        return member.value.count == 4
+    }
+}
+
+extension CallFailure {
+    /// A stable word for rows and metrics.
+    var type: String {
+        switch self {
+        case .unavailable: "upstream_unavailable"
+        case .timedOut: "call_timeout"
+        case .outcomeUnknown: "outcome_unknown"
+        case .garbage: "bad_answer"
+        case .stopped: "tool_stopped"
+        case .unknownTool: "unknown_tool"
+        case .badArguments: "bad_arguments"
+        case .overloaded: "overloaded"
+        case .cancelled: "cancelled"
+        }
+    }
+
+    var words: String {
+        switch self {
+        case .unavailable(let detail), .outcomeUnknown(let detail), .garbage(let detail), .stopped(let detail),
+            .badArguments(let detail), .overloaded(let detail):
+            detail
+        case .timedOut(let after, let sent):
+            "timeout: no answer within \(Words.seconds(after))\(sent ? ", sent" : ", not sent")"
+        case .unknownTool: "no such tool"
+        case .cancelled: "the client left"
+        }
+    }
+}

@@ -1,0 +1,66 @@
+// Licensed under the Apache License 2.0; see LICENSE.
+
+import ArgumentParser
+import CHost
+import GatewayDaemon
+import Glibc
+
+/// `mcp-gateway`: one verb a file.
+struct GatewayCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "mcp-gateway",
+        abstract: "Puts many MCP servers and WebAssembly tools behind one endpoint.",
+        discussion: "Example: mcp-gateway serve --config /etc/mcp-gateway/production.toml",
+        version: GatewayVersion.text,
+        subcommands: [Serve.self, Status.self, ValidateConfig.self],
+        defaultSubcommand: Serve.self)
+
+    /// The asynchronous `main`, by a name that cannot be taken for the other one.
+    static func run() async { await main() }
+}
+
+/// The option every verb has that needs the configuration.
+struct ConfigurationOption: ParsableArguments {
+    @Option(
+        name: .customLong("config"),
+        help: "The configuration file. Default: $MCP_GATEWAY_CONFIG, else the checkout's config/default.toml, else the installed one.")
+    var path: String?
+
+    /// Loads it; prints what is wrong with it and ends with 78.
+    func load(strict: Bool = true) throws -> GatewaySettings {
+        let environment = ProcessEnvironment.current()
+        let installation = Installation.current()
+        let file = ConfigurationPath.find(explicit: path, environment: environment, installation: installation)
+        let outcome = SettingsLoader.load(
+            path: file, strict: strict, environment: environment, installation: installation)
+        for problem in outcome.problems { Terminal.complain(problem.description) }
+        guard let settings = outcome.settings else { throw ExitCode(78) }
+        return settings
+    }
+}
+
+/// What every verb but `serve` does first.
+enum HelperProcess {
+    /// Only the serving process may carry the name that operators send signals to; and a signal that reaches a verb all the same
+    /// must not end it.
+    static func begin(_ verb: String) {
+        unsafe csystem_set_process_name("mcpgw-\(verb)")
+        signal(SIGHUP, SIG_IGN)
+        signal(SIGUSR1, SIG_IGN)
+    }
+}
+
+/// Past the C library's streams, whose globals Swift rightly distrusts.
+enum Terminal {
+    static func say(_ text: String) { write(text, to: STDOUT_FILENO) }
+    static func complain(_ text: String) { write(text, to: STDERR_FILENO) }
+
+    private static func write(_ text: String, to descriptor: Int32) {
+        var bytes = Array((text + "\n").utf8)[...]
+        while !bytes.isEmpty {
+            let written = unsafe bytes.withUnsafeBytes { unsafe Glibc.write(descriptor, $0.baseAddress, $0.count) }
+            // A reader that has gone away is no concern of ours.
+            if written > 0 { bytes = bytes.dropFirst(written) } else if errno != EINTR { return }
+        }
+    }
+}

@@ -1,0 +1,115 @@
+// Licensed under the Apache License 2.0; see LICENSE.
+
+package import MCPWire
+package import NIOCore
+
+/// The protocol revisions the gateway speaks, oldest first.
+package enum Revision: UInt8, Sendable, CaseIterable, Comparable {
+    case v2024_11_05 = 1
+    case v2025_03_26
+    case v2025_06_18
+    case v2025_11_25
+    case v2026_07_28
+
+    /// The name on the wire.
+    package var name: String {
+        switch self {
+        case .v2024_11_05: "2024-11-05"
+        case .v2025_03_26: "2025-03-26"
+        case .v2025_06_18: "2025-06-18"
+        case .v2025_11_25: "2025-11-25"
+        case .v2026_07_28: "2026-07-28"
+        }
+    }
+
+    package init?(name: String) {
+        guard let match = Revision.allCases.first(where: { $0.name == name }) else { return nil }
+        self = match
+    }
+
+    /// Stateless, every request describes itself; the others are opened with `initialize`.
+    package var isModern: Bool { self == .v2026_07_28 }
+
+    package static let newestLegacy = Revision.v2025_11_25
+    package static let modern = Revision.v2026_07_28
+
+    package static func < (left: Revision, right: Revision) -> Bool { left.rawValue < right.rawValue }
+}
+
+/// One message of a client, with what the transport knows about it.
+package struct InboundMessage: Sendable {
+    package var bytes: ByteBuffer
+    /// Ranges are offsets from the reader index of `bytes`.
+    package var message: Message
+    /// The revision this message is to be read by and answered in.
+    package var revision: Revision
+    package var caller: Caller
+    package var requestID: RequestID
+    package var arrivedAt: Moment
+    package var loop: any EventLoop
+
+    package init(
+        bytes: ByteBuffer, message: Message, revision: Revision, caller: Caller, requestID: RequestID, arrivedAt: Moment,
+        loop: any EventLoop
+    ) {
+        self.bytes = bytes
+        self.message = message
+        self.revision = revision
+        self.caller = caller
+        self.requestID = requestID
+        self.arrivedAt = arrivedAt
+        self.loop = loop
+    }
+}
+
+/// What goes back to the client.
+package enum Reply: Sendable {
+    /// One JSON-RPC response.
+    case response(ByteBuffer, ReplyStatus)
+    /// Nothing: it was a notification.
+    case accepted
+}
+
+/// How a response is to be announced by a transport that has status codes.
+package enum ReplyStatus: Sendable, Equatable {
+    case ok
+    /// The envelope is at fault (HTTP 400).
+    case badEnvelope
+    /// The method does not exist in this revision (HTTP 404).
+    case noSuchMethod
+    /// Our own fault (HTTP 500).
+    case ownFault
+    /// Refused because too much is going on; with the seconds to wait (HTTP 503).
+    case overloaded(retryAfter: Int)
+}
+
+/// The way in: every message of every transport passes here.
+package protocol MCPService: Sendable {
+    /// Answers one request or takes note of one notification. Never throws: a failure is a reply. Ends within the configured
+    /// time, and early when its task is cancelled.
+    func handle(_ inbound: InboundMessage) async -> Reply
+
+    /// The reply to bytes that are no message, or that the transport refuses on the protocol's behalf.
+    func refuse(_ refusal: ProtocolRefusal) -> Reply
+}
+
+/// A JSON-RPC error that is decided before a message reaches the pipeline.
+package struct ProtocolRefusal: Sendable {
+    package var code: Int
+    package var message: String
+    /// JSON text of `error.data`.
+    package var data: String?
+    /// The request's id as it was written; nil when it could not be read.
+    package var idText: [UInt8]?
+    package var status: ReplyStatus
+
+    package init(
+        code: Int, message: String, data: String? = nil, idText: [UInt8]? = nil, status: ReplyStatus = .badEnvelope
+    ) {
+        self.code = code
+        self.message = message
+        self.data = data
+        self.idText = idText
+        self.status = status
+    }
+}

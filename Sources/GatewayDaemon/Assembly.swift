@@ -1,0 +1,196 @@
+// Licensed under the Apache License 2.0; see LICENSE.
+
+internal import AdminPlane
+internal import CHost
+internal import DurableStore
+internal import Gateway
+internal import GatewayCore
+internal import Glibc
+internal import HTTPListener
+internal import Logging
+internal import MCPFront
+internal import MCPWire
+internal import NIOCore
+internal import NIOPosix
+internal import Outbound
+internal import Telemetry
+internal import Upstreams
+internal import WasmSandbox
+
+/// All rooms, wired together. Reads like the list of what there is; decides nothing.
+struct Assembly: Sendable {
+    let settings: GatewaySettings
+    let time: SystemTime
+    let group: MultiThreadedEventLoopGroup
+    let logs: LogFiles
+    let log: Logger
+    let metrics: MetricsRegistry
+    let store: DurableStore
+    let sandbox: Sandbox
+    let upstreams: UpstreamPool
+    let catalogue: Catalogue
+    let sessions: SessionBook
+    let health: HealthReport
+    let pipeline: Pipeline
+
+    static let instructions =
+        "Tools of several servers behind one gateway. A tool's name begins with the name of the server it belongs to."
+
+    /// Opens everything but the listeners. Nothing is written before the storage directory is ours.
+    static func make(
+        _ settings: GatewaySettings, environment: [String: String], group: MultiThreadedEventLoopGroup
+    ) async throws(StartError) -> Assembly {
+        let time = SystemTime()
+        let metrics = MetricsRegistry()
+        let logs: LogFiles
+        let store: DurableStore
+        do {
+            _ = try StorageOwner.become(of: settings.storage.directory)
+            logs = try LogFiles(settings.log.files, time: time, opensFiles: false)
+            store = try DurableStore.open(
+                StoreSettings(
+                    directory: settings.storage.directory, requestRowsPerSecond: settings.log.requestRowsPerSecond,
+                    retention: settings.storage.retention),
+                time: time, log: logs.logger(component: "storage"), metrics: metrics)
+        } catch let error as StoreError {
+            throw StartError(error.text)
+        } catch {
+            throw StartError("\(error)")
+        }
+        do {
+            try logs.reopen()
+        } catch {
+            store.close()
+            throw StartError(error.text)
+        }
+        ProcessMetrics.register(in: metrics)
+        logs.register(in: metrics)
+
+        let sandbox = sandbox(settings, time: time, logs: logs)
+        let modules = await load(settings.tools, into: sandbox, environment: environment, log: logs.logger(component: "wasm"))
+
+        let identity = ServerIdentity(version: GatewayVersion.text, instructions: instructions)
+        let upstreams: UpstreamPool
+        let keys: SessionKeys
+        do {
+            upstreams = try UpstreamPool(
+                settings.upstreams.map { $0.room(base: environment) }, identity: identity.json,
+                children: ChildSettings(keeperExecutable: "/proc/self/exe"), group: group, time: time, metrics: metrics,
+                logs: logs)
+            keys = try SessionKeyFile.load(directory: settings.storage.directory)
+        } catch let error as UpstreamSettingsError {
+            store.close()
+            throw StartError(error.words)
+        } catch {
+            store.close()
+            throw error as? StartError ?? StartError("\(error)")
+        }
+        let catalogue = Catalogue(
+            entries: entries(settings, modules, upstreams), identity: identity, metrics: metrics, logs: logs)
+        let pipeline = Pipeline(
+            settings: PipelineSettings(
+                inFlightMax: settings.limits.inFlightMax, timeout: settings.server.requestTimeout,
+                slowCall: settings.log.slowCall),
+            catalogue: catalogue, identity: identity, journal: store, time: time, metrics: metrics, logs: logs)
+        let sessions = SessionBook(keys: keys, tombstones: store, time: time, lifetime: .seconds(30 * 86_400))
+        let health = HealthReport(
+            sources: [store, sandbox, upstreams], version: GatewayVersion.text, instance: "\(RequestID.random())", time: time)
+        return Assembly(
+            settings: settings, time: time, group: group, logs: logs, log: logs.logger(component: "daemon"),
+            metrics: metrics, store: store, sandbox: sandbox, upstreams: upstreams, catalogue: catalogue,
+            sessions: sessions, health: health, pipeline: pipeline)
+    }
+
+    private static func sandbox(_ settings: GatewaySettings, time: SystemTime, logs: LogFiles) -> Sandbox {
+        let log = logs.logger(component: "wasm")
+        let workers = settings.wasm.workers > 0 ? settings.wasm.workers : System.coreCount
+        return Sandbox(
+            settings: SandboxSettings(
+                libraryPaths: settings.wasm.libraries, cacheDirectory: settings.wasm.cacheDirectory,
+                compileCommand: ["/proc/self/exe"], workers: workers, waitingMax: settings.wasm.waitingMax),
+            time: time,
+            report: { level, message, facts in
+                let metadata = Logger.Metadata(uniqueKeysWithValues: facts.map { ($0.key, "\($0.value)") })
+                let text = Logger.Message(stringLiteral: "\(message)")
+                switch level {
+                case .debug: log.debug(text, metadata: metadata)
+                case .info: log.info(text, metadata: metadata)
+                case .warning: log.warning(text, metadata: metadata)
+                }
+            })
+    }
+
+    /// A module that cannot be loaded is left out and reported; the others are served.
+    private static func load(
+        _ tools: [ToolSettings], into sandbox: Sandbox, environment: [String: String], log: Logger
+    ) async -> [String: WasmModule] {
+        await withTaskGroup(of: (String, WasmModule?).self) { tasks in
+            for tool in tools {
+                tasks.addTask {
+                    do throws(SandboxError) {
+                        return (tool.name, try await sandbox.load(tool.room(environment: environment)))
+                    } catch {
+                        log.warning("a module is left out", metadata: ["tool": "\(tool.name)", "detail": "\(error.text)"])
+                        return (tool.name, nil)
+                    }
+                }
+            }
+            var modules: [String: WasmModule] = [:]
+            for await (name, module) in tasks { modules[name] = module }
+            return modules
+        }
+    }
+
+    /// In the order of the file, modules before upstreams.
+    private static func entries(
+        _ settings: GatewaySettings, _ modules: [String: WasmModule], _ upstreams: UpstreamPool
+    ) -> [CatalogueEntry] {
+        let own = settings.tools.compactMap { tool in
+            modules[tool.name].map { CatalogueEntry(backend: $0, prefix: tool.prefix) }
+        }
+        let others = zip(settings.upstreams, upstreams.upstreams).map { CatalogueEntry(backend: $1, prefix: $0.prefix) }
+        return own + others
+    }
+
+    // MARK: Routes
+
+    /// What the public listener serves.
+    var router: Router {
+        var router = operatorRouter
+        router.add(
+            settings.server.path,
+            MCPEndpoint(
+                service: pipeline, sessions: sessions, bodyBytesMax: settings.server.bodyBytesMax, logs: logs))
+        return router
+    }
+
+    /// What the control socket serves: the operator's side only.
+    var operatorRouter: Router {
+        let door = OperatorDoor(isPublic: settings.admin.hasPublicMetrics, ownUser: getuid())
+        var router = Router()
+        router.add("/health", HealthRoute(.whole, report: health, door: door), isForOperators: true)
+        router.add("/health/live", HealthRoute(.live, report: health, door: door), isForOperators: true)
+        router.add("/health/ready", HealthRoute(.ready, report: health, door: door), isForOperators: true)
+        router.add("/metrics", MetricsRoute(registry: metrics, door: door), isForOperators: true)
+        return router
+    }
+
+    var limits: HTTPLimits {
+        HTTPLimits(
+            bodyBytesMax: settings.server.bodyBytesMax, connectionsMax: settings.server.connectionsMax,
+            receiveTimeout: settings.server.headerTimeout)
+    }
+
+    /// Drops what can be had again and hands the pages back.
+    func releaseMemory() async {
+        let before = ProcessMetrics.residentBytes()
+        sandbox.releaseMemory()
+        sessions.releaseMemory()
+        await store.releaseMemory()
+        csystem_malloc_trim()
+        let after = ProcessMetrics.residentBytes()
+        log.info(
+            "gave back what was not in use",
+            metadata: ["resident_before": "\(before)", "resident_after": "\(after)"])
+    }
+}

@@ -1,0 +1,94 @@
+// Licensed under the Apache License 2.0; see LICENSE.
+
+internal import Glibc
+internal import MCPWire
+
+/// Asks a running gateway over its control socket. One question a connection, answered within five seconds or not at all.
+package struct ControlClient: Sendable {
+    private let socketPath: String
+
+    package init(socketPath: String) { self.socketPath = socketPath }
+
+    /// The answer of `/health`.
+    package struct Health: Sendable {
+        /// The JSON as it came.
+        package let text: String
+        package let canServe: Bool
+        let json: JSONValue
+
+        /// For people.
+        package var screen: String {
+            let version = json["version"]?.stringValue ?? "?"
+            var lines = ["mcp-gateway \(version): \(json["status"]?.stringValue ?? "?")"]
+            let components = json["components"]?.arrayValue ?? []
+            let width = components.compactMap { $0["name"]?.stringValue?.count }.max() ?? 0
+            for component in components {
+                let name = component["name"]?.stringValue ?? ""
+                let status = component["status"]?.stringValue ?? ""
+                let pad = String(repeating: " ", count: width - name.count)
+                let fill = String(repeating: " ", count: max(0, 9 - status.count))
+                lines.append("  \(name)\(pad)  \(status)\(fill)  \(component["detail"]?.stringValue ?? "")")
+            }
+            return lines.joined(separator: "\n")
+        }
+    }
+
+    package func health() async throws(StartError) -> Health {
+        let (status, body) = try get("/health")
+        guard let json = try? JSONValue.parse(body) else {
+            throw StartError("what answers at \(socketPath) is not this gateway")
+        }
+        return Health(text: body, canServe: status == 200, json: json)
+    }
+
+    private func get(_ path: String) throws(StartError) -> (status: Int, body: String) {
+        let connection = try connect()
+        defer { close(connection) }
+        var patience = timeval(tv_sec: 5, tv_usec: 0)
+        unsafe setsockopt(connection, SOL_SOCKET, SO_RCVTIMEO, &patience, socklen_t(MemoryLayout<timeval>.size))
+        let request = Array("GET \(path) HTTP/1.0\r\nhost: localhost\r\n\r\n".utf8)
+        let sent = unsafe request.withUnsafeBytes { unsafe write(connection, $0.baseAddress, $0.count) }
+        guard sent == request.count else { throw StartError("the gateway does not read from \(socketPath)") }
+        var answer: [UInt8] = []
+        var piece = [UInt8](repeating: 0, count: 65_536)
+        while answer.count < 4 << 20 {
+            let count = unsafe piece.withUnsafeMutableBytes { unsafe read(connection, $0.baseAddress, $0.count) }
+            if count < 0, errno == EINTR { continue }
+            guard count > 0 else { break }
+            answer.append(contentsOf: piece[..<count])
+        }
+        let text = String(decoding: answer, as: UTF8.self)
+        guard let end = text.firstRange(of: "\r\n\r\n"), let status = Int(text.split(separator: " ").dropFirst().first ?? "")
+        else { throw StartError("the gateway gave no answer at \(socketPath) within 5 s") }
+        return (status, String(text[end.upperBound...]))
+    }
+
+    private func connect() throws(StartError) -> Int32 {
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        let path = Array(socketPath.utf8)
+        guard path.count < MemoryLayout.size(ofValue: address.sun_path) else {
+            throw StartError("the path of the control socket is too long: \(socketPath)")
+        }
+        unsafe withUnsafeMutableBytes(of: &address.sun_path) { unsafe $0.copyBytes(from: path) }
+        let connection = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+        guard connection >= 0 else { throw StartError("no socket to be had: \(SystemText.of(errno))") }
+        let result = unsafe withUnsafePointer(to: &address) { pointer in
+            unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { generic in
+                unsafe Glibc.connect(connection, generic, socklen_t(MemoryLayout<sockaddr_un>.size))
+            }
+        }
+        guard result == 0 else {
+            let reason = errno
+            close(connection)
+            switch reason {
+            case ENOENT, ECONNREFUSED:
+                throw StartError("no gateway is running here (nothing answers at \(socketPath)); start it, or name its --config")
+            case EACCES:
+                throw StartError("you may not use \(socketPath); be root or a member of the gateway's group")
+            default: throw StartError("cannot reach \(socketPath): \(SystemText.of(reason))")
+            }
+        }
+        return connection
+    }
+}

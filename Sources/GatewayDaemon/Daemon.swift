@@ -1,0 +1,169 @@
+// Licensed under the Apache License 2.0; see LICENSE.
+
+internal import AdminPlane
+internal import CHost
+internal import DurableStore
+internal import Gateway
+internal import GatewayCore
+internal import Glibc
+internal import HTTPListener
+internal import Logging
+internal import NIOCore
+internal import NIOPosix
+internal import Telemetry
+internal import Upstreams
+internal import WasmSandbox
+
+/// The life of the serving process: open, serve until told to stop, close.
+package struct Daemon: Sendable {
+    private let settings: GatewaySettings
+    private let environment: [String: String]
+
+    package init(settings: GatewaySettings, environment: [String: String]) {
+        self.settings = settings
+        self.environment = environment
+    }
+
+    /// Serves until TERM or INT, and returns when everything is closed.
+    ///
+    /// - Parameter announce: takes the few lines a person at a terminal wants to see once calls are answered.
+    package func run(signals: SignalSource, announce: @escaping @Sendable (String) -> Void) async throws(StartError) {
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: System.coreCount)
+        let assembly = try await Assembly.make(settings, environment: environment, group: group)
+        do {
+            try await serve(assembly, signals: signals, announce: announce)
+        } catch {
+            await close(assembly)
+            throw error as? StartError ?? StartError("\(error)")
+        }
+        await close(assembly)
+    }
+
+    private func serve(
+        _ assembly: Assembly, signals: SignalSource, announce: @escaping @Sendable (String) -> Void
+    ) async throws {
+        let control = try await openControlSocket(assembly)
+        let listener = try await openListener(assembly)
+        assembly.store.noteListening(port: listener.port ?? settings.server.listen.port)
+        let (stream, channel) = try await signals.open(on: assembly.group.next())
+
+        let upkeep = Task {
+            await assembly.upstreams.run { assembly.catalogue.rebuild() }
+        }
+        notify("READY=1")
+        assembly.log.info("serving", metadata: ["address": "\(address(listener))", "pid": "\(getpid())"])
+        let greeting = Task { await announceWhenListed(assembly, listener, announce) }
+
+        for await signal in stream {
+            if signal == .stop { break }
+            await obey(signal, assembly)
+        }
+
+        greeting.cancel()
+        assembly.log.info("stopping", metadata: ["grace": "\(settings.server.shutdownGrace)"])
+        notify("STOPPING=1")
+        assembly.health.drain()
+        await listener.stop(grace: settings.server.shutdownGrace)
+        await control.stop(grace: .seconds(1))
+        unlinkControlSocket()
+        upkeep.cancel()
+        await upkeep.value
+        // A channel that is closed already is what we want.
+        try? await channel.close().get()
+    }
+
+    private func close(_ assembly: Assembly) async {
+        assembly.sandbox.shutdown()
+        assembly.log.info("stopped")
+        assembly.store.close()
+        // Loops that do not end in time end with the process.
+        try? await assembly.group.shutdownGracefully()
+    }
+
+    private func obey(_ signal: OperatorSignal, _ assembly: Assembly) async {
+        switch signal {
+        case .stop: break
+        case .releaseMemory: await assembly.releaseMemory()
+        case .reopenLogs:
+            do {
+                try assembly.logs.reopen()
+                assembly.log.info("log files opened anew")
+            } catch {
+                assembly.log.warning("log files could not be opened anew", metadata: ["detail": "\(error.text)"])
+            }
+        case .reload:
+            assembly.log.notice(
+                "told to read the configuration again, which this version does only by a restart: nothing was changed")
+        }
+    }
+
+    // MARK: Listeners
+
+    private func openListener(_ assembly: Assembly) async throws(StartError) -> HTTPListener {
+        let listen = settings.server.listen
+        do {
+            return try await HTTPListener.start(
+                .tcp(host: listen.host, port: listen.port), router: assembly.router, limits: assembly.limits,
+                guardian: OriginGuard(
+                    listenHost: listen.host, hosts: settings.server.allowedHosts, origins: settings.server.allowedOrigins),
+                group: assembly.group, time: assembly.time, metrics: assembly.metrics)
+        } catch {
+            let reason = (error as? IOError).map { SystemText.of($0.errnoCode) } ?? "\(error)"
+            throw StartError(
+                "cannot listen on \(listen): \(reason). If another program has the port (ss -tlnp | grep :\(listen.port)), "
+                    + "stop it or change server.listen")
+        }
+    }
+
+    private func openControlSocket(_ assembly: Assembly) async throws(StartError) -> HTTPListener {
+        let path = settings.admin.controlSocket
+        ControlSocketFile.makeFolder(of: path)
+        do {
+            let control = try await HTTPListener.start(
+                .unix(path: path), router: assembly.operatorRouter, limits: assembly.limits, guardian: nil,
+                group: assembly.group, time: assembly.time, metrics: assembly.metrics)
+            // The folder keeps strangers out while the mode is still being set.
+            unsafe chmod(path, 0o660)
+            return control
+        } catch {
+            throw StartError("cannot open the control socket \(path): \(error). Change admin.control_socket, or its folder's rights")
+        }
+    }
+
+    private func unlinkControlSocket() { unsafe unlink(settings.admin.controlSocket) }
+
+    private func address(_ listener: HTTPListener) -> String {
+        let listen = settings.server.listen
+        return ListenAddress(
+            host: listen.isEverywhere ? "127.0.0.1" : listen.host, port: listener.port ?? listen.port
+        ).description
+    }
+
+    /// Gives the upstreams a moment to tell their tools, then says what there is.
+    private func announceWhenListed(
+        _ assembly: Assembly, _ listener: HTTPListener, _ announce: @Sendable (String) -> Void
+    ) async {
+        for _ in 0..<30 {
+            if assembly.upstreams.components().allSatisfy({ $0.status == .healthy }) { break }
+            // Ends early only when the gateway is stopping already.
+            do { try await Task.sleep(for: .milliseconds(100)) } catch { return }
+        }
+        announce(Announcement.text(assembly, address: address(listener)))
+    }
+
+    private func notify(_ state: String) {
+        guard let path = environment["NOTIFY_SOCKET"], !path.isEmpty else { return }
+        _ = unsafe csystem_sd_notify(path, state)
+    }
+}
+
+enum ControlSocketFile {
+    /// Makes the folder of the socket, for the owner and its group only. If that is not possible, binding says why.
+    static func makeFolder(of path: String) {
+        var made = ""
+        for part in path.split(separator: "/").dropLast() {
+            made += "/\(part)"
+            unsafe mkdir(made, 0o750)
+        }
+    }
+}

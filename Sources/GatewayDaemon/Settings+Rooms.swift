@@ -1,0 +1,64 @@
+// Licensed under the Apache License 2.0; see LICENSE.
+
+internal import Logging
+internal import Outbound
+internal import Telemetry
+internal import Upstreams
+internal import WasmSandbox
+
+/// From the words of the configuration to the settings of each room.
+extension GatewaySettings.Log {
+    var files: LogSettings {
+        let level: Logger.Level =
+            switch level {
+            case .trace: .trace
+            case .debug: .debug
+            case .info: .info
+            case .notice: .notice
+            case .warning: .warning
+            case .error: .error
+            }
+        return LogSettings(
+            directory: directory, level: level, format: format == .json ? .json : .text,
+            copy: writesToStandardOutput ? .standardOutput : .none)
+    }
+}
+
+extension UpstreamSettings {
+    /// A process gets the few variables every program expects, and what the file gives it; nothing else of the gateway's own
+    /// environment, which may hold secrets of others.
+    func room(base: [String: String]) -> Upstreams.UpstreamSettings {
+        switch transport {
+        case .http(let url, let headers):
+            return Upstreams.UpstreamSettings(
+                name: name,
+                place: .http(url: url, headers: headers.map { (name: $0.name, value: $0.value.revealed) }),
+                timeout: timeout)
+        case .stdio(let command, let arguments, let environment, let directory):
+            var variables: [String: String] = [:]
+            for name in ["HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER"] { variables[name] = base[name] }
+            if variables["PATH"] == nil { variables["PATH"] = "/usr/local/bin:/usr/bin:/bin" }
+            for one in environment { variables[one.name] = one.value.revealed }
+            let child = ChildCommand(
+                executable: command, arguments: arguments, environment: variables, workingDirectory: directory)
+            return Upstreams.UpstreamSettings(name: name, place: .stdio(child), timeout: timeout)
+        }
+    }
+}
+
+extension ToolSettings {
+    func room(environment: [String: String]) -> ModuleSettings {
+        var granted: [String: String] = [:]
+        for name in allowedEnvironment { granted[name] = environment[name] }
+        return ModuleSettings(
+            name: name, path: modulePath, sha256: sha256, memoryBytesMax: memoryBytesMax, timeout: timeout,
+            outputBytesMax: outputBytesMax,
+            config: Dictionary(config.map { ($0.name, $0.value.revealed) }) { first, _ in first },
+            grants: ModuleGrants(
+                environment: granted,
+                directories: directories.map {
+                    ModuleGrants.Directory(guest: $0.guestPath, host: $0.hostPath, readOnly: !$0.isWritable)
+                },
+                clock: allowsClock, random: allowsRandom))
+    }
+}

@@ -1,0 +1,159 @@
+// Licensed under the Apache License 2.0; see LICENSE.
+
+/// What one configuration file says, checked, with defaults filled in and paths made absolute. Two equal values mean
+/// that a reload has
+/// nothing to do. Sizes are bytes, counts are counts, every path is absolute.
+package struct GatewaySettings: Sendable, Equatable {
+    /// The file it came from.
+    package var sourcePath: String
+    package var server: Server
+    package var admin: Admin
+    package var storage: Storage
+    package var log: Log
+    package var limits: Limits
+    package var auth: Auth
+    package var wasm: Wasm
+    /// In the order of the file.
+    package var upstreams: [UpstreamSettings]
+    /// In the order of the file.
+    package var tools: [ToolSettings]
+
+    package struct Server: Sendable, Equatable {
+        package var listen: ListenAddress
+        package var path: String
+        package var connectionsMax: Int
+        package var bodyBytesMax: Int
+        package var requestTimeout: Duration
+        /// In this time the whole request, head and body, has to have arrived.
+        package var headerTimeout: Duration
+        package var shutdownGrace: Duration
+        /// As written; empty means the loopback names and the listen address.
+        package var allowedHosts: [String]
+        package var allowedOrigins: [String]
+    }
+
+    package struct Admin: Sendable, Equatable {
+        package var hasPublicMetrics: Bool
+        package var controlSocket: String
+    }
+
+    package struct Storage: Sendable, Equatable {
+        package var directory: String
+        package var retention: Duration
+    }
+
+    package struct Log: Sendable, Equatable {
+        package enum Level: String, Sendable, CaseIterable { case trace, debug, info, notice, warning, error }
+        package enum Format: String, Sendable, CaseIterable { case text, json }
+
+        package var directory: String
+        package var level: Level
+        package var format: Format
+        package var slowCall: Duration
+        /// Rows of `request_log` written per second before sampling begins.
+        package var requestRowsPerSecond: Int
+        package var writesToStandardOutput: Bool
+    }
+
+    package struct Limits: Sendable, Equatable {
+        package var inFlightMax: Int
+    }
+
+    package struct Auth: Sendable, Equatable {
+        package enum Mode: String, Sendable { case none }
+
+        package var mode: Mode
+        package var allowsAnonymous: Bool
+    }
+
+    package struct Wasm: Sendable, Equatable {
+        /// Where to look for the wasmtime library, best first; just one when the file names it.
+        package var libraries: [String]
+        /// The file names the library, so that its absence is worth a word.
+        package var isLibraryNamed: Bool
+        package var cacheDirectory: String
+        /// Threads that run modules; 0 means one for each core.
+        package var workers: Int
+        package var waitingMax: Int
+    }
+}
+
+/// Where to listen: a literal address, or `localhost`.
+package struct ListenAddress: Sendable, Equatable, CustomStringConvertible {
+    package var host: String
+    /// 0 lets the system choose.
+    package var port: Int
+
+    package init(host: String, port: Int) {
+        self.host = host
+        self.port = port
+    }
+
+    package var isLoopback: Bool { host == "localhost" || host == "::1" || host.hasPrefix("127.") }
+    /// Every address of the machine.
+    package var isEverywhere: Bool { host == "0.0.0.0" || host == "::" }
+    package var description: String { host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }
+}
+
+/// An MCP server behind the gateway.
+package struct UpstreamSettings: Sendable, Equatable {
+    package enum Transport: Sendable, Equatable {
+        case http(url: String, headers: [NamedSecret])
+        case stdio(command: String, arguments: [String], environment: [NamedSecret], directory: String?)
+    }
+
+    package var name: String
+    /// Put before each tool name with two underscores; empty exposes the names as they are.
+    package var prefix: String
+    package var transport: Transport
+    package var timeout: Duration
+}
+
+/// A WebAssembly module whose tools the gateway runs itself.
+package struct ToolSettings: Sendable, Equatable {
+    package struct Directory: Sendable, Equatable {
+        package var guestPath: String
+        package var hostPath: String
+        package var isWritable: Bool
+    }
+
+    package var name: String
+    package var prefix: String
+    package var modulePath: String
+    /// Lower-case hexadecimal.
+    package var sha256: String?
+    package var memoryBytesMax: Int
+    package var timeout: Duration
+    package var outputBytesMax: Int
+    package var config: [NamedSecret]
+    /// Names of environment variables that the module may read.
+    package var allowedEnvironment: [String]
+    package var directories: [Directory]
+    package var allowsClock: Bool
+    package var allowsRandom: Bool
+}
+
+/// A value that must not reach a log: it prints as `<redacted>`, by interpolation and by reflection too.
+package struct SecretText: Sendable, Equatable, CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable
+{
+    /// The text itself, for the one place that sends it.
+    package let revealed: String
+
+    package init(_ text: String) { revealed = text }
+
+    package var description: String { "<redacted>" }
+    package var debugDescription: String { "<redacted>" }
+    package var customMirror: Mirror { Mirror(reflecting: "<redacted>") }
+}
+
+/// A header, an environment variable or a line of a module's config. Sorted by name, so that a different order in the
+/// file is no change.
+package struct NamedSecret: Sendable, Equatable {
+    package let name: String
+    package let value: SecretText
+
+    package init(name: String, value: SecretText) {
+        self.name = name
+        self.value = value
+    }
+}

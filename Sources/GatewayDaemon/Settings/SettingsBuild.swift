@@ -1,0 +1,103 @@
+// Licensed under the Apache License 2.0; see LICENSE.
+
+/// Puts checked values together to the settings that the daemon works with.
+struct SettingsBuild {
+    /// Where programs are looked for when the environment does not say.
+    static let standardSearch = "/usr/local/bin:/usr/bin:/bin"
+
+    let values: SettingsValues
+    let sourcePath: String
+    let upstreams: [String]
+    let tools: [String]
+    private var folder: String { SettingsUnits.folder(of: sourcePath) }
+
+    init(values: SettingsValues, sourcePath: String, upstreams: [String], tools: [String]) {
+        self.values = values
+        self.sourcePath = sourcePath
+        self.upstreams = upstreams
+        self.tools = tools
+    }
+
+    func settings() -> GatewaySettings {
+        GatewaySettings(
+            sourcePath: sourcePath,
+            server: GatewaySettings.Server(
+                listen: values.address("server", "listen"),
+                path: values.text("server", "path") ?? "",
+                connectionsMax: values.number("server", "max_connections"),
+                bodyBytesMax: values.number("server", "max_body"),
+                requestTimeout: values.duration("server", "request_timeout"),
+                headerTimeout: values.duration("server", "header_timeout"),
+                shutdownGrace: values.duration("server", "shutdown_grace"),
+                allowedHosts: values.texts("server", "allowed_hosts"),
+                allowedOrigins: values.texts("server", "allowed_origins")),
+            admin: GatewaySettings.Admin(
+                hasPublicMetrics: values.flag("admin", "public_metrics"),
+                controlSocket: values.text("admin", "control_socket") ?? ""),
+            storage: GatewaySettings.Storage(
+                directory: storageDirectory, retention: values.duration("storage", "retention")),
+            log: GatewaySettings.Log(
+                directory: values.text("log", "directory") ?? "",
+                level: values.text("log", "level").flatMap(GatewaySettings.Log.Level.init) ?? .info,
+                format: values.text("log", "format").flatMap(GatewaySettings.Log.Format.init) ?? .text,
+                slowCall: values.duration("log", "slow_call"),
+                requestRowsPerSecond: values.number("log", "request_rows"),
+                writesToStandardOutput: values.flag("log", "stdout")),
+            limits: GatewaySettings.Limits(inFlightMax: values.number("limits", "max_in_flight")),
+            auth: GatewaySettings.Auth(mode: .none, allowsAnonymous: values.flag("auth", "allow_anonymous")),
+            wasm: wasm(), upstreams: upstreams.map(upstream), tools: tools.map(tool))
+    }
+
+    private var storageDirectory: String { values.text("storage", "directory") ?? "" }
+
+    private func wasm() -> GatewaySettings.Wasm {
+        let named = values.text("wasm", "library")
+        return GatewaySettings.Wasm(
+            libraries: named.map { [$0] } ?? values.installation.libraries, isLibraryNamed: named != nil,
+            cacheDirectory: values.text("wasm", "cache") ?? "\(storageDirectory)/wasm-cache",
+            workers: values.number("wasm", "workers"), waitingMax: values.number("wasm", "max_waiting"))
+    }
+
+    private func upstream(_ name: String) -> UpstreamSettings {
+        let transport: UpstreamSettings.Transport
+        if let url = values.text("upstreams", name, "url") {
+            transport = .http(url: url, headers: values.secrets("upstreams", name, "headers"))
+        } else {
+            let command = values.text("upstreams", name, "command") ?? ""
+            transport = .stdio(
+                command: command.contains("/") ? SettingsUnits.absolute(command, in: folder) : command,
+                arguments: values.texts("upstreams", name, "args"),
+                environment: values.secrets("upstreams", name, "env"),
+                directory: values.text("upstreams", name, "cwd"))
+        }
+        return UpstreamSettings(
+            name: name, prefix: values.text("upstreams", name, "prefix") ?? name, transport: transport,
+            timeout: values.duration("upstreams", name, "timeout"))
+    }
+
+    private func tool(_ name: String) -> ToolSettings {
+        ToolSettings(
+            name: name, prefix: values.text("tools", name, "prefix") ?? name,
+            modulePath: values.text("tools", name, "module") ?? "",
+            sha256: values.text("tools", name, "sha256"),
+            memoryBytesMax: values.number("tools", name, "memory"),
+            timeout: values.duration("tools", name, "timeout"),
+            outputBytesMax: values.number("tools", name, "output"),
+            config: values.secrets("tools", name, "config"),
+            allowedEnvironment: values.texts("tools", name, "allow", "env"),
+            directories: values.map("tools", name, "allow", "directories")
+                .map { Self.directory($0, in: folder) }.sorted { $0.guestPath < $1.guestPath },
+            allowsClock: values.flag("tools", name, "allow", "clock"),
+            allowsRandom: values.flag("tools", name, "allow", "random"))
+    }
+
+    /// `/srv/data`, `/srv/data:ro` or `/srv/data:rw`.
+    static func directory(_ entry: SettingsValues.Entry, in folder: String) -> ToolSettings.Directory {
+        let isWritable = entry.text.hasSuffix(":rw")
+        let hasMode = isWritable || entry.text.hasSuffix(":ro")
+        return ToolSettings.Directory(
+            guestPath: SettingsUnits.absolute(entry.name, in: "/"),
+            hostPath: SettingsUnits.absolute(String(entry.text.dropLast(hasMode ? 3 : 0)), in: folder),
+            isWritable: isWritable)
+    }
+}

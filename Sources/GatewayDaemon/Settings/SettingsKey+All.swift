@@ -1,0 +1,205 @@
+// Licensed under the Apache License 2.0; see LICENSE.
+
+extension SettingsKey {
+    /// Every key that the gateway knows, built or to come, in the order in which people read about them.
+    static let all: [SettingsKey] = server + admin + storage + log + limits + auth + wasm + upstreams + tools + later
+
+    private static func later(_ path: String, _ why: String) -> SettingsKey {
+        SettingsKey(path, .text, .none, why, isBuilt: false)
+    }
+
+    private static let server: [SettingsKey] = [
+        SettingsKey("server", .section, .none, "The one listener that clients talk to."),
+        SettingsKey(
+            "server.listen", .address, .text("127.0.0.1:8080"),
+            "Address and port; `:8080` is every address of the machine. Changes at a restart."),
+        SettingsKey("server.path", .route, .text("/mcp"), "Where MCP clients point."),
+        SettingsKey(
+            "server.max_connections", .count(1...100_000), .number(1_024),
+            "Clients beyond this wait in the system's queue, so that a flood cannot use up descriptors."),
+        SettingsKey(
+            "server.max_body", .size(1_024...(256 << 20)), .text("4MiB"),
+            "A longer request is refused with 413 before it is read."),
+        SettingsKey(
+            "server.request_timeout", .duration(.milliseconds(100)...(.seconds(3_600))), .text("60s"),
+            "The longest a call may take, whatever its tool allows."),
+        SettingsKey(
+            "server.header_timeout", .duration(.milliseconds(100)...(.seconds(600))), .text("10s"),
+            "In this time the whole request, head and body, has to have arrived; a client that drips is cut off."),
+        SettingsKey(
+            "server.shutdown_grace", .duration(.seconds(0)...(.seconds(600))), .text("10s"),
+            "How long calls in flight may finish after TERM."),
+        SettingsKey(
+            "server.allowed_hosts", .texts, .empty,
+            """
+            Names clients may use in `Host`; empty means the loopback names and the listen address. Stops DNS \
+            rebinding.
+            """
+        ),
+        SettingsKey(
+            "server.allowed_origins", .texts, .empty,
+            "Web pages that may call, such as `https://app.example`; empty means pages of the machine itself."),
+        later("server.trusted_proxies", "Proxies whose forwarding headers are believed."),
+        later("server.tls", "TLS on the listener: certificate, key, client certificates."),
+    ]
+
+    private static let admin: [SettingsKey] = [
+        SettingsKey("admin", .section, .none, "The operator's side."),
+        SettingsKey(
+            "admin.public_metrics", .flag, .flag(false),
+            "Whether /metrics answers everybody, not only callers on the machine itself."),
+        SettingsKey(
+            "admin.control_socket", .socket,
+            .place(installed: "/run/mcp-gateway/control.sock", checkout: "var/run/control.sock"),
+            "Unix socket through which the verbs talk to the daemon; at most 107 bytes long."),
+        later("admin.local", "Whether callers on the machine itself need no token for the admin routes."),
+        later("admin.require_token", "Closes the admin routes to callers without a token."),
+        later("admin.listen", "A second, private address for the admin routes."),
+    ]
+
+    private static let storage: [SettingsKey] = [
+        SettingsKey("storage", .section, .none, "Where state is kept."),
+        SettingsKey(
+            "storage.directory", .madeDirectory, .place(installed: "/var/lib/mcp", checkout: "var/lib/mcp"),
+            "Holds queue.db, keys and caches; one gateway at a time. Changes at a restart."),
+        SettingsKey(
+            "storage.engine", .choice(["sqlite"], later: ["postgres"]), .text("sqlite"),
+            "The database. Changes at a restart."),
+        SettingsKey(
+            "storage.retention", .duration(.seconds(3_600)...(.seconds(3_650 * 86_400))), .text("7d"),
+            "Rows of the request and the error log older than this are removed."),
+        later("storage.url", "Address of a PostgreSQL server."),
+        later("storage.max_queue_items", "The longest the durable queue may grow."),
+        later("storage.max_queue_bytes", "The largest the durable queue may grow."),
+        later("storage.when_full", "What a full queue does: refuse, or drop the oldest."),
+        later("storage.backup_at", "Time of day of the daily backup."),
+        later("storage.backups_kept", "How many daily backups are kept."),
+    ]
+
+    private static let log: [SettingsKey] = [
+        SettingsKey("log", .section, .none, "What is written down."),
+        SettingsKey(
+            "log.directory", .madeDirectory, .place(installed: "/var/log/mcp-gateway", checkout: "var/log/mcp-gateway"),
+            "Holds app.log."),
+        SettingsKey(
+            "log.level", .choice(GatewaySettings.Log.Level.allCases.map(\.rawValue), later: []), .text("info"),
+            "The least important message that is written."),
+        SettingsKey(
+            "log.format", .choice(GatewaySettings.Log.Format.allCases.map(\.rawValue), later: []), .text("text"),
+            "`text` for people, `json` for log shippers."),
+        SettingsKey(
+            "log.slow_call", .duration(.milliseconds(1)...(.seconds(3_600))), .text("2s"),
+            "A call that takes longer is logged with the word `slow`."),
+        SettingsKey(
+            "log.request_rows", .count(0...100_000), .number(500),
+            "Calls a second that each get a row in `request_log`; above, rows are sampled, failures never."),
+        SettingsKey(
+            "log.stdout", .flag, .flag(true), "Whether the log also goes to standard output, and so to the journal."),
+        later("log.rotate_at", "Size at which the gateway itself begins a new log file."),
+        later("log.files_kept", "How many rotated log files are kept."),
+    ]
+
+    private static let limits: [SettingsKey] = [
+        SettingsKey("limits", .section, .none, "How much is let in."),
+        SettingsKey(
+            "limits.max_in_flight", .count(1...100_000), .number(1_024),
+            "Calls being carried out at one time; one more is answered \"busy\" at once."),
+        later("limits.requests_per_second", "The rate of all callers together."),
+        later("limits.burst", "How far above the rate a moment may go."),
+        later("limits.per_caller", "The same limits for each caller."),
+        later("limits.max_waiting", "Calls that may wait for their turn."),
+    ]
+
+    private static let auth: [SettingsKey] = [
+        SettingsKey("auth", .section, .none, "Who may call."),
+        SettingsKey(
+            "auth.mode", .choice(["none"], later: ["token", "oauth"]), .text("none"),
+            "`none` lets everybody in who reaches the address, and so goes with a loopback address only."),
+        SettingsKey(
+            "auth.allow_anonymous", .flag, .flag(false),
+            "Says that mode `none` on an address that others can reach is meant."),
+        later("auth.issuer", "Who signs the tokens."),
+        later("auth.audience", "For whom the tokens have to be meant."),
+        later("auth.jwks_url", "Where the issuer's keys are."),
+        later("auth.scopes", "What a token has to allow."),
+        later("auth.roles", "Which claims make which role."),
+    ]
+
+    private static let wasm: [SettingsKey] = [
+        SettingsKey("wasm", .section, .none, "The sandbox in which modules run."),
+        SettingsKey(
+            "wasm.library", .file,
+            .derived(
+                "vendor/lib/libwasmtime.so of the checkout, beside the program, /usr/lib/mcp-gateway/libwasmtime.so"),
+            "The wasmtime library. Without it the gateway serves its upstreams and says so in /health."),
+        SettingsKey(
+            "wasm.cache", .madeDirectory, .derived("wasm-cache in storage.directory"),
+            "Compiled modules, so that a start takes milliseconds; may be deleted at any time."),
+        SettingsKey(
+            "wasm.workers", .count(0...256), .number(0), "Threads that run modules; 0 means one for each core."),
+        SettingsKey(
+            "wasm.max_waiting", .count(0...100_000), .number(1_024),
+            "Calls that may wait for a worker; one more is answered \"busy\" at once."),
+    ]
+
+    private static let upstreams: [SettingsKey] = [
+        SettingsKey("upstreams", .section, .none, "MCP servers behind the gateway, one table for each."),
+        SettingsKey("upstreams.*", .section, .none, "NAME is letters, digits, `-` and `_`, at most 40; not `gateway`."),
+        SettingsKey(
+            "upstreams.*.url", .link, .derived("this or command"),
+            "A server spoken to over HTTP; credentials go into headers, not in here."),
+        SettingsKey("upstreams.*.headers", .map, .empty, "Sent with each request; the values are treated as secrets."),
+        SettingsKey(
+            "upstreams.*.command", .text, .derived("this or url"),
+            "A program spoken to over its standard input and output; a bare name is looked for in PATH."),
+        SettingsKey("upstreams.*.args", .texts, .empty, "Its arguments, handed over as they are."),
+        SettingsKey("upstreams.*.env", .map, .empty, "Added to its environment; the values are treated as secrets."),
+        SettingsKey(
+            "upstreams.*.cwd", .directory, .derived("the gateway's own"), "The directory in which the program starts."),
+        SettingsKey(
+            "upstreams.*.prefix", .prefix, .derived("NAME"),
+            "Tools are shown as `prefix__tool`; \"\" shows the names as they are."),
+        SettingsKey(
+            "upstreams.*.timeout", .duration(.milliseconds(100)...(.seconds(3_600))), .text("30s"),
+            "The longest one call to it may take."),
+        later("upstreams.*.circuit_breaker", "When to stop calling a server that fails."),
+        later("upstreams.*.retry", "How often a call that is safe to repeat is tried again."),
+        later("upstreams.*.tools", "What to do with single tools of it while it is away."),
+    ]
+
+    private static let tools: [SettingsKey] = [
+        SettingsKey("tools", .section, .none, "WebAssembly modules that the gateway runs itself, one table for each."),
+        SettingsKey("tools.*", .section, .none, "NAME as for upstreams; the two share one set of names."),
+        SettingsKey("tools.*.module", .file, .required, "The .wasm file."),
+        SettingsKey(
+            "tools.*.sha256", .digest, .derived("any"),
+            "The file's digest, 64 hexadecimal digits; another file is refused."),
+        SettingsKey(
+            "tools.*.prefix", .prefix, .derived("NAME"),
+            "Tools are shown as `prefix__tool`; \"\" shows the names as they are."),
+        SettingsKey(
+            "tools.*.memory", .size((64 << 10)...(4 << 30)), .text("64MiB"), "The most memory one call may use."),
+        SettingsKey(
+            "tools.*.timeout", .duration(.milliseconds(1)...(.seconds(600))), .text("2s"),
+            "The longest one call may take; then it is stopped wherever it is."),
+        SettingsKey(
+            "tools.*.output", .size(1_024...(64 << 20)), .text("4MiB"), "The longest answer one call may give."),
+        SettingsKey("tools.*.config", .map, .empty, "Texts that the module can ask for by name; treated as secrets."),
+        SettingsKey("tools.*.allow", .section, .none, "What the module may reach. Nothing, unless it stands here."),
+        SettingsKey("tools.*.allow.env", .texts, .empty, "Environment variables of the gateway that it may read."),
+        SettingsKey(
+            "tools.*.allow.directories", .map, .empty,
+            "`\"/data\" = \"/srv/data:ro\"`: its own path, and the directory behind it; `:rw` lets it write."),
+        SettingsKey("tools.*.allow.clock", .flag, .flag(false), "Whether it sees the real time."),
+        SettingsKey("tools.*.allow.random", .flag, .flag(false), "Whether it gets unpredictable numbers."),
+        later("tools.*.signed_by", "The key that has to have signed the module."),
+        later("tools.*.allow.hosts", "Servers that the module may call."),
+    ]
+
+    private static let later: [SettingsKey] = [
+        later("cache", "Answers kept for a while."),
+        later("alerts", "Thresholds, people and channels of the gateway's own watch."),
+        later("telemetry", "Traces sent to an OpenTelemetry collector."),
+        later("policy", "Who may call which tools."),
+    ]
+}

@@ -1,0 +1,146 @@
+// Licensed under the Apache License 2.0; see LICENSE.
+
+/// The table of keys as people read it: the tables of `docs/CONFIGURATION.md` and the whole of `config/example.toml`.
+/// Tests hold both files
+/// to what stands here.
+package enum SettingsReference {
+    /// The sections with their keys, then what is known and not built yet.
+    package static func tables() -> String {
+        var out = ""
+        for section in SettingsKey.all where section.kind == .section {
+            let keys = SettingsKey.all.filter { $0.section == section.path && $0.isBuilt && $0.kind != .section }
+            let name = title(section.path)
+            out += "### `[\(name)]`\n\n\(section.why)\n\n"
+            guard !keys.isEmpty else { continue }
+            out += "| Key | Takes | When left out | Why |\n|---|---|---|---|\n"
+            for key in keys {
+                out += "| `\(key.name)` | \(takes(key.kind)) | \(standard(key)) | \(key.why) |\n"
+            }
+            out += "\n"
+        }
+        out +=
+            """
+            ### Known, but not built yet\n\nWriting one of these is an error that says so.\n\n| Key | What it \
+            will be |\n|---|---|\n
+            """
+        for key in SettingsKey.all where !key.isBuilt {
+            out += "| `\(title(key.path))` | \(key.why) |\n"
+        }
+        for key in SettingsKey.all {
+            guard case .choice(_, let later) = key.kind, !later.isEmpty else { continue }
+            let words = later.map { "`\"\($0)\"`" }.joined(separator: ", ")
+            out += "| `\(title(key.path))` = \(words) | Further values of this key. |\n"
+        }
+        return out
+    }
+
+    /// A file with every key, its default and its reason. What has a default stands in a comment, so that the file as
+    /// it is means the same
+    /// as an empty one.
+    package static func example() -> String {
+        var out = """
+            # Every key of the gateway's configuration, with what holds when it is left out. Nothing here is in force:
+            # remove the "# " in front of what you want to change. docs/CONFIGURATION.md explains the notation, and
+            # `mcp-gateway validate-config FILE` checks a file without starting anything.
+
+            """
+        for key in SettingsKey.all where key.isBuilt {
+            if key.kind == .section {
+                out += "\n" + comment(key.why)
+                if ["upstreams", "tools"].contains(key.path[0]) && key.path.count == 1 { continue }
+                out += (key.path.contains("*") ? "# " : "") + "[\(exampleName(key.path).joined(separator: "."))]\n"
+                continue
+            }
+            // One upstream cannot have both, so the second kind gets a table of its own.
+            if key.path == ["upstreams", "*", "command"] { out += "\n# [upstreams.notes]\n" }
+            out += comment(key.why) + "# \(key.name) = \(exampleValue(key))\n"
+        }
+        return out
+    }
+
+    private static func title(_ path: [String]) -> String {
+        path.map { $0 == "*" ? "NAME" : $0 }.joined(separator: ".")
+    }
+
+    private static func exampleName(_ path: [String]) -> [String] {
+        path.map { $0 == "*" ? (path[0] == "tools" ? "units" : "erp") : $0 }
+    }
+
+    /// Comment lines of at most 120 columns.
+    private static func comment(_ text: String) -> String {
+        var lines = ["#"]
+        for word in text.split(separator: " ") {
+            if lines[lines.count - 1].count + word.count + 1 > 120 { lines.append("#") }
+            lines[lines.count - 1] += " " + word
+        }
+        return lines.joined(separator: "\n") + "\n"
+    }
+
+    private static func takes(_ kind: SettingsKey.Kind) -> String {
+        switch kind {
+        case .section: "a table"
+        case .text: "text"
+        case .flag: "`true` or `false`"
+        case .count(let range): "\(range.lowerBound) to \(range.upperBound)"
+        case .duration(let range):
+            "\(SettingsUnits.text(range.lowerBound)) to \(SettingsUnits.text(range.upperBound))"
+        case .size(let range):
+            "\(SettingsUnits.text(bytes: range.lowerBound)) to \(SettingsUnits.text(bytes: range.upperBound))"
+        case .choice(let words, _): words.map { "`\"\($0)\"`" }.joined(separator: ", ")
+        case .address: "address and port"
+        case .route: "path on the listener"
+        case .link: "http or https address"
+        case .file: "file"
+        case .directory: "directory"
+        case .madeDirectory: "directory, made if missing"
+        case .socket: "socket, made at start"
+        case .prefix: "letters, digits, `-`, `_`"
+        case .digest: "64 hexadecimal digits"
+        case .texts: "list of texts"
+        case .map: "table of texts"
+        }
+    }
+
+    private static func standard(_ key: SettingsKey) -> String {
+        switch key.standard {
+        case .text(let text): "`\"\(text)\"`"
+        case .number(let number): "`\(number)`"
+        case .flag(let flag): "`\(flag)`"
+        case .empty: key.kind == .texts ? "`[]`" : "`{}`"
+        case .place(let installed, let checkout): "`\"\(installed)\"`; in a checkout its `\(checkout)`"
+        case .derived(let words): words
+        case .required: "has to be given"
+        case .none: ""
+        }
+    }
+
+    private static func exampleValue(_ key: SettingsKey) -> String {
+        switch key.standard {
+        case .text(let text): "\"\(text)\""
+        case .number(let number): "\(number)"
+        case .flag(let flag): "\(flag)"
+        case .place(let installed, _): "\"\(installed)\""
+        case .empty, .derived, .required, .none:
+            examples[key.path.joined(separator: ".")] ?? (key.kind == .texts ? "[]" : "{}")
+        }
+    }
+
+    /// For keys whose default is no value, or one that shows nothing.
+    private static let examples = [
+        "wasm.library": "\"/usr/lib/mcp-gateway/libwasmtime.so\"",
+        "wasm.cache": "\"/var/lib/mcp/wasm-cache\"",
+        "upstreams.*.url": "\"https://erp.example/mcp\"",
+        "upstreams.*.headers": "{ Authorization = \"Bearer ${ERP_TOKEN}\" }",
+        "upstreams.*.command": "\"python3\"",
+        "upstreams.*.args": "[\"server.py\"]",
+        "upstreams.*.env": "{ NOTES_FILE = \"/var/lib/notes.txt\" }",
+        "upstreams.*.cwd": "\"/srv/notes\"",
+        "upstreams.*.prefix": "\"notes\"",
+        "tools.*.module": "\"/var/lib/mcp/tools/units.wasm\"",
+        "tools.*.sha256": "\"0000000000000000000000000000000000000000000000000000000000000000\"",
+        "tools.*.prefix": "\"units\"",
+        "tools.*.config": "{ precision = \"3\" }",
+        "tools.*.allow.env": "[\"TZ\"]",
+        "tools.*.allow.directories": "{ \"/data\" = \"/srv/data:ro\" }",
+    ]
+}

@@ -1,0 +1,185 @@
+// Licensed under the Apache License 2.0; see LICENSE.
+
+package import GatewayCore
+package import NIOCore
+internal import NIOHTTP1
+internal import NIOPosix
+internal import Synchronization
+package import Telemetry
+
+/// Bounds of one listener.
+package struct HTTPLimits: Sendable {
+    /// Longest request body, in bytes.
+    package var bodyBytesMax: Int
+    /// Connections served at once; sixteen more are taken for operators only.
+    package var connectionsMax: Int
+    /// How long a client may take to send one whole request.
+    package var receiveTimeout: Duration
+    /// How long a kept-alive connection may stay silent.
+    package var idleTimeout: Duration
+
+    package init(bodyBytesMax: Int, connectionsMax: Int, receiveTimeout: Duration, idleTimeout: Duration = .seconds(75)) {
+        self.bodyBytesMax = bodyBytesMax
+        self.connectionsMax = connectionsMax
+        self.receiveTimeout = receiveTimeout
+        self.idleTimeout = idleTimeout
+    }
+}
+
+/// What all connections of a listener share.
+final class HTTPSite: Sendable {
+    let router: Router
+    let limits: HTTPLimits
+    /// nil on the control socket, which no web page can reach.
+    private let guardian: OriginGuard?
+    private let connections = Atomic<Int>(0)
+    private let draining = Atomic<Bool>(false)
+
+    init(router: Router, limits: HTTPLimits, guardian: OriginGuard?) {
+        self.router = router
+        self.limits = limits
+        self.guardian = guardian
+    }
+
+    enum Place { case ordinary, reserved, none }
+
+    func connectionBegan() -> Place {
+        let count = connections.add(1, ordering: .relaxed).newValue
+        if count <= limits.connectionsMax { return .ordinary }
+        return count <= limits.connectionsMax + 16 ? .reserved : .none
+    }
+
+    func connectionEnded() { connections.subtract(1, ordering: .relaxed) }
+
+    var isDraining: Bool { draining.load(ordering: .relaxed) }
+
+    func drain() { draining.store(true, ordering: .relaxed) }
+
+    struct Refusal {
+        let status: HTTPStatus
+        let code: String
+        let message: String
+        var headers: [(String, String)] = []
+    }
+
+    /// What is wrong with a request before any route sees it; nil when nothing is.
+    func refusal(of request: HTTPRequest, path: Int, isReserved: Bool) -> Refusal? {
+        if let guardian {
+            switch guardian.judge(host: request.header("host"), origin: request.header("origin")) {
+            case .allowed: break
+            case .badHost:
+                return Refusal(
+                    status: .misdirected, code: "host_not_allowed",
+                    message: "The Host header does not name this gateway. Add the name to server.allowed_hosts if it should.")
+            case .badOrigin:
+                return Refusal(
+                    status: .forbidden, code: "origin_not_allowed",
+                    message: "Requests from pages of this origin are not accepted. Add it to server.allowed_origins if they should be.")
+            }
+        }
+        guard path < router.entries.count else {
+            return Refusal(
+                status: .notFound, code: "not_found", message: "There is nothing at this path; MCP is served at /mcp.")
+        }
+        if isReserved, !router.entries[path].isForOperators {
+            return Refusal(
+                status: .unavailable, code: "too_many_connections",
+                message: "All \(limits.connectionsMax) connections are in use (server.max_connections). Try again shortly.",
+                headers: [("retry-after", "1")])
+        }
+        return nil
+    }
+}
+
+/// An HTTP/1.1 server on one address: a TCP port or a Unix socket. Rooms hang routes on it; it decides nothing else.
+package final class HTTPListener: Sendable {
+    package enum Address: Sendable, Equatable {
+        case tcp(host: String, port: Int)
+        case unix(path: String)
+    }
+
+    /// The port it really has; nil on a Unix socket.
+    package let port: Int?
+    private let channel: any Channel
+    private let site: HTTPSite
+    private let loops: [LoopContext]
+
+    private init(channel: any Channel, site: HTTPSite, loops: [LoopContext]) {
+        self.channel = channel
+        self.site = site
+        self.loops = loops
+        port = channel.localAddress?.port
+    }
+
+    /// Binds and serves. Throws what the system says about the address.
+    ///
+    /// - Parameter guardian: checks `Host` and `Origin` on every route; nil on a Unix socket.
+    package static func start(
+        _ address: Address, router: Router, limits: HTTPLimits, guardian: OriginGuard?, group: any EventLoopGroup,
+        time: any TimeSource, metrics: MetricsRegistry
+    ) async throws -> HTTPListener {
+        let site = HTTPSite(router: router, limits: limits, guardian: guardian)
+        let labels = HTTPMetrics(registry: metrics, paths: router.entries.map(\.path) + ["other"])
+        let loops = group.makeIterator().map { LoopContext(loop: $0, time: time, metrics: labels) }
+        let contexts = Dictionary(uniqueKeysWithValues: loops.map { (ObjectIdentifier($0.loop), $0) })
+
+        let bootstrap = ServerBootstrap(group: group)
+            .serverChannelOption(.backlog, value: 1_024)
+            .childChannelOption(.maxMessagesPerRead, value: 4)
+            .childChannelOption(.allowRemoteHalfClosure, value: false)
+            .childChannelInitializer { channel in
+                let place = site.connectionBegan()
+                guard place != .none, let loop = contexts[ObjectIdentifier(channel.eventLoop)] else {
+                    site.connectionEnded()
+                    return channel.close()
+                }
+                return Self.peer(of: channel).flatMapThrowing { peer in
+                    let pipeline = channel.pipeline.syncOperations
+                    try pipeline.addHandler(
+                        ByteToMessageHandler(HTTPRequestDecoder(leftOverBytesStrategy: .dropBytes), maximumBufferSize: 1 << 20))
+                    try pipeline.addHandler(
+                        HTTPConnection(site: site, loop: loop, peer: peer, isReserved: place == .reserved))
+                }
+            }
+        let channel: any Channel
+        switch address {
+        case .tcp(let host, let port):
+            channel =
+                try await bootstrap
+                .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+                .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
+                .bind(host: host, port: port).get()
+        case .unix(let path):
+            channel = try await bootstrap.bind(unixDomainSocketPath: path, cleanupExistingSocketFile: true).get()
+        }
+        return HTTPListener(channel: channel, site: site, loops: loops)
+    }
+
+    private static func peer(of channel: any Channel) -> EventLoopFuture<HTTPPeer> {
+        if let address = channel.remoteAddress, let text = address.ipAddress {
+            let isLoopback = text.hasPrefix("127.") || text == "::1" || text.hasPrefix("::ffff:127.")
+            return channel.eventLoop.makeSucceededFuture(.network(address: text, isLoopback: isLoopback))
+        }
+        return PeerCredentials.of(channel).map { .local(uid: $0.uid, pid: $0.pid) }
+    }
+
+    /// Takes no new connections, lets the running answers finish for `grace`, then cuts what is left.
+    package func stop(grace: Duration) async {
+        site.drain()
+        // Closing a listener that is closed already is what we want, so what close says is of no interest.
+        _ = try? await channel.close().get()
+        let clock = ContinuousClock()
+        let end = clock.now + grace
+        for loop in loops { try? await loop.loop.submit { loop.all.forEach { $0.drain() } }.get() }
+        while clock.now < end {
+            var open = 0
+            for loop in loops {
+                open += (try? await loop.loop.submit { loop.all.forEach { $0.drain() }; return loop.all.count }.get()) ?? 0
+            }
+            if open == 0 { return }
+            // Cancellation only ends the waiting early.
+            try? await Task.sleep(for: .milliseconds(20))
+        }
+        for loop in loops { try? await loop.loop.submit { loop.all.forEach { $0.cutOff() } }.get() }
+    }
+}

@@ -1,0 +1,51 @@
+// Licensed under the Apache License 2.0; see LICENSE.
+
+package import GatewayCore
+package import NIOCore
+internal import NIOHTTP1
+
+/// The HTTP methods that mean something here; the rest is `other`.
+package enum HTTPVerb: Int, Sendable, CaseIterable {
+    case get, head, post, delete, options, put, other
+
+    var label: String {
+        switch self {
+        case .get: "GET"
+        case .head: "HEAD"
+        case .post: "POST"
+        case .delete: "DELETE"
+        case .options: "OPTIONS"
+        case .put: "PUT"
+        case .other: "other"
+        }
+    }
+}
+
+/// One complete request: head read, body collected within its limit.
+package struct HTTPRequest: Sendable {
+    let head: HTTPRequestHead
+    package let verb: HTTPVerb
+    package let body: ByteBuffer
+    /// When its last byte had arrived.
+    package let arrivedAt: Moment
+    package let id: RequestID
+    package let peer: HTTPPeer
+    package let loop: any EventLoop
+
+    /// The path without the query.
+    package var path: Substring { head.uri.prefix { $0 != "?" } }
+
+    /// The value of a header that may stand once; the first where it stands more often. Names compare without case.
+    package func header(_ name: String) -> String? { head.headers.first(name: name) }
+
+    /// Every value of a header, one for each line.
+    package func headers(_ name: String) -> [String] { head.headers[name] }
+}
+
+/// Who is at the other end of the connection.
+package enum HTTPPeer: Sendable, Equatable {
+    /// A TCP peer; whether its address is a loopback address.
+    case network(address: String, isLoopback: Bool)
+    /// A process on the control socket, as the kernel names it.
+    case local(uid: UInt32, pid: Int32)
+}

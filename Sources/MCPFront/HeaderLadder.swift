@@ -1,0 +1,92 @@
+// Licensed under the Apache License 2.0; see LICENSE.
+
+internal import GatewayCore
+internal import HTTPListener
+internal import MCPWire
+internal import NIOCore
+
+/// The checks of the stateless revision on `_meta` and headers, in the order that decides which error a client sees first.
+///
+/// Header and body must agree: somebody on the path may have decided by the header while we act on the body.
+enum HeaderLadder {
+    static func refusal(of request: HTTPRequest, _ message: Message) -> ProtocolRefusal? {
+        let bytes = request.body.readableBytesUInt8Span
+        let id = message.id.map { Array(bytes, $0) }
+        func refuse(_ code: Int, _ words: String, data: String? = nil) -> ProtocolRefusal {
+            ProtocolRefusal(code: code, message: words, data: data, idText: id)
+        }
+
+        guard let version = message.metaMember("io.modelcontextprotocol/protocolVersion", in: bytes),
+            version.kind == .string
+        else {
+            return refuse(-32602, "params._meta must say io.modelcontextprotocol/protocolVersion, as a string.")
+        }
+        guard let capabilities = message.metaMember("io.modelcontextprotocol/clientCapabilities", in: bytes),
+            capabilities.kind == .object
+        else {
+            return refuse(-32602, "params._meta must say io.modelcontextprotocol/clientCapabilities, as an object.")
+        }
+
+        let named = JSONText.string(bytes, value: version.value)
+        switch only(request, "mcp-protocol-version") {
+        case .one(let header) where header == named: break
+        case .one: return refuse(-32020, "The header MCP-Protocol-Version differs from the version in params._meta.")
+        case .none: return refuse(-32020, "The header MCP-Protocol-Version is missing.")
+        case .several: return refuse(-32020, "The header MCP-Protocol-Version stands more than once.")
+        }
+        switch only(request, "mcp-method") {
+        case .one(let header) where header == message.method.name: break
+        case .one: return refuse(-32020, "The header Mcp-Method differs from the method in the body.")
+        case .none: return refuse(-32020, "The header Mcp-Method is missing.")
+        case .several: return refuse(-32020, "The header Mcp-Method stands more than once.")
+        }
+        if let words = nameProblem(request, message, bytes) { return refuse(-32020, words) }
+
+        guard named == Revision.modern.name else {
+            let supported = Revision.allCases.reversed().map { "\"\($0.name)\"" }.joined(separator: ",")
+            return refuse(
+                -32022, "This protocol version is not supported; use one of those named in data.supported.",
+                data: #"{"supported":[\#(supported)],"requested":\#(JSONText.quoted(named))}"#)
+        }
+        return nil
+    }
+
+    /// `Mcp-Name` repeats whom the call is for.
+    private static func nameProblem(_ request: HTTPRequest, _ message: Message, _ bytes: Span<UInt8>) -> String? {
+        let key: StaticString
+        switch message.method.name {
+        case "tools/call", "prompts/get": key = "name"
+        case "resources/read": key = "uri"
+        default: return nil
+        }
+        // A body without a name is refused later, as what it is.
+        guard let member = message.member(key, in: bytes), member.kind == .string else { return nil }
+        switch only(request, "mcp-name") {
+        case .none: return "The header Mcp-Name is missing."
+        case .several: return "The header Mcp-Name stands more than once."
+        case .one(let header):
+            guard let decoded = HeaderText.decode(header) else { return "The header Mcp-Name is not valid base64." }
+            return decoded == JSONText.string(bytes, value: member.value)
+                ? nil : "The header Mcp-Name differs from the name in the body."
+        }
+    }
+
+    private enum Value {
+        case none, several
+        case one(String)
+    }
+
+    private static func only(_ request: HTTPRequest, _ name: String) -> Value {
+        let values = request.headers(name)
+        guard let first = values.first else { return .none }
+        return values.count == 1 ? .one(trim(first)) : .several
+    }
+
+    private static func trim(_ text: String) -> String {
+        guard let first = text.utf8.first, let last = text.utf8.last else { return text }
+        guard first == 0x20 || first == 0x09 || last == 0x20 || last == 0x09 else { return text }
+        let tail = text.drop { $0 == " " || $0 == "\t" }
+        let end = tail.lastIndex { $0 != " " && $0 != "\t" }
+        return end.map { String(tail[...$0]) } ?? ""
+    }
+}

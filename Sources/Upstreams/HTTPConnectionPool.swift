@@ -1,0 +1,142 @@
+// Licensed under the Apache License 2.0; see LICENSE.
+
+internal import GatewayCore
+internal import Glibc
+internal import MCPWire
+internal import NIOCore
+internal import NIOHTTP1
+internal import NIOPosix
+internal import NIOSSL
+
+/// The kept-alive connections to one upstream on one event loop.
+final class HTTPConnectionPool: @unchecked Sendable {
+    // Confined to `loop`; needs no lock.
+    private let address: UpstreamAddress
+    private let tls: NIOSSLContext?
+    private let limits: WireLimits
+    private let loop: any EventLoop
+    private let time: any TimeSource
+    private var idle: [HTTPUpstreamConnection] = []
+    private var open: [ObjectIdentifier: HTTPUpstreamConnection] = [:]
+    private var ticker: RepeatedTask?
+
+    /// Most connections at once; the gateway's own limit on calls comes first in practice.
+    private static let connectionsMax = 1_024
+    /// Common servers close a silent connection after five seconds. Ours must be gone before, or a call meets a closing door.
+    private static let idleMax = Duration.seconds(4)
+    private static let connectPatience = Duration.seconds(5)
+
+    init(address: UpstreamAddress, tls: NIOSSLContext?, limits: WireLimits, loop: any EventLoop, time: any TimeSource) {
+        self.address = address
+        self.tls = tls
+        self.limits = limits
+        self.loop = loop
+        self.time = time
+    }
+
+    /// The connection used last, which is the least likely to be closed by the other side; a new one when none is idle.
+    func take(deadline: Deadline) async throws(CallFailure) -> HTTPUpstreamConnection {
+        loop.assertInEventLoop()
+        while let connection = idle.popLast() {
+            if connection.isUsable { return connection }
+        }
+        guard open.count < Self.connectionsMax else {
+            throw .overloaded(detail: "\(Self.connectionsMax) connections to its server are in use already")
+        }
+        return try await connect(deadline: deadline)
+    }
+
+    private func connect(deadline: Deadline) async throws(CallFailure) -> HTTPUpstreamConnection {
+        let patience = min(Self.connectPatience, deadline.remaining(at: time.now()))
+        let tls = tls
+        let address = address
+        let connection = HTTPUpstreamConnection(pool: self, limits: limits, time: time)
+        let bootstrap = ClientBootstrap(group: loop)
+            .channelOption(.tcpOption(.tcp_nodelay), value: 1)
+            .connectTimeout(.nanoseconds(patience.nanosecondsClamped))
+            .channelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    let pipeline = channel.pipeline.syncOperations
+                    if let tls {
+                        let name = address.host.contains(":") ? nil : address.host
+                        try pipeline.addHandler(NIOSSLClientHandler(context: tls, serverHostname: name))
+                    }
+                    let wire = RequestBytes()
+                    try pipeline.addHandler(wire)
+                    try pipeline.addHandler(
+                        ByteToMessageHandler(
+                            HTTPResponseDecoder(leftOverBytesStrategy: .dropBytes, informationalResponseStrategy: .drop)))
+                    connection.wire = wire
+                    try pipeline.addHandler(connection)
+                }
+            }
+        do {
+            _ = try await bootstrap.connect(host: address.host, port: address.port).get()
+        } catch {
+            throw .unavailable(detail: "cannot connect to \(address.authority): \(ConnectWords.of(error))")
+        }
+        open[ObjectIdentifier(connection)] = connection
+        startTicking()
+        guard connection.isUsable else { throw .unavailable(detail: "\(address.authority) closed the connection at once") }
+        return connection
+    }
+
+    /// Sends something whose answer does not matter.
+    func sendAside(_ bytes: ByteBuffer) {
+        let deadline = Deadline(time.now() + Self.connectPatience)
+        Task(executorPreference: LoopExecutor(loop)) {
+            do throws(CallFailure) {
+                _ = try await self.take(deadline: deadline).exchange(bytes, id: nil, deadline: deadline)
+            } catch {
+                // It was a courtesy; the server will find out by itself.
+            }
+        }
+    }
+
+    // MARK: Called by connections
+
+    func giveBack(_ connection: HTTPUpstreamConnection) { idle.append(connection) }
+
+    func forget(_ connection: HTTPUpstreamConnection) {
+        open[ObjectIdentifier(connection)] = nil
+        idle.removeAll { $0 === connection }
+    }
+
+    /// One tick for all deadlines and idle times, only while there are connections: a timer for each call would cost more than
+    /// the call's own bookkeeping.
+    private func startTicking() {
+        guard ticker == nil else { return }
+        ticker = loop.scheduleRepeatedTask(initialDelay: .milliseconds(25), delay: .milliseconds(25)) { [self] task in
+            let now = time.now()
+            for connection in open.values { connection.tick(at: now, idleMax: Self.idleMax) }
+            guard open.isEmpty else { return }
+            task.cancel()
+            ticker = nil
+        }
+    }
+
+    func close() async {
+        // Submitting fails only when the loop is gone, and the connections with it.
+        try? await loop.submit { for connection in self.open.values { connection.close() } }.get()
+    }
+}
+
+enum ConnectWords {
+    /// What a connection attempt came to, for operators.
+    static func of(_ error: any Error) -> String {
+        if let error = error as? NIOConnectionError {
+            if let dns = error.dnsAError ?? error.dnsAAAAError { return "the name cannot be resolved (\(dns))" }
+            if let first = error.connectionErrors.first { return of(first.error) }
+        }
+        if let error = error as? IOError {
+            switch error.errnoCode {
+            case ECONNREFUSED: return "connection refused"
+            case ETIMEDOUT: return "no answer to the connection attempt"
+            case ENETUNREACH, EHOSTUNREACH: return "no network route"
+            default: return "\(error)"
+            }
+        }
+        if let error = error as? ChannelError, case .connectTimeout = error { return "no answer to the connection attempt" }
+        return "\(error)"
+    }
+}

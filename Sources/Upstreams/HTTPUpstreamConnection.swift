@@ -1,0 +1,248 @@
+// Licensed under the Apache License 2.0; see LICENSE.
+
+internal import GatewayCore
+internal import MCPWire
+internal import NIOCore
+internal import NIOHTTP1
+
+/// Lets finished request bytes past NIO's response decoder.
+///
+/// The decoder has to see a request head to know which response follows, but encoding one for every call costs a tenth of the
+/// rate. So the heads written through the pipeline end here, and the bytes are written from here.
+final class RequestBytes: ChannelOutboundHandler {
+    typealias OutboundIn = HTTPClientRequestPart
+    typealias OutboundOut = ByteBuffer
+
+    private var context: ChannelHandlerContext?
+
+    func handlerAdded(context: ChannelHandlerContext) { self.context = context }
+    func handlerRemoved(context: ChannelHandlerContext) { self.context = nil }
+
+    func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) { promise?.succeed() }
+
+    func send(_ bytes: ByteBuffer) { context?.writeAndFlush(wrapOutboundOut(bytes), promise: nil) }
+}
+
+/// One connection to an upstream: one request at a time, its answer as JSON or as an event stream.
+final class HTTPUpstreamConnection: ChannelInboundHandler, @unchecked Sendable {
+    // Confined to the event loop of its channel, like every channel handler; needs no lock.
+    typealias InboundIn = HTTPClientResponsePart
+    typealias OutboundOut = HTTPClientRequestPart
+
+    private static let head = HTTPRequestHead(version: .http1_1, method: .POST, uri: "/")
+
+    var wire: RequestBytes?
+    private let pool: HTTPConnectionPool
+    private let limits: WireLimits
+    private let time: any TimeSource
+    private var context: ChannelHandlerContext?
+    private var isOpen = false
+    private var idleSince: Moment
+    private var pending: Pending?
+
+    private struct Pending {
+        let continuation: UnsafeContinuation<Result<WireAnswer, CallFailure>, Never>
+        let id: UInt64?
+        let began: Moment
+        let deadline: Deadline
+        var response: HTTPResponseHead?
+        var body = ByteBuffer()
+        var events: EventStreamParser?
+        /// The answer that came as an event; the stream may go on a little after it.
+        var answer: WireAnswer?
+    }
+
+    init(pool: HTTPConnectionPool, limits: WireLimits, time: any TimeSource) {
+        self.pool = pool
+        self.limits = limits
+        self.time = time
+        idleSince = time.now()
+    }
+
+    var isUsable: Bool { isOpen && pending == nil }
+
+    // MARK: Sending
+
+    /// Sends one request and waits for its answer.
+    func exchange(_ bytes: ByteBuffer, id: UInt64?, deadline: Deadline) async throws(CallFailure) -> WireAnswer {
+        let loop = context?.eventLoop
+        let result = await withTaskCancellationHandler {
+            // Resumed exactly once, by `end`.
+            await withUnsafeContinuation { continuation in
+                self.begin(
+                    Pending(continuation: continuation, id: id, began: self.time.now(), deadline: deadline), bytes)
+            }
+        } onCancel: {
+            loop?.execute { self.fail(.cancelled) }
+        }
+        return try result.get()
+    }
+
+    private func begin(_ request: Pending, _ bytes: ByteBuffer) {
+        guard let context, isOpen else {
+            request.continuation.resume(returning: .failure(.unavailable(detail: "the connection was closed")))
+            return
+        }
+        pending = request
+        context.write(wrapOutboundOut(.head(Self.head)), promise: nil)
+        wire?.send(bytes)
+        context.write(wrapOutboundOut(.end(nil)), promise: nil)
+    }
+
+    /// Ends the waiting with a failure. The connection is of no use after that: an answer may still be on its way.
+    private func fail(_ failure: CallFailure) {
+        guard let request = pending else { return }
+        pending = nil
+        close()
+        request.continuation.resume(returning: .failure(failure))
+    }
+
+    func close() {
+        isOpen = false
+        context?.close(promise: nil)
+    }
+
+    func tick(at now: Moment, idleMax: Duration) {
+        if let pending {
+            if pending.deadline.hasPassed(at: now) {
+                fail(.timedOut(after: now.since(pending.began), sent: true))
+            }
+        } else if now.since(idleSince) > idleMax {
+            close()
+        }
+    }
+
+    // MARK: Receiving
+
+    func handlerAdded(context: ChannelHandlerContext) { self.context = context }
+
+    func channelActive(context: ChannelHandlerContext) {
+        isOpen = true
+        context.fireChannelActive()
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        isOpen = false
+        fail(.outcomeUnknown(detail: "the server closed the connection before its answer was complete"))
+        self.context = nil
+        pool.forget(self)
+        context.fireChannelInactive()
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        let words =
+            error is HTTPParserError || error is NIOHTTPDecoderError
+            ? "it does not answer in HTTP (\(error))" : ConnectWords.of(error)
+        fail(error is HTTPParserError ? .garbage(detail: words) : .outcomeUnknown(detail: words))
+        close()
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        switch unwrapInboundIn(data) {
+        case .head(let head):
+            pending?.response = head
+            if let type = head.headers.first(name: "content-type"), type.hasPrefix("text/event-stream") {
+                pending?.events = EventStreamParser(eventBytesMax: limits.bytesMax)
+            }
+        case .body(var more): take(&more)
+        case .end: finish()
+        }
+    }
+
+    private func take(_ more: inout ByteBuffer) {
+        guard pending != nil else { return }
+        if pending?.events != nil { return takeEvents(more) }
+        guard let held = pending?.body.readableBytes, held + more.readableBytes <= limits.bytesMax else {
+            return fail(.garbage(detail: "the answer is longer than \(limits.bytesMax) bytes"))
+        }
+        if held == 0 {
+            pending?.body = more
+        } else {
+            pending?.body.writeBuffer(&more)
+        }
+    }
+
+    private func takeEvents(_ more: ByteBuffer) {
+        do throws(WireError) {
+            let events = try pending?.events?.feed(more.readableBytesUInt8Span) ?? []
+            for event in events where event.name == "message" {
+                guard let answer = answer(in: ByteBuffer(bytes: event.data)), answer.message != nil else { continue }
+                return finishEvents(answer)
+            }
+        } catch {
+            fail(.garbage(detail: error.text))
+        }
+    }
+
+    /// The answer is there. The stream should end now; rather than wait for that, the connection is given up, unless the end has
+    /// come already.
+    private func finishEvents(_ answer: WireAnswer) {
+        pending?.answer = answer
+        // What ends the stream is mostly in the same packet: look at it first.
+        context?.eventLoop.execute { [self] in
+            guard let request = pending, request.answer != nil else { return }
+            pending = nil
+            close()
+            request.continuation.resume(returning: .success(answer))
+        }
+    }
+
+    private func finish() {
+        guard let request = pending else { return close() }
+        pending = nil
+        let keepsAlive = request.response?.isKeepAlive ?? false
+        if keepsAlive, isOpen {
+            idleSince = time.now()
+            pool.giveBack(self)
+        } else {
+            close()
+        }
+        if let answer = request.answer {
+            request.continuation.resume(returning: .success(answer))
+        } else if request.events != nil {
+            let words = "its event stream ended without an answer"
+            request.continuation.resume(returning: .failure(.outcomeUnknown(detail: words)))
+        } else {
+            request.continuation.resume(returning: whole(request))
+        }
+    }
+
+    private func whole(_ request: Pending) -> Result<WireAnswer, CallFailure> {
+        let status = Int(request.response?.status.code ?? 0)
+        let session = request.response?.headers.first(name: "mcp-session-id")
+        var answer = WireAnswer(status: status, bytes: request.body, message: nil, session: session)
+        guard let id = request.id, request.body.readableBytes > 0 else { return .success(answer) }
+        do throws(WireError) {
+            let message = try MessageParser.parse(request.body.readableBytesUInt8Span, limits: limits)
+            // An error may come without our number: the server could not read it.
+            if message.kind == .error || Self.isAnswer(message, request.body, to: id) { answer.message = message }
+        } catch {
+            if (200..<300).contains(status) { return .failure(.garbage(detail: error.text)) }
+        }
+        return .success(answer)
+    }
+
+    /// The response with our number, in an event; nil for anything else, such as a notification.
+    private func answer(in bytes: ByteBuffer) -> WireAnswer? {
+        guard let request = pending, let id = request.id,
+            let message = try? MessageParser.parse(bytes.readableBytesUInt8Span, limits: limits),
+            message.kind == .result || message.kind == .error, Self.isAnswer(message, bytes, to: id)
+        else { return nil }
+        return WireAnswer(
+            status: Int(request.response?.status.code ?? 0), bytes: bytes, message: message,
+            session: request.response?.headers.first(name: "mcp-session-id"))
+    }
+
+    static func isAnswer(_ message: Message, _ bytes: ByteBuffer, to id: UInt64) -> Bool {
+        guard message.kind == .result || message.kind == .error, let range = message.id else { return false }
+        let span = bytes.readableBytesUInt8Span
+        var number: UInt64 = 0
+        guard range.count <= 20 else { return false }
+        for index in range {
+            let digit = span[index] &- UInt8(ascii: "0")
+            guard digit < 10 else { return false }
+            number = number &* 10 &+ UInt64(digit)
+        }
+        return number == id
+    }
+}

@@ -1,0 +1,59 @@
+// Licensed under the Apache License 2.0; see LICENSE.
+
+/// An http or https address, taken apart as far as a client needs it.
+struct UpstreamAddress: Sendable, Equatable {
+    var isSecure: Bool
+    /// Without brackets.
+    var host: String
+    var port: Int
+    /// Path and query, beginning with a slash.
+    var target: String
+
+    init(_ url: String) throws(UpstreamSettingsError) {
+        let rest: Substring
+        if url.hasPrefix("http://") {
+            isSecure = false
+            rest = url.dropFirst(7)
+        } else if url.hasPrefix("https://") {
+            isSecure = true
+            rest = url.dropFirst(8)
+        } else {
+            throw UpstreamSettingsError(words: "the address \(url) must begin with http:// or https://")
+        }
+        let authority = rest.prefix { $0 != "/" && $0 != "?" && $0 != "#" }
+        guard !authority.contains("@") else {
+            throw UpstreamSettingsError(words: "an address holds no user name and no password; use the headers setting")
+        }
+        let path = rest.dropFirst(authority.count).prefix { $0 != "#" }
+        target = path.hasPrefix("/") ? String(path) : "/" + path
+        guard target.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7f }) else {
+            throw UpstreamSettingsError(words: "the address \(url) holds a character that must be percent-encoded")
+        }
+        var hostPart = authority
+        port = isSecure ? 443 : 80
+        if let colon = authority.lastIndex(of: ":"), !authority.hasSuffix("]") {
+            guard let number = Int(authority[authority.index(after: colon)...]), (1...65_535).contains(number) else {
+                throw UpstreamSettingsError(words: "the address \(url) has no usable port")
+            }
+            port = number
+            hostPart = authority[..<colon]
+        }
+        host = hostPart.hasPrefix("[") ? String(hostPart.dropFirst().dropLast()) : String(hostPart)
+        let isLegal = host.utf8.allSatisfy {
+            switch $0 {
+            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"),
+                UInt8(ascii: ":"), UInt8(ascii: "%"):
+                true
+            default: false
+            }
+        }
+        guard !host.isEmpty, isLegal else { throw UpstreamSettingsError(words: "the address \(url) names no usable host") }
+    }
+
+    /// The value of the `Host` header.
+    var authority: String {
+        let name = host.contains(":") ? "[\(host)]" : host
+        return port == (isSecure ? 443 : 80) ? name : "\(name):\(port)"
+    }
+}

@@ -1,0 +1,70 @@
+// Licensed under the Apache License 2.0; see LICENSE.
+
+package import GatewayCore
+internal import Logging
+package import MCPWire
+package import NIOCore
+package import Outbound
+package import Telemetry
+
+/// All upstream servers. Each is looked after by a task of its own, so that one that is dead or slow delays nobody else.
+package final class UpstreamPool: StatusSource {
+    package let upstreams: [Upstream]
+    private let loops: [any EventLoop]
+    private let cadence: Cadence
+
+    /// - Parameters:
+    ///   - identity: `{"name":…,"version":…}`, what the gateway calls itself.
+    ///   - children: how processes of stdio upstreams are started and bounded.
+    package init(
+        _ settings: [UpstreamSettings], identity: JSONValue, children: ChildSettings, cadence: Cadence = Cadence(),
+        group: any EventLoopGroup, time: any TimeSource, metrics: MetricsRegistry, logs: LogFiles
+    ) throws(UpstreamSettingsError) {
+        let loops = Array(group.makeIterator())
+        let writer = CallWriter(identity: identity)
+        let log = logs.logger(component: "upstreams")
+        var upstreams: [Upstream] = []
+        for (index, one) in settings.enumerated() {
+            let transport: any Transport
+            switch one.place {
+            case .http(let url, let headers):
+                transport = try HTTPTransport(
+                    url: url, headers: headers, answerBytesMax: one.answerBytesMax, loops: loops, time: time)
+            case .stdio(let command):
+                transport = StdioTransport(
+                    name: one.name, command: command, settings: children, answerBytesMax: one.answerBytesMax,
+                    loop: loops[index % loops.count], time: time, log: log)
+            }
+            let upstream = Upstream(settings: one, transport: transport, writer: writer, time: time, log: log)
+            metrics.gauge(
+                "mcp_upstream_up", help: "1 while the upstream can be reached.", labels: [("upstream", one.name)],
+                read: { upstream.isUp ? 1 : 0 })
+            upstreams.append(upstream)
+        }
+        self.upstreams = upstreams
+        self.loops = loops
+        self.cadence = cadence
+    }
+
+    /// Looks after every upstream until cancelled; then ends their connections and processes.
+    ///
+    /// - Parameter changed: called when some upstream's list of tools has changed.
+    package func run(changed: @escaping @Sendable () -> Void) async {
+        await withDiscardingTaskGroup { group in
+            for (index, upstream) in upstreams.enumerated() {
+                let loop = loops[index % loops.count]
+                let cadence = cadence
+                group.addTask(executorPreference: LoopExecutor(loop)) {
+                    await upstream.keepUp(on: loop, cadence: cadence, changed: changed)
+                }
+            }
+        }
+    }
+
+    package func components() -> [ComponentStatus] { upstreams.map(\.component) }
+}
+
+/// An upstream whose settings cannot work, in words.
+package struct UpstreamSettingsError: Error, Sendable {
+    package var words: String
+}

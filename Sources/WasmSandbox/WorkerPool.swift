@@ -1,0 +1,197 @@
+// Licensed under the Apache License 2.0; see LICENSE.
+
+internal import GatewayCore
+internal import Glibc
+internal import Synchronization
+
+/// Why a job was never begun.
+enum PoolRefusal: Error {
+    /// As many wait as may.
+    case full
+    case expired
+    case cancelled
+    case stopped
+}
+
+/// One piece of work for a worker thread. Exactly one of its two closures is called, once.
+final class Job: Sendable {
+    let deadline: Deadline
+    let flag: CancelFlag
+    let work: @Sendable (Seat) -> Void
+    let refuse: @Sendable (PoolRefusal) -> Void
+
+    init(
+        deadline: Deadline, flag: CancelFlag, work: @escaping @Sendable (Seat) -> Void,
+        refuse: @escaping @Sendable (PoolRefusal) -> Void
+    ) {
+        self.deadline = deadline
+        self.flag = flag
+        self.work = work
+        self.refuse = refuse
+    }
+}
+
+/// Threads of our own for work that blocks, with a bounded line of jobs before them.
+///
+/// While anything runs or waits, a ticker calls `beat` every five milliseconds and ends the wait of jobs whose deadline has
+/// passed; it lingers a little and then sleeps, so that an idle pool costs no processor time at all. Without a `beat` there is
+/// no ticker, and jobs wait however long it takes.
+final class WorkerPool: Sendable {
+    private struct State {
+        var waiting: [Job] = []
+        var running: [ObjectIdentifier: Job] = [:]
+        var isStopped = false
+        var isTicking = false
+        var trims = 0
+    }
+
+    private enum Task {
+        case job(Job), trim, nothing, end
+    }
+
+    private let state = Mutex(State())
+    private let threads: Int
+    private let waitingMax: Int
+    private let time: any TimeSource
+    private let beat: (@Sendable () -> Void)?
+    private let bell = Bell()
+    private let tickerBell = Bell()
+
+    static let tickNanoseconds = 5_000_000
+    private static let lingerTicks = 40
+
+    /// Starts the threads. Throws when the machine has none left.
+    init(
+        name: String, threads: Int, waitingMax: Int, time: any TimeSource, beat: (@Sendable () -> Void)?
+    ) throws(SandboxError) {
+        self.threads = threads
+        self.waitingMax = waitingMax
+        self.time = time
+        self.beat = beat
+        var started = beat == nil || SandboxThread.start("\(name)-tick") { self.keepTicking() }
+        for index in 1...threads where started { started = SandboxThread.start("\(name)-\(index)") { self.serve() } }
+        guard started else {
+            stop()
+            throw .runtimeMissing("this machine has no more threads to give; raise the limit of tasks")
+        }
+    }
+
+    /// Lines the job up. Its `refuse` may be called before this returns.
+    func submit(_ job: Job) {
+        let (refusal, wakesTicker): (PoolRefusal?, Bool) = state.withLock { state in
+            if state.isStopped { return (.stopped, false) }
+            if job.flag.isRaised { return (.cancelled, false) }
+            let idle = threads - state.running.count
+            if state.waiting.count >= idle + waitingMax { return (.full, false) }
+            state.waiting.append(job)
+            let wakes = !state.isTicking
+            state.isTicking = true
+            return (nil, wakes)
+        }
+        if let refusal {
+            job.refuse(refusal)
+            return
+        }
+        if wakesTicker { tickerBell.ring() }
+        bell.ring()
+    }
+
+    /// Raises the flag: a waiting job leaves the line at once, a running one stops at its next look.
+    func cancel(_ flag: CancelFlag) {
+        flag.raise()
+        let waiting = state.withLock { state -> Job? in
+            guard let index = state.waiting.firstIndex(where: { $0.flag === flag }) else { return nil }
+            return state.waiting.remove(at: index)
+        }
+        waiting?.refuse(.cancelled)
+    }
+
+    /// Idle threads give their buffers back.
+    func trim() {
+        state.withLock { $0.trims += 1 }
+        for _ in 0..<threads { bell.ring() }
+    }
+
+    /// Refuses what waits, stops what runs, ends the threads. Returns at once.
+    func stop() {
+        let (waiting, running) = state.withLock { state -> ([Job], [Job]) in
+            state.isStopped = true
+            let waiting = state.waiting
+            state.waiting = []
+            return (waiting, Array(state.running.values))
+        }
+        for job in running { job.flag.raise() }
+        for job in waiting { job.refuse(.stopped) }
+        for _ in 0..<threads { bell.ring() }
+        tickerBell.ring()
+    }
+
+    func usage() -> (running: Int, waiting: Int) {
+        state.withLock { ($0.running.count, $0.waiting.count) }
+    }
+
+    // MARK: Threads
+
+    private func serve() {
+        let seat = Seat()
+        var trimmed = 0
+        while true {
+            bell.wait()
+            switch next(&trimmed) {
+            case .job(let job):
+                job.work(seat)
+                _ = state.withLock { $0.running.removeValue(forKey: ObjectIdentifier(job)) }
+            case .trim: seat.trim()
+            case .nothing: continue
+            case .end: return
+            }
+        }
+    }
+
+    private func next(_ trimmed: inout Int) -> Task {
+        state.withLock { state in
+            if !state.waiting.isEmpty {
+                let job = state.waiting.removeFirst()
+                state.running[ObjectIdentifier(job)] = job
+                return .job(job)
+            }
+            if state.isStopped { return .end }
+            if trimmed != state.trims {
+                trimmed = state.trims
+                return .trim
+            }
+            return .nothing
+        }
+    }
+
+    private func keepTicking() {
+        var idleTicks = 0
+        tickerBell.wait()
+        while true {
+            usleep(UInt32(Self.tickNanoseconds / 1_000))
+            beat?()
+            let now = time.now()
+            let (expired, isBusy, isOver) = state.withLock { state -> ([Job], Bool, Bool) in
+                let expired = state.waiting.filter { $0.deadline.hasPassed(at: now) }
+                if !expired.isEmpty { state.waiting.removeAll { $0.deadline.hasPassed(at: now) } }
+                let isBusy = !state.waiting.isEmpty || !state.running.isEmpty
+                return (expired, isBusy, state.isStopped && !isBusy)
+            }
+            for job in expired { job.refuse(.expired) }
+            if isOver { return }
+            idleTicks = isBusy ? 0 : idleTicks + 1
+            if idleTicks >= Self.lingerTicks, fallAsleep() {
+                idleTicks = 0
+                tickerBell.wait()
+            }
+        }
+    }
+
+    private func fallAsleep() -> Bool {
+        state.withLock { state in
+            guard state.waiting.isEmpty, state.running.isEmpty, !state.isStopped else { return false }
+            state.isTicking = false
+            return true
+        }
+    }
+}

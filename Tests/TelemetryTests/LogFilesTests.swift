@@ -1,0 +1,151 @@
+// Licensed under the Apache License 2.0; see LICENSE.
+
+import GatewayCore
+import Glibc
+import Logging
+import Testing
+
+@testable import Telemetry
+
+struct StoppedTime: TimeSource {
+    func now() -> Moment { Moment(nanoseconds: 0) }
+    func wallMilliseconds() -> Int64 { 0 }
+}
+
+/// A directory of its own that goes away with the test.
+final class Scratch {
+    let path: String
+
+    init() {
+        var name = Array("/tmp/telemetry-test-XXXXXX".utf8CString)
+        path = name.withUnsafeMutableBufferPointer { room in
+            room.baseAddress.flatMap { mkdtemp($0) }.map { String(cString: $0) } ?? "/nonexistent"
+        }
+    }
+
+    deinit {
+        for file in ["app.log", "app.log.1", "security.log", "pipe"] { unlink("\(path)/log/deep/\(file)") }
+        for directory in ["/log/deep", "/log", ""] { rmdir(path + directory) }
+    }
+
+    var logs: String { path + "/log/deep" }
+
+    func read(_ name: String) -> String {
+        let file = open("\(logs)/\(name)", O_RDONLY)
+        guard file >= 0 else { return "" }
+        defer { close(file) }
+        var buffer = [UInt8](repeating: 0, count: 1 << 20)
+        let count = Glibc.read(file, &buffer, buffer.count)
+        return String(decoding: buffer.prefix(max(0, count)), as: UTF8.self)
+    }
+
+    func mode(_ name: String) -> UInt32 {
+        var entry = stat()
+        return stat("\(logs)\(name)", &entry) == 0 ? entry.st_mode & 0o7777 : 0
+    }
+}
+
+@Suite("Log files")
+struct LogFilesTests {
+    @Test("files and missing directories are made with the promised modes")
+    func modes() throws {
+        let scratch = Scratch()
+        let files = try LogFiles(LogSettings(directory: scratch.logs), time: StoppedTime())
+        files.logger(component: "daemon").info("listening", metadata: ["port": "8080"])
+        files.security(SecurityEvent.authFailure, facts: [("peer", "127.0.0.1"), ("detail", "no\nsuch token")])
+        files.security(SecurityEvent.adminCall, facts: [("path", "/admin/drain")])
+        #expect(scratch.mode("/app.log") == 0o640)
+        #expect(scratch.mode("/security.log") == 0o640)
+        #expect(scratch.mode("") & 0o777 == 0o750)
+        #expect(scratch.read("app.log") == "1970-01-01 00:00:00.000Z info  daemon: listening port=8080\n")
+        #expect(
+            scratch.read("security.log") == """
+                auth 1970-01-01 00:00:00.000Z auth_failure peer=127.0.0.1 detail="no\\nsuch token"
+                security 1970-01-01 00:00:00.000Z admin_call path=/admin/drain
+
+                """)
+    }
+
+    @Test("after a rotation the lines go to the new file")
+    func reopens() throws {
+        let scratch = Scratch()
+        let files = try LogFiles(LogSettings(directory: scratch.logs), time: StoppedTime())
+        let logger = files.logger(component: "daemon")
+        logger.info("one")
+        #expect(rename("\(scratch.logs)/app.log", "\(scratch.logs)/app.log.1") == 0)
+        logger.info("two")
+        try files.reopen()
+        logger.info("three")
+        #expect(scratch.read("app.log.1").split(separator: "\n").count == 2)
+        #expect(scratch.read("app.log").hasSuffix("three\n"))
+    }
+
+    @Test("level and format change for loggers that exist")
+    func applies() throws {
+        let scratch = Scratch()
+        let files = try LogFiles(LogSettings(directory: scratch.logs), time: StoppedTime())
+        let logger = files.logger(component: "daemon")
+        logger.debug("unseen")
+        files.apply(level: .debug, format: .json)
+        logger.debug("seen")
+        #expect(scratch.read("app.log").hasPrefix("{\"timestamp\""))
+        #expect(!scratch.read("app.log").contains("unseen"))
+    }
+
+    @Test("a full disk costs lines, which are counted, and nothing else")
+    func full() throws {
+        let scratch = Scratch()
+        mkdir(scratch.path + "/log", 0o750)
+        mkdir(scratch.logs, 0o750)
+        #expect(symlink("/dev/full", "\(scratch.logs)/app.log") == 0)
+        let files = try LogFiles(LogSettings(directory: scratch.logs), time: StoppedTime())
+        let registry = MetricsRegistry()
+        files.register(in: registry)
+        for _ in 0..<3 { files.logger(component: "daemon").info("lost") }
+        #expect(files.droppedLines == 3)
+        #expect(String(decoding: registry.render(), as: UTF8.self).contains("lines_dropped_total{file=\"app\"} 3\n"))
+        unlink("\(scratch.logs)/app.log")
+        try files.reopen()
+        files.logger(component: "daemon").info("kept")
+        #expect(scratch.read("app.log").hasSuffix("kept\n"))
+    }
+
+    @Test("a reader that stops reading does not stop the writer, and later lines are whole")
+    func stuckReader() {
+        var ends: [Int32] = [-1, -1]
+        #expect(pipe(&ends) == 0)
+        defer { for end in ends { close(end) } }
+        var sink = LogSink(descriptor: ends[1], isFile: false)
+        let line = [UInt8](repeating: UInt8(ascii: "x"), count: 5_000) + [0x0A]
+        var taken = 0
+        while sink.write(line) { taken += 1 }
+        #expect(taken >= 5)
+        let isTaken = sink.write(line)
+        #expect(!isTaken)
+        var read: [UInt8] = []
+        func drain() {
+            var buffer = [UInt8](repeating: 0, count: 65_536)
+            while true {
+                var entry = pollfd(fd: ends[0], events: Int16(POLLIN), revents: 0)
+                guard poll(&entry, 1, 0) == 1 else { return }
+                let count = Glibc.read(ends[0], &buffer, buffer.count)
+                guard count > 0 else { return }
+                read += buffer[..<count]
+            }
+        }
+        drain()
+        let isWritten = sink.write(Array("after\n".utf8))
+        #expect(isWritten)
+        drain()
+        let lines = read.split(separator: 0x0A)
+        #expect(lines.last.map { String(decoding: $0, as: UTF8.self) } == "after")
+        #expect(lines.count { $0.count == 5_000 } == taken)
+    }
+
+    @Test("a directory that cannot be used is refused in words")
+    func refused() {
+        #expect(throws: LogFilesError.self) {
+            _ = try LogFiles(LogSettings(directory: "/proc/nowhere/log"), time: StoppedTime())
+        }
+    }
+}

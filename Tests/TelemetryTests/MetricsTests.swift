@@ -1,0 +1,127 @@
+// Licensed under the Apache License 2.0; see LICENSE.
+
+import Testing
+
+@testable import Telemetry
+
+@Suite("Metrics")
+struct MetricsTests {
+    private func text(_ registry: MetricsRegistry) -> String { String(decoding: registry.render(), as: UTF8.self) }
+
+    @Test("families come sorted, each with one HELP and one TYPE")
+    func renders() {
+        let registry = MetricsRegistry()
+        registry.counter("b_total", help: "Second.", labels: [("path", "/mcp"), ("status", "200")]).increment(by: 3)
+        registry.counter("b_total", help: "Second.", labels: [("path", "/mcp"), ("status", "404")]).increment()
+        registry.gauge("a", help: "First.").set(1.5)
+        registry.gauge("c", help: "Third.") { 7 }
+        #expect(
+            text(registry) == """
+                # HELP a First.
+                # TYPE a gauge
+                a 1.5
+                # HELP b_total Second.
+                # TYPE b_total counter
+                b_total{path="/mcp",status="200"} 3
+                b_total{path="/mcp",status="404"} 1
+                # HELP c Third.
+                # TYPE c gauge
+                c 7
+
+                """)
+    }
+
+    @Test("a histogram counts upwards and ends at +Inf")
+    func histogram() {
+        let registry = MetricsRegistry()
+        let histogram = registry.histogram("h_seconds", help: "H.", buckets: [0.5, 1, 2], labels: [("route", "x")])
+        for value in [0.5, 0.6, 2, 3, -1, .nan] { histogram.observe(seconds: value) }
+        #expect(
+            text(registry) == """
+                # HELP h_seconds H.
+                # TYPE h_seconds histogram
+                h_seconds_bucket{route="x",le="0.5"} 3
+                h_seconds_bucket{route="x",le="1"} 4
+                h_seconds_bucket{route="x",le="2"} 5
+                h_seconds_bucket{route="x",le="+Inf"} 6
+                h_seconds_sum{route="x"} 6.1
+                h_seconds_count{route="x"} 6
+
+                """)
+        #expect(Histogram.requestSeconds.contains(2))
+    }
+
+    @Test("labels and help are escaped")
+    func escapes() {
+        let registry = MetricsRegistry()
+        registry.counter("x_total", help: "a\\b\nc \"d\"", labels: [("l", "a\"b\\c\nd é")]).increment()
+        #expect(text(registry).contains("# HELP x_total a\\\\b\\nc \"d\"\n"))
+        #expect(text(registry).contains("x_total{l=\"a\\\"b\\\\c\\nd é\"} 1\n"))
+    }
+
+    @Test("the same name and labels give the same handle")
+    func same() {
+        let registry = MetricsRegistry()
+        let first = registry.counter("x_total", help: "X.", labels: [("a", "1")])
+        #expect(first === registry.counter("x_total", help: "X.", labels: [("a", "1")]))
+        #expect(first !== registry.counter("x_total", help: "X.", labels: [("a", "2")]))
+    }
+
+    @Test("series beyond the bound go to one called other")
+    func bounded() {
+        let registry = MetricsRegistry(seriesMax: 3)
+        for value in 0..<50 {
+            registry.counter("x_total", help: "X.", labels: [("a", "\(value)"), ("b", "y")]).increment()
+        }
+        let lines = text(registry).split(separator: "\n").filter { !$0.hasPrefix("#") }
+        #expect(lines.count == 4)
+        #expect(lines.contains("x_total{a=\"other\",b=\"other\"} 47"))
+    }
+
+    @Test("nothing is lost when many count at once")
+    func concurrent() async {
+        let registry = MetricsRegistry()
+        let counter = registry.counter("x_total", help: "X.")
+        let gauge = registry.gauge("g", help: "G.")
+        let histogram = registry.histogram("h", help: "H.")
+        await withTaskGroup(of: Void.self) { group in
+            for _ in 0..<4 {
+                group.addTask {
+                    for step in 0..<10_000 {
+                        counter.increment()
+                        gauge.add(step.isMultiple(of: 2) ? 2 : -1)
+                        histogram.observe(seconds: 0.003)
+                    }
+                }
+            }
+        }
+        #expect(counter.value == 40_000)
+        #expect(gauge.value == 20_000)
+        #expect(histogram.count == 40_000)
+        #expect(abs(histogram.read().sum - 120) < 0.001)
+    }
+
+    @Test("the process shows what the kernel knows of it")
+    func process() throws {
+        let registry = MetricsRegistry()
+        ProcessMetrics.register(in: registry)
+        var values: [String: Double] = [:]
+        for line in text(registry).split(separator: "\n") where !line.hasPrefix("#") {
+            let parts = line.split(separator: " ")
+            values[String(parts[0])] = Double(parts[1])
+        }
+        #expect(try #require(values["process_resident_memory_bytes"]) > 1_000_000)
+        #expect(try #require(values["process_cpu_seconds_total"]) > 0)
+        #expect(try #require(values["process_open_fds"]) >= 3)
+        #expect(try #require(values["process_start_time_seconds"]) > 1_700_000_000)
+    }
+
+    @Test("a name with two kinds is a mistake that stops the process")
+    func mistake() async {
+        await #expect(processExitsWith: .failure) {
+            let registry = MetricsRegistry()
+            _ = registry.counter("x", help: "X.")
+            _ = registry.gauge("x", help: "X.")
+        }
+    }
+}

@@ -1,0 +1,75 @@
+# Licensed under the Apache License 2.0; see LICENSE.
+import shutil
+import tempfile
+
+import pytest
+
+import gateway as house
+
+
+def pytest_configure(config):
+    if not house.BINARY.exists():
+        pytest.exit(f"there is no executable at {house.BINARY}; build it first with: swift build", 2)
+    missing = [name for name in ("text", "units", "checksum") if not (house.MODULES / f"{name}.wasm").exists()]
+    if missing:
+        pytest.exit(f"the example tools {missing} are not built; run scripts/build-tools first", 2)
+
+
+@pytest.fixture(scope="session")
+def wasm_cache():
+    """One cache of compiled modules for the whole run, so that each module is compiled once."""
+    place = tempfile.mkdtemp(prefix="gwc-")
+    yield place
+    shutil.rmtree(place, ignore_errors=True)
+
+
+class Makers:
+    def __init__(self, wasm_cache):
+        self.wasm_cache, self.closers = wasm_cache, []
+
+    def gateway(self, upstreams=None, tools=(), sections=None, start=True, cold=False):
+        one = house.Gateway(upstreams, tools, sections, None if cold else self.wasm_cache)
+        self.closers.append(one.close)
+        return one.start() if start else one
+
+    def server(self, one):
+        self.closers.append(one.kill)
+        return one.start()
+
+    def later(self, closer):
+        self.closers.append(closer)
+
+    def close(self):
+        for closer in reversed(self.closers):
+            closer()
+
+
+@pytest.fixture
+def make(wasm_cache):
+    makers = Makers(wasm_cache)
+    yield makers
+    makers.close()
+
+
+@pytest.fixture(scope="module")
+def make_once(wasm_cache):
+    makers = Makers(wasm_cache)
+    yield makers
+    makers.close()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """A failed test shows what its gateways printed."""
+    report = yield
+    if report.when == "call" and report.failed:
+        seen = set()
+        for value in item.funcargs.values():
+            gateways = [value] if isinstance(value, house.Gateway) else []
+            if isinstance(value, Makers):
+                gateways = [one.__self__ for one in value.closers if isinstance(getattr(one, "__self__", None), house.Gateway)]
+            for one in gateways:
+                if id(one) not in seen and one.home.exists():
+                    seen.add(id(one))
+                    report.sections.append((f"gateway on {one.port}", one.stdout()[-4000:]))
+    return report

@@ -1,0 +1,340 @@
+# Licensed under the Apache License 2.0; see LICENSE.
+"""The built executable as a black box: a generated configuration, a free port, its own directories, and its end."""
+
+import json
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+import wire
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BINARY = pathlib.Path(os.environ.get("MCP_GATEWAY_BINARY", ROOT / ".build/debug/mcp-gateway")).resolve()
+MODULES = ROOT / "examples/tools/build"
+SERVERS = pathlib.Path(__file__).resolve().parent / "servers"
+PYTHON = {name: str(ROOT / f".venv/{name}/bin/python") for name in ("mcp1", "mcp2", "fastmcp")}
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def eventually(condition, seconds=10, what="the condition"):
+    """Asks until the answer is true, and returns it; fails after the deadline. The only way in which these tests wait."""
+    end = time.monotonic() + seconds
+    while True:
+        answer = condition()
+        if answer:
+            return answer
+        assert time.monotonic() < end, f"{what} did not come true within {seconds} s"
+        time.sleep(0.02)
+
+
+def answers_tcp(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), 0.5).close()
+        return True
+    except OSError:
+        return False
+
+
+def is_alive(pid):
+    """Whether a process runs; one that is dead and only not yet reaped does not."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def descendants(pid):
+    """Process ids of children and theirs, by one look at the process table."""
+    children = {}
+    for entry in pathlib.Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                parent = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            children.setdefault(parent, []).append(int(entry.name))
+    found, waiting = [], [pid]
+    while waiting:
+        for child in children.get(waiting.pop(), []):
+            found.append(child)
+            waiting.append(child)
+    return found
+
+
+def toml(value):
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, float)):
+        return str(value)
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(toml(item) for item in value) + "]"
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{json.dumps(key)} = {toml(item)}" for key, item in value.items()) + " }"
+    return json.dumps(str(value), ensure_ascii=False)
+
+
+class Gateway:
+    """A gateway of its own. `upstreams` and `tools` are tables of the configuration; `sections` adds to the other tables."""
+
+    def __init__(self, upstreams=None, tools=(), sections=None, wasm_cache=None):
+        self.home = pathlib.Path(tempfile.mkdtemp(prefix="gw-"))
+        self.port = free_port()
+        self.process = None
+        self.output = b""
+        self.control = self.home / "control.sock"
+        self.tables = {
+            "server": {"listen": f"127.0.0.1:{self.port}"},
+            "admin": {"control_socket": self.control},
+            "storage": {"directory": self.home / "lib"},
+            "log": {"directory": self.home / "log"},
+            "wasm": {"cache": wasm_cache or self.home / "wasm-cache"},
+        }
+        for name, table in (sections or {}).items():
+            self.tables.setdefault(name, {}).update(table)
+        for name in tools:
+            self.tables[f"tools.{name}"] = {"module": MODULES / f"{name}.wasm"}
+        for name, table in (upstreams or {}).items():
+            self.tables[f"upstreams.{name}"] = table
+
+    @property
+    def configuration(self):
+        return self.home / "gateway.toml"
+
+    @property
+    def database(self):
+        return self.home / "lib/queue.db"
+
+    def write_configuration(self):
+        text = ""
+        for name, table in self.tables.items():
+            text += f"[{name}]\n" + "".join(f"{key} = {toml(value)}\n" for key, value in table.items()) + "\n"
+        self.configuration.write_text(text)
+
+    def start(self, *, wait=True):
+        self.write_configuration()
+        for name in ("lib", "log"):
+            (self.home / name).mkdir(exist_ok=True)
+        environment = {"PATH": os.environ["PATH"], "HOME": str(self.home)}
+        self.log_file = open(self.home / "stdout.txt", "ab")
+        self.process = subprocess.Popen(
+            [str(BINARY), "serve", "--config", str(self.configuration)], stdin=subprocess.DEVNULL,
+            stdout=self.log_file, stderr=subprocess.STDOUT, env=environment, cwd=self.home)
+        if wait:
+            self.wait_until_healthy()
+        return self
+
+    def stdout(self):
+        return (self.home / "stdout.txt").read_text(errors="replace")
+
+    def wait_until_healthy(self, seconds=30):
+        def healthy():
+            assert self.process.poll() is None, f"the gateway ended with {self.process.returncode}:\n{self.stdout()}"
+            try:
+                with wire.Connection(self.port, timeout=2) as connection:
+                    connection.send(wire.request("GET", "/health", {}))
+                    return connection.response("GET").status == 200
+            except OSError:
+                return False
+
+        eventually(healthy, seconds, "the health of the gateway")
+
+    def wait_for_tools(self, *names, seconds=30):
+        """Waits until each of these is listed, and returns the list."""
+        def listed():
+            tools = [tool["name"] for tool in self.modern("tools/list")[1]["result"]["tools"]]
+            return tools if set(names) <= set(tools) else None
+
+        return eventually(listed, seconds, f"the listing of {names}")
+
+    def exchange(self, data, method="POST", timeout=15):
+        with wire.Connection(self.port, timeout) as connection:
+            connection.send(data)
+            return connection.response(method)
+
+    def get(self, path, headers=None, method="GET"):
+        return self.exchange(wire.request(method, path, headers or {}), method)
+
+    def modern(self, method, params=None, id=1, timeout=15):
+        response = self.exchange(wire.modern_request(method, params, id), timeout=timeout)
+        return response.status, response.json
+
+    def call(self, tool, arguments=None, id=1, timeout=15):
+        """The answer of a tool, called in the modern era: `(text, isError)`."""
+        status, message = self.modern("tools/call", {"name": tool, "arguments": arguments or {}}, id, timeout)
+        assert "result" in message, (status, message)
+        return wire.text_of(message), message["result"].get("isError", False)
+
+    def legacy(self, version="2025-11-25"):
+        return LegacySession(self, version)
+
+    def signal(self, number):
+        self.process.send_signal(number)
+
+    def kill(self):
+        """kill -9, and nothing else."""
+        self.process.kill()
+        self.process.wait(10)
+        self.log_file.close()
+
+    def terminate(self, seconds=20):
+        self.signal(signal.SIGTERM)
+        code = self.process.wait(seconds)
+        self.log_file.close()
+        return code
+
+    def restart(self):
+        """kill -9 and a new start on the same storage and port."""
+        self.kill()
+        return self.start()
+
+    def sql(self, query):
+        """What the operator's `sqlite3` prints, while the gateway runs."""
+        ran = subprocess.run(["sqlite3", str(self.database), query], capture_output=True, text=True, timeout=20)
+        assert ran.returncode == 0, ran.stderr
+        return ran.stdout.strip()
+
+    def health(self):
+        return self.get("/health").json
+
+    def component(self, name):
+        return next((one for one in self.health().get("components", []) if one["name"] == name), None)
+
+    def close(self):
+        """Ends the process in any case and removes its files; a failed test's output is shown by the caller."""
+        if self.process and self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(15)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        if self.process:
+            self.log_file.close()
+        shutil.rmtree(self.home, ignore_errors=True)
+
+
+class LegacySession:
+    """A session of a client that shakes hands."""
+
+    def __init__(self, gateway, version):
+        self.gateway, self.version = gateway, version
+        response = gateway.exchange(wire.request("POST", "/mcp", wire.LEGACY_HEADERS, wire.initialize_body(version)))
+        assert response.status == 200, response
+        self.opened = response.json["result"]
+        self.id = response.header("Mcp-Session-Id")
+        assert self.post(wire.legacy_body("notifications/initialized", id=None)).status == 202
+
+    @property
+    def headers(self):
+        headers = {**wire.LEGACY_HEADERS, "Mcp-Session-Id": self.id}
+        if self.version >= "2025-06-18":
+            headers["MCP-Protocol-Version"] = self.version
+        return headers
+
+    def post(self, body):
+        return self.gateway.exchange(wire.request("POST", "/mcp", self.headers, body))
+
+    def request(self, method, params=None, id=1):
+        response = self.post(wire.legacy_body(method, params, id))
+        assert response.status == 200, response
+        return response.json
+
+    def call(self, tool, arguments=None, id=1):
+        message = self.request("tools/call", {"name": tool, "arguments": arguments or {}}, id)
+        assert "result" in message, message
+        return wire.text_of(message), message["result"].get("isError", False)
+
+    def delete(self):
+        return self.gateway.exchange(wire.request("DELETE", "/mcp", self.headers), "DELETE")
+
+
+class Client:
+    """A client of one SDK generation in a process of its own."""
+
+    def __init__(self, kind, url, mode="auto"):
+        driver = pathlib.Path(__file__).resolve().parent / "clients/driver.py"
+        self.stderr = tempfile.TemporaryFile()
+        self.process = subprocess.Popen(
+            [PYTHON[kind], str(driver), kind, url, mode], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=self.stderr, text=True)
+        self.opened = self.answer()
+        assert "connected" in self.opened, (self.opened, self.complaints())
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdin.close()
+        self.process.stdout.close()
+        self.stderr.close()
+
+    def complaints(self):
+        self.stderr.seek(0)
+        return self.stderr.read().decode(errors="replace")[-3000:]
+
+    def answer(self):
+        line = self.process.stdout.readline()
+        assert line, f"the client ended: {self.complaints()}"
+        return json.loads(line)
+
+    def order(self, **order):
+        self.process.stdin.write(json.dumps(order) + "\n")
+        self.process.stdin.flush()
+        return self.answer()
+
+    def list(self):
+        answer = self.order(do="list")
+        assert "tools" in answer, (answer, self.complaints())
+        return [tool["name"] for tool in answer["tools"]]
+
+    def call(self, name, arguments=None):
+        answer = self.order(do="call", name=name, arguments=arguments or {})
+        assert "content" in answer, (answer, self.complaints())
+        return "".join(part.get("text", "") for part in answer["content"]), answer.get("isError", False)
+
+    def close(self):
+        return self.order(do="close")
+
+
+class ServerProcess:
+    """An upstream in a process of its own, reachable by TCP."""
+
+    def __init__(self, command, port):
+        self.command, self.port, self.process = command, port, None
+
+    def start(self):
+        self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL)
+        eventually(lambda: answers_tcp(self.port), 20, "the start of the upstream")
+        return self
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.port}/mcp"
+
+    def kill(self):
+        if self.process and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+
+def http_server(kind, *more):
+    port = free_port()
+    return ServerProcess([PYTHON[kind], str(SERVERS / f"{kind}_server.py"), "http", str(port), *map(str, more)], port)
+
+
+def scripted_server(port=None):
+    port = port or free_port()
+    return ServerProcess([sys.executable, str(SERVERS / "scripted.py"), str(port)], port)

@@ -1,0 +1,241 @@
+# Licensed under the Apache License 2.0; see LICENSE.
+"""Start, stop, crash, a second start, a bad configuration, a missing library."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+import gateway as house
+import wire
+
+sys.path.insert(0, str(house.SERVERS))
+import scripted
+
+
+def files_under(place):
+    return sorted(str(file.relative_to(place)) for file in place.rglob("*"))
+
+
+def second(gateway, port=None):
+    """Starts another gateway on the same storage and waits for its end."""
+    other = gateway.home / "second.toml"
+    text = gateway.configuration.read_text()
+    other.write_text(text.replace(f'"127.0.0.1:{gateway.port}"', f'"127.0.0.1:{port or house.free_port()}"'))
+    before = files_under(gateway.home)
+    ran = subprocess.run([str(house.BINARY), "serve", "--config", str(other)], capture_output=True, text=True, timeout=20)
+    return ran, before, files_under(gateway.home)
+
+
+def test_a_second_gateway_on_the_same_storage_says_who_is_first(make):
+    gateway = make.gateway(tools=["text"])
+    gateway.wait_for_tools("text__echo")
+    ran, before, after = second(gateway)
+    words = ran.stdout + ran.stderr
+    assert ran.returncode == 1, words
+    for fact in (str(gateway.process.pid), str(gateway.home / "lib"), str(gateway.port)):
+        assert fact in words, (fact, words)
+    assert before == after
+    assert gateway.call("text__echo", {"text": "served"}) == ("served", False)
+    ran, _, _ = second(gateway, gateway.port)
+    assert ran.returncode == 1
+
+
+def test_a_taken_port_is_told_in_words(make):
+    first = make.gateway()
+    other = make.gateway(start=False)
+    other.tables["server"]["listen"] = f"127.0.0.1:{first.port}"
+    other.start(wait=False)
+    assert other.process.wait(20) == 1
+    assert str(first.port) in other.stdout() and "use" in other.stdout(), other.stdout()
+
+
+def test_the_lock_of_a_killed_gateway_is_no_obstacle(make):
+    gateway = make.gateway()
+    gateway.kill()
+    gateway.start()
+    assert gateway.terminate() == 0
+    gateway.start()
+
+
+def slow_call(gateway, tool, arguments=None):
+    """A call in a thread of its own; its answer ends up in the list."""
+    answers = []
+
+    def run():
+        try:
+            answers.append(gateway.call(tool, arguments, timeout=30))
+        except Exception as failure:  # judged by the test
+            answers.append(failure)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    return thread, answers
+
+
+def test_a_call_in_flight_is_finished_before_the_end(make):
+    upstream = scripted.serve_in_thread()
+    scripted.gate.clear()
+    make.later(upstream.server_close)
+    make.later(upstream.shutdown)
+    gateway = make.gateway({"up": {"url": f"http://127.0.0.1:{upstream.server_address[1]}/mcp"}}, ["text"])
+    gateway.wait_for_tools("up__gate", "text__echo")
+    before = scripted.calls["gate"]
+    thread, answers = slow_call(gateway, "up__gate", {"text": "patience"})
+    house.eventually(lambda: scripted.calls["gate"] > before, 10, "the arrival of the call")
+    gateway.signal(signal.SIGTERM)
+
+    def refuses():
+        try:
+            return gateway.get("/health").status == 503
+        except OSError:
+            return True
+
+    house.eventually(refuses, 5, "the announcement of the end")
+    assert gateway.process.poll() is None, "it ended with a call in flight"
+    scripted.gate.set()
+    thread.join(20)
+    assert answers == [('{"text": "patience"}', False)]
+    assert gateway.process.wait(15) == 0
+    assert not (gateway.home / "lib/queue.db-wal").exists()
+    assert not (gateway.home / "lib/queue.db-shm").exists()
+    assert gateway.sql("PRAGMA integrity_check;") == "ok"
+    assert not gateway.control.exists()
+
+
+def test_a_call_that_never_ends_does_not_hold_the_end_up(make):
+    upstream = make.server(house.scripted_server())
+    gateway = make.gateway({"up": {"url": upstream.url}}, sections={"server": {"shutdown_grace": "1s"}})
+    gateway.wait_for_tools("up__hang")
+    thread, answers = slow_call(gateway, "up__hang")
+    house.eventually(lambda: gateway.call("up__count", {"tool": "hang"})[0] == "1", 10, "the arrival of the call")
+    assert gateway.terminate(10) == 0
+    thread.join(5)
+    assert answers
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_idle_gateway_ends_cleanly(make, number):
+    gateway = make.gateway(tools=["text"])
+    gateway.wait_for_tools("text__echo")
+    idle = wire.Connection(gateway.port)
+    gateway.signal(number)
+    assert gateway.process.wait(10) == 0
+    idle.socket.close()
+    assert not (gateway.home / "lib/queue.db-wal").exists()
+    assert (gateway.home / "lib/queue.db").exists()
+
+
+def test_a_kill_under_traffic_leaves_a_sound_database(make):
+    gateway = make.gateway(tools=["text"])
+    gateway.wait_for_tools("text__echo")
+    for round in range(3):
+        stop = threading.Event()
+
+        def traffic():
+            while not stop.is_set():
+                try:
+                    gateway.call("text__echo", {"text": "x"})
+                except (OSError, AssertionError, IndexError, ValueError):
+                    return
+
+        threads = [threading.Thread(target=traffic) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        rows = int(gateway.sql("SELECT COUNT(*) FROM request_log;"))
+        house.eventually(lambda: int(gateway.sql("SELECT COUNT(*) FROM request_log;")) > rows + 20, 15, "rows")
+        gateway.kill()
+        stop.set()
+        for thread in threads:
+            thread.join()
+        assert gateway.sql("PRAGMA integrity_check;") == "ok"
+        gateway.start()
+        gateway.wait_for_tools("text__echo")
+        assert gateway.component("storage")["status"] == "healthy"
+        assert gateway.sql("PRAGMA integrity_check;") == "ok"
+    assert not list(gateway.home.rglob("*.corrupt"))
+
+
+def test_without_the_wasmtime_library_it_serves_its_upstreams_and_says_so(make):
+    upstream = make.server(house.scripted_server())
+    gateway = make.gateway({"up": {"url": upstream.url}}, ["text"], {"wasm": {"library": "/nonexistent/libwasmtime.so"}})
+    gateway.wait_for_tools("up__echo")
+    assert gateway.call("up__echo", {"text": "x"}) == ('{"text": "x"}', False)
+    wasm = gateway.component("wasm")
+    assert wasm["status"] != "healthy" and "/nonexistent/libwasmtime.so" in wasm["detail"]
+    assert gateway.health()["status"] == "degraded"
+    status, message = gateway.modern("tools/call", {"name": "text__echo", "arguments": {"text": "x"}})
+    assert "error" in message or message["result"]["isError"]
+
+
+def test_without_a_compiled_cache_and_with_one(make):
+    gateway = make.gateway(tools=["text", "units"], cold=True)
+    gateway.wait_for_tools("text__echo", "units__convert")
+    compiled = files_under(gateway.home / "wasm-cache")
+    assert compiled
+    gateway.restart()
+    gateway.wait_for_tools("text__echo", "units__convert")
+    assert files_under(gateway.home / "wasm-cache") == compiled
+
+
+def test_a_damaged_cache_is_compiled_anew(make):
+    gateway = make.gateway(tools=["text"], cold=True)
+    gateway.wait_for_tools("text__echo")
+    assert gateway.terminate() == 0
+    for file in (gateway.home / "wasm-cache").rglob("*"):
+        if file.is_file() and file.stat().st_size > 4096:
+            data = bytearray(file.read_bytes())
+            data[len(data) // 2] ^= 0xFF
+            os.chmod(file, 0o600)
+            file.write_bytes(data)
+    gateway.start()
+    gateway.wait_for_tools("text__echo")
+    assert gateway.call("text__echo", {"text": "true again"}) == ("true again", False)
+
+
+def test_a_module_that_is_none_is_told_and_the_others_serve(make):
+    gateway = make.gateway(tools=["text"], start=False)
+    bad = gateway.home / "bad.wasm"
+    bad.write_bytes(b"\x00asm\x01\x00\x00\x00 and then rubbish")
+    gateway.tables["tools.bad"] = {"module": bad}
+    gateway.start()
+    gateway.wait_for_tools("text__echo")
+    assert gateway.call("text__echo", {"text": "served"}) == ("served", False)
+    house.eventually(lambda: gateway.component("wasm")["status"] == "degraded", 20, "the bad module in health")
+    assert "bad" in gateway.component("wasm")["detail"]
+
+
+BAD_CONFIGURATIONS = {
+    "a typo": ("[server]\nlisten = \"127.0.0.1:0\"\n[upstreams.x]\nurll = \"http://127.0.0.1:1/mcp\"\n", "4", "url"),
+    "a wrong type": ("[server]\nlisten = 8080\n", "2", "listen"),
+    "not TOML": ("[server\nlisten = \"127.0.0.1:0\"\n", "1", ""),
+    "not built yet": ("[cache]\nmax_bytes = \"1MiB\"\n", "2", "not built"),
+    "a module that is not there": ("[tools.t]\nmodule = \"nothing.wasm\"\n", "2", "nothing.wasm"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_CONFIGURATIONS)
+@pytest.mark.parametrize("verb", ["serve", "validate-config"])
+def test_a_bad_configuration_is_refused_with_its_line(tmp_path, name, verb):
+    text, line, word = BAD_CONFIGURATIONS[name]
+    file = tmp_path / "bad.toml"
+    file.write_text(text)
+    arguments = ["serve", "--config", str(file)] if verb == "serve" else ["validate-config", "--strict", str(file)]
+    ran = subprocess.run([str(house.BINARY), *arguments], capture_output=True, text=True, timeout=20, cwd=tmp_path)
+    words = ran.stdout + ran.stderr
+    assert ran.returncode == 78, (ran.returncode, words)
+    assert f"bad.toml:{line}" in words and word in words, words
+    assert files_under(tmp_path) == ["bad.toml"]
+
+
+def test_wrong_usage_is_told_as_such(tmp_path):
+    ran = subprocess.run([str(house.BINARY), "no-such-verb"], capture_output=True, text=True, timeout=20, cwd=tmp_path)
+    assert ran.returncode == 64 and ran.stderr
+    ran = subprocess.run([str(house.BINARY), "--help"], capture_output=True, text=True, timeout=20, cwd=tmp_path)
+    assert ran.returncode == 0 and "serve" in ran.stdout
+    ran = subprocess.run([str(house.BINARY), "serve", "--config", "nothing.toml"], capture_output=True, text=True, timeout=20,
+                         cwd=tmp_path)
+    assert ran.returncode == 78 and "nothing.toml" in ran.stdout + ran.stderr
