@@ -112,6 +112,34 @@ let package = Package(
             dependencies: ["WasmSandbox", "CWasmtime", "GatewayCore", "MCPWire", nioCore, nioPosix, crypto],
             swiftSettings: strict),
         .testTarget(name: "GatewayDaemonTests", dependencies: ["GatewayDaemon", "MCPWire"], swiftSettings: strict),
+        .target(
+            name: "GatewayTestKit",
+            dependencies: ["GatewayCore", "MCPWire", "Telemetry", "HTTPListener", logging, nioCore, nioPosix],
+            path: "Tests/GatewayTestKit", swiftSettings: strict),
+        .testTarget(
+            name: "HTTPListenerTests", dependencies: ["HTTPListener", "GatewayTestKit", "GatewayCore", nioCore, nioPosix],
+            swiftSettings: strict),
+        .testTarget(
+            name: "GatewayTests",
+            dependencies: ["Gateway", "GatewayTestKit", "GatewayCore", "MCPWire", "Telemetry", nioCore],
+            swiftSettings: strict),
+        .testTarget(
+            name: "MCPFrontTests",
+            dependencies: ["MCPFront", "GatewayTestKit", "GatewayCore", "MCPWire", "HTTPListener", nioCore],
+            swiftSettings: strict),
+        .testTarget(
+            name: "UpstreamsTests",
+            dependencies: [
+                "Upstreams", "GatewayTestKit", "GatewayCore", "MCPWire", "Outbound", "Telemetry", nioCore, nioPosix,
+            ],
+            swiftSettings: strict),
+        .testTarget(
+            name: "JourneyTests",
+            dependencies: [
+                "GatewayTestKit", "Gateway", "MCPFront", "Upstreams", "AdminPlane", "HTTPListener", "GatewayCore", "MCPWire",
+                "Telemetry", "Outbound", nioCore, nioPosix,
+            ],
+            swiftSettings: strict),
     ],
     swiftLanguageModes: [.v6],
     cLanguageStandard: .gnu11

@@ -19,7 +19,6 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent
-BINARY = ROOT / ".build/release/mcp-gateway"
 MODULES = ROOT / "examples/tools/build"
 PAGE = ROOT / "docs/PERFORMANCE.md"
 SMALL, LARGE = 256, 256 * 1024
@@ -185,16 +184,20 @@ module = "{MODULES}/units.wasm"
     def start_gateway(self, tool="up__echo"):
         """Starts the gateway and returns the seconds until a call of `tool` was answered rightly."""
         begin = time.monotonic()
-        self.gateway = self.processes.start([BINARY, "serve", "--config", self.place / "gateway.toml"], "gateway")
+        self.gateway = self.processes.start([self.options.binary, "serve", "--config", self.place / "gateway.toml"], "gateway")
+        self.wait_for_answer(tool)
+        return time.monotonic() - begin
+
+    def wait_for_answer(self, tool):
         request = request_of(tool, body_of(tool, SMALL))
-        end = begin + 60
+        end = time.monotonic() + 60
         while time.monotonic() < end:
             if self.gateway.poll() is not None:
                 give_up("the gateway ended:\n" + (self.place / "gateway.log").read_text()[-2000:])
             try:
                 status, body = exchange(self.gateway_port, request)
                 if status == 200 and b'"text":"xxx' in body:
-                    return time.monotonic() - begin
+                    return
             except OSError:
                 pass
             time.sleep(0.0005)
@@ -292,12 +295,12 @@ module = "{MODULES}/units.wasm"
         starts, idle = [], []
         for _ in range(self.options.starts):
             starts.append(self.start_gateway("text__echo") * 1000)
-            self.check(self.gateway_port, "up__echo", SMALL)
+            self.wait_for_answer("up__echo")
             idle.append(resident_mib(self.gateway.pid))
             self.processes.stop(self.gateway)
         single["start_ms"], single["rss_idle_mib"] = starts, idle
         stripped = self.place / "stripped"
-        shutil.copy(BINARY, stripped)
+        shutil.copy(self.options.binary, stripped)
         subprocess.run(["strip", stripped], check=True)
         single["stripped_mb"] = stripped.stat().st_size / 1e6
 
@@ -390,6 +393,7 @@ def main():
     parser.add_argument("--seconds", type=int, default=4, help="of each case in each round")
     parser.add_argument("--starts", type=int, default=15)
     parser.add_argument("--quick", action="store_true", help="two short rounds, and docs/PERFORMANCE.md is left alone")
+    parser.add_argument("--binary", type=pathlib.Path, default=ROOT / ".build/release/mcp-gateway")
     parser.add_argument("--json", type=pathlib.Path, default=ROOT / ".build/bench.json", help="where the raw numbers go")
     options = parser.parse_args()
     if options.quick:
@@ -399,7 +403,7 @@ def main():
     for name in ("wrk", "nginx", "cc"):
         if not getattr(options, name):
             give_up(f"{name} is missing; on Debian: apt-get install wrk nginx-light gcc")
-    if not BINARY.exists():
+    if not options.binary.exists():
         give_up("there is no release build; make it with: make build")
     if not (MODULES / "text.wasm").exists():
         give_up("the example tools are not built; make them with: scripts/build-tools")

@@ -1,7 +1,7 @@
 // Licensed under the Apache License 2.0; see LICENSE.
 
-// SQLite as Swift can call it: the library's own header, and the few things in it that Swift does not import (destructor
-// constants that are casts, functions with a variable number of arguments).
+// SQLite as Swift can call it: the library's own header, and the few things in it that Swift does not import
+// (destructor constants that are casts, functions with a variable number of arguments).
 
 #ifndef MCPGW_CSQLITE_SHIM_H
 #define MCPGW_CSQLITE_SHIM_H

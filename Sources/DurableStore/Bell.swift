@@ -3,7 +3,8 @@
 import Glibc
 import Telemetry
 
-/// Wakes one sleeping thread from any other. Rings that come before anybody listens are not lost, and many count as one.
+/// Wakes one sleeping thread from any other. Rings that come before anybody listens are not lost, and many count as
+/// one.
 final class Bell: Sendable {
     private let hears: Int32
     private let rings: Int32

@@ -15,7 +15,8 @@ struct SQLiteFailure: Error, CustomStringConvertible {
     var description: String { message }
 }
 
-/// One connection to a database. Belongs to one thread at a time. Safe to use: the handle lives as long as the object does.
+/// One connection to a database. Belongs to one thread at a time. Safe to use: the handle lives as long as the object
+/// does.
 @safe final class Connection {
     private let handle: OpaquePointer
 
@@ -81,15 +82,16 @@ struct SQLiteFailure: Error, CustomStringConvertible {
             try execute("COMMIT")
         } catch {
             if unsafe sqlite3_get_autocommit(handle) == 0 {
-                // What made the body end is what the caller needs to hear; a rollback that cannot be done changes nothing.
+                // What made the body end is what the caller needs to hear; a rollback that cannot be done changes
+                // nothing.
                 _ = unsafe sqlite3_exec(handle, "ROLLBACK", nil, nil, nil)
             }
             throw error
         }
     }
 
-    /// Brings the main file up to date and empties the write-ahead log. False when a reader stood in the way; then as much was
-    /// brought over as the reader allowed.
+    /// Brings the main file up to date and empties the write-ahead log. False when a reader stood in the way; then as
+    /// much was brought over as the reader allowed.
     func checkpoint() throws(SQLiteFailure) -> Bool {
         let code = unsafe sqlite3_wal_checkpoint_v2(handle, nil, SQLITE_CHECKPOINT_TRUNCATE, nil, nil)
         if code == SQLITE_OK { return true }

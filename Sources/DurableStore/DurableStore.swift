@@ -7,10 +7,11 @@ package import Telemetry
 
 /// The embedded database: log rows, ended sessions and, for its size, the queue.
 ///
-/// One thread of its own writes, everything of a fifth of a second in one synced transaction. `record` and `add` only put
-/// something into a bounded buffer (well under a microsecond) and never wait; with nothing to write the thread sleeps. The
-/// main file alone is complete after a second without writes and at least every five seconds, so that a plain copy is of use.
-/// When the disk cannot take rows they are dropped and counted, `storage` says so, and it recovers by itself.
+/// One thread of its own writes, everything of a fifth of a second in one synced transaction. `record` and `add` only
+/// put something into a bounded buffer (well under a microsecond) and never wait; with nothing to write the thread
+/// sleeps. The main file alone is complete after a second without writes and at least every five seconds, so that a
+/// plain copy is of use. When the disk cannot take rows they are dropped and counted, `storage` says so, and it
+/// recovers by itself.
 package final class DurableStore: Journal, Tombstones, StatusSource, Sendable {
     private let settings: StoreSettings
     private let time: any TimeSource
@@ -19,8 +20,9 @@ package final class DurableStore: Journal, Tombstones, StatusSource, Sendable {
     private let tombstones: Mutex<TombstoneSet>
     private let thread: Mutex<WriterThread?>
 
-    /// Takes the storage lock before anything else, then opens the database; makes what is missing, sets a damaged file aside
-    /// and goes on with a fresh one. Waits for the disk; after an unclean stop up to two seconds for a check of the file.
+    /// Takes the storage lock before anything else, then opens the database; makes what is missing, sets a damaged
+    /// file aside and goes on with a fresh one. Waits for the disk; after an unclean stop up to two seconds for a
+    /// check of the file.
     package static func open(
         _ settings: StoreSettings, time: any TimeSource, log: Logger, metrics: MetricsRegistry
     ) throws(StoreError) -> DurableStore {
@@ -117,7 +119,8 @@ package final class DurableStore: Journal, Tombstones, StatusSource, Sendable {
     static func disk(_ space: (free: UInt64, total: UInt64)?, directory: String, now: Int64) -> ComponentStatus {
         guard let space, space.total > 0 else {
             return ComponentStatus(
-                name: "disk", status: .degraded, detail: "the free space at \(directory) cannot be seen", checkedAt: now)
+                name: "disk", status: .degraded, detail: "the free space at \(directory) cannot be seen", checkedAt: now
+            )
         }
         let percent = Int(Double(space.free) / Double(space.total) * 100)
         let words = "\(percent) % (\(space.free / 1_000_000) MB) free at \(directory)"
@@ -127,8 +130,8 @@ package final class DurableStore: Journal, Tombstones, StatusSource, Sendable {
             checkedAt: now)
     }
 
-    /// Returns when everything recorded before is committed, or was dropped because the database cannot be written. After
-    /// `close` it returns at once.
+    /// Returns when everything recorded before is committed, or was dropped because the database cannot be written.
+    /// After `close` it returns at once.
     package func flush() async {
         _ = await perform { _ in true }
     }
@@ -155,8 +158,8 @@ package final class DurableStore: Journal, Tombstones, StatusSource, Sendable {
     /// Tells a second gateway that finds the directory taken where this one listens.
     package func noteListening(port: Int) { lock.note(port: port) }
 
-    /// Writes what is left, completes the main file so that no `-wal` lies beside it, and lets go of the directory. Blocks for
-    /// as long as the disk takes; afterwards what is recorded is forgotten. May be called more than once.
+    /// Writes what is left, completes the main file so that no `-wal` lies beside it, and lets go of the directory.
+    /// Blocks for as long as the disk takes; afterwards what is recorded is forgotten. May be called more than once.
     package func close() {
         let thread = thread.withLock { thread in
             defer { thread = nil }

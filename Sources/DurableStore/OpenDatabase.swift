@@ -94,7 +94,8 @@ struct OpenDatabase {
     private static func configure(_ connection: Connection, path: String) throws {
         guard try connection.text("PRAGMA journal_mode = WAL") == "wal" else {
             throw Obstacle.other(
-                .unusable(what: path, detail: "the file system there does not allow a write-ahead log; use a local disk"))
+                .unusable(
+                    what: path, detail: "the file system there does not allow a write-ahead log; use a local disk"))
         }
         // Checkpoints are the writer's own business; temporary tables must not leave the storage directory.
         try connection.execute(
@@ -112,7 +113,7 @@ struct OpenDatabase {
                 try connection.text("PRAGMA quick_check(1)")
             }
             return verdict == "ok" ? nil : LogText.escaped(verdict ?? "the check gave no answer", bytesMax: 200)
-        } catch where error.kind == SQLITE_INTERRUPT {
+        } catch  where error.kind == SQLITE_INTERRUPT {
             log.notice("the check of the database after an unclean stop was ended early, no damage seen so far")
             return nil
         }
@@ -135,7 +136,7 @@ struct OpenDatabase {
             "\(failure.message); " + StorageFiles.rights(of: path)
         case SQLITE_IOERR: "the disk does not read or write (\(failure.message)); look at the disk and the kernel's log"
         case SQLITE_CORRUPT, SQLITE_NOTADB:
-            "the database is damaged (\(failure.message)); restart the gateway: it sets the file aside and begins a fresh one"
+            "the database is damaged (\(failure.message)); restart the gateway: it sets the file aside and begins afresh"
         default: failure.message
         }
     }

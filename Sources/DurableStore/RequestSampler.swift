@@ -10,9 +10,9 @@ struct SampledCall: Sendable {
 
 /// Chooses which calls get a row. A pure machine: the second comes with the records, chance from a seed.
 ///
-/// Up to the rate every call has its row. Above it an even sample of each second is kept, weighted so that the weights of a
-/// second add up to its calls. The slowest call of each second is always among them; errors are kept apart and only sampled
-/// beyond ten times the rate.
+/// Up to the rate every call has its row. Above it an even sample of each second is kept, weighted so that the
+/// weights of a second add up to its calls. The slowest call of each second is always among them; errors are kept
+/// apart and only sampled beyond ten times the rate.
 struct RequestSampler: Sendable {
     /// An even sample of a stream whose length nobody knows beforehand.
     private struct Reservoir: Sendable {
@@ -82,8 +82,9 @@ struct RequestSampler: Sendable {
         }
     }
 
-    /// The rows that can be written now, and how many calls lost theirs. Called five times a second. A second is handed out
-    /// when it is over, or bit by bit when it is so quiet that sampling is not in sight; `force` hands out everything.
+    /// The rows that can be written now, and how many calls lost theirs. Called five times a second. A second is
+    /// handed out when it is over, or bit by bit when it is so quiet that sampling is not in sight; `force` hands out
+    /// everything.
     mutating func take(second now: Int64, force: Bool) -> (rows: [SampledCall], lost: Int64) {
         ticks += 1
         let isSetBack = now + 5 < second

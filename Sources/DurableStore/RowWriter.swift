@@ -34,7 +34,8 @@ final class RowWriter {
             """)
         error = try connection.prepare(
             "INSERT INTO error_log (timestamp, error_type, message, component, request_id) VALUES (?, ?, ?, ?, ?)")
-        tombstone = try connection.prepare("INSERT OR REPLACE INTO session_tombstones (session, expires_at) VALUES (?, ?)")
+        tombstone = try connection.prepare(
+            "INSERT OR REPLACE INTO session_tombstones (session, expires_at) VALUES (?, ?)")
     }
 
     func write(_ batch: Inbox.Batch) throws(SQLiteFailure) {

@@ -35,8 +35,8 @@ enum StorageFiles {
         }
     }
 
-    /// Lets the group read and write a file that was perhaps copied here by hand. Only its owner may; somebody else's file that
-    /// we can write is good enough.
+    /// Lets the group read and write a file that was perhaps copied here by hand. Only its owner may; somebody else's
+    /// file that we can write is good enough.
     static func openToGroup(_ path: String) { _ = unsafe chmod(path, 0o660) }
 
     /// Renames the database and what lies beside it, never over an older one. Returns the new name of the database.

@@ -4,7 +4,8 @@ import Glibc
 import Synchronization
 import Telemetry
 
-/// Holds the storage directory for one process. The file says who holds it, and after a clean stop which database it left.
+/// Holds the storage directory for one process. The file says who holds it, and after a clean stop which database it
+/// left.
 final class StorageLock: Sendable {
     private let descriptor: Int32
     /// The port may be told while the store closes.
@@ -12,7 +13,8 @@ final class StorageLock: Sendable {
     /// What the last clean stop said about the database, or nil after any other end.
     let cleanMark: String?
 
-    /// Takes the lock or says who has it. Creates the lock file if there is none; changes nothing when another holds it.
+    /// Takes the lock or says who has it. Creates the lock file if there is none; changes nothing when another holds
+    /// it.
     init(directory: String) throws(StoreError) {
         let path = directory + "/gateway.lock"
         let flags = O_RDWR | O_CLOEXEC | O_CREAT | O_NOFOLLOW

@@ -5,11 +5,12 @@ import Telemetry
 
 /// Whose process this is.
 package enum StorageOwner {
-    /// A gateway that root starts by hand beside the service would leave files that the service cannot write. So root becomes
-    /// the owner of the storage directory (user, group, supplementary groups) for good, before anything is opened.
+    /// A gateway that root starts by hand beside the service would leave files that the service cannot write. So root
+    /// becomes the owner of the storage directory (user, group, supplementary groups) for good, before anything is
+    /// opened.
     ///
-    /// Call it first thing, while the process has one thread. Returns the user it became, or nil when there was nothing to do:
-    /// not root, no such directory, or the directory is root's own.
+    /// Call it first thing, while the process has one thread. Returns the user it became, or nil when there was
+    /// nothing to do: not root, no such directory, or the directory is root's own.
     package static func become(of directory: String) throws(StoreError) -> UInt32? {
         var entry = stat()
         guard geteuid() == 0, unsafe stat(directory, &entry) == 0, entry.st_uid != 0 else { return nil }

@@ -24,8 +24,8 @@ package struct StoreSettings: Sendable {
     var databasePath: String { directory + "/queue.db" }
 }
 
-/// Why the store cannot be opened. Nothing has been changed when one of these is thrown, except that missing directories may
-/// have been made.
+/// Why the store cannot be opened. Nothing has been changed when one of these is thrown, except that missing
+/// directories may have been made.
 package enum StoreError: Error, Sendable, Equatable, CustomStringConvertible {
     /// Another gateway works there.
     case locked(pid: Int32, directory: String, port: Int?)

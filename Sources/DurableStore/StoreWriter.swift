@@ -19,8 +19,8 @@ final class StoreShared: Sendable {
     }
 }
 
-/// The one that writes. Unchecked, because everything in it belongs to one thread: it is handed to its `WriterThread` right
-/// after it is made, and everybody else reaches it through `shared` only.
+/// The one that writes. Unchecked, because everything in it belongs to one thread: it is handed to its `WriterThread`
+/// right after it is made, and everybody else reaches it through `shared` only.
 final class StoreWriter: @unchecked Sendable {
     /// How long rows gather before they are written together.
     private static let gather: Int32 = 200

@@ -2,7 +2,8 @@
 
 import GatewayCore
 
-/// Ended sessions and when they may be forgotten. A pure machine with a bound: when it is full, those that end soonest go first.
+/// Ended sessions and when they may be forgotten. A pure machine with a bound: when it is full, those that end
+/// soonest go first.
 struct TombstoneSet: Sendable {
     let countMax: Int
     private var expiries: [SessionKey: Int64] = [:]

@@ -49,6 +49,7 @@ package struct MCPEndpoint: HTTPRoute {
                 "Answers are application/json or text/event-stream; the Accept header must allow one of them.")
         }
         let writer = ReplyWriter(exchange: exchange, accepts: accepts, service: service)
+        if let session = batchSession(request) { return await batch(session, request, writer) }
         do throws(WireError) {
             let message = try MessageParser.parse(request.body.readableBytesUInt8Span, limits: limits)
             await route(message, request, writer)
@@ -126,6 +127,53 @@ package struct MCPEndpoint: HTTPRoute {
             bytes: request.body, message: message, revision: revision, caller: caller, requestID: request.id,
             arrivedAt: request.arrivedAt, loop: request.loop)
         writer.write(await service.handle(inbound))
+    }
+
+    // MARK: Batches
+
+    /// Revision 2025-03-26 alone lets a client send several messages in one array.
+    private func batchSession(_ request: HTTPRequest) -> Session? {
+        guard let first = request.body.readableBytesView.first(where: { !" \t\r\n".utf8.contains($0) }),
+            first == UInt8(ascii: "["), let id = request.header("mcp-session-id"), let session = sessions.find(id),
+            session.revision == .v2025_03_26
+        else { return nil }
+        return session
+    }
+
+    /// Takes a batch apart at the edge: the house only ever sees single messages.
+    private func batch(_ session: Session, _ request: HTTPRequest, _ writer: ReplyWriter) async {
+        var replies: [ByteBuffer] = []
+        do throws(WireError) {
+            for range in try MessageParser.batch(request.body.readableBytesUInt8Span, limits: limits) {
+                if let reply = await element(range, of: request, session) { replies.append(reply) }
+            }
+        } catch {
+            return writer.refuse(ProtocolRefusal(code: error.kind == .notJSON ? -32700 : -32600, message: error.text))
+        }
+        writer.write(replies)
+    }
+
+    private func element(_ range: Range<Int>, of request: HTTPRequest, _ session: Session) async -> ByteBuffer? {
+        guard let bytes = request.body.getSlice(at: request.body.readerIndex + range.lowerBound, length: range.count)
+        else { return nil }
+        let reply: Reply
+        do throws(WireError) {
+            let message = try MessageParser.parse(bytes.readableBytesUInt8Span, limits: limits)
+            if message.method == .initialize {
+                let id = message.id.map { Array(bytes.readableBytesUInt8Span, $0) }
+                let words = "initialize must not be part of a batch."
+                reply = service.refuse(ProtocolRefusal(code: -32600, message: words, idText: id))
+            } else {
+                reply = await service.handle(
+                    InboundMessage(
+                        bytes: bytes, message: message, revision: session.revision, caller: session.caller,
+                        requestID: request.id, arrivedAt: request.arrivedAt, loop: request.loop))
+            }
+        } catch {
+            reply = service.refuse(ProtocolRefusal(code: -32600, message: error.text, idText: error.idText))
+        }
+        if case .response(let json, _) = reply { return json }
+        return nil
     }
 
     // MARK: DELETE

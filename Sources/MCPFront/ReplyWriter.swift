@@ -45,6 +45,18 @@ final class ReplyWriter {
         }
     }
 
+    /// The replies of a batch, as one array; nothing when it held only notifications.
+    func write(_ replies: [ByteBuffer]) {
+        guard !replies.isEmpty else { return accepted() }
+        var out = ByteBuffer(string: "[")
+        for (index, reply) in replies.enumerated() {
+            if index > 0 { out.writeStaticString(",") }
+            out.writeImmutableBuffer(reply)
+        }
+        out.writeStaticString("]")
+        write(.response(out, .ok))
+    }
+
     private static func http(_ status: ReplyStatus) -> HTTPStatus {
         switch status {
         case .ok: .ok

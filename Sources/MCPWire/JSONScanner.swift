@@ -33,10 +33,12 @@ struct JSONScanner {
     /// Members of the object that carries the payload, and of that object's `_meta`.
     var body: [Member] = []
     var meta: [Member] = []
+    /// The elements of a batch.
+    var elements: [Range<Int>] = []
 
-    /// Where an object's members are noted.
+    /// Where an object's members are noted; in a batch, where the elements are.
     enum Level {
-        case root, body, meta, elsewhere
+        case root, body, meta, batch, elsewhere
     }
 
     init(limits: WireLimits) { self.limits = limits }
@@ -74,7 +76,7 @@ struct JSONScanner {
             try scanObject(bytes, &position, depth: depth, level: level)
             return .object
         case UInt8(ascii: "["):
-            try scanArray(bytes, &position, depth: depth)
+            try scanArray(bytes, &position, depth: depth, notesElements: level == .batch)
             return .array
         case UInt8(ascii: "t"):
             try Self.expect("true", bytes, &position)
@@ -93,7 +95,9 @@ struct JSONScanner {
         }
     }
 
-    private mutating func scanArray(_ bytes: Span<UInt8>, _ position: inout Int, depth: Int) throws(WireError) {
+    private mutating func scanArray(
+        _ bytes: Span<UInt8>, _ position: inout Int, depth: Int, notesElements: Bool
+    ) throws(WireError) {
         guard depth <= limits.depthMax else {
             throw WireError(.tooDeep, "nested deeper than \(limits.depthMax) levels", offset: position)
         }
@@ -105,7 +109,9 @@ struct JSONScanner {
         }
         while true {
             Self.skipSpace(bytes, &position)
+            let start = position
             _ = try scanValue(bytes, &position, depth: depth + 1, level: .elsewhere)
+            if notesElements { elements.append(start..<position) }
             Self.skipSpace(bytes, &position)
             guard position < bytes.count else {
                 throw WireError(.notJSON, "the JSON text ends inside an array", offset: position)
@@ -176,7 +182,7 @@ struct JSONScanner {
             if let word, word.isPayload { inner = .body }
         case .body:
             if JSONText.key(bytes, key, escaped, equals: "_meta") { inner = .meta }
-        case .meta, .elsewhere: break
+        case .meta, .batch, .elsewhere: break
         }
         let kind = try scanValue(bytes, &position, depth: depth + 1, level: inner)
         let member = Member(key: key, value: start..<position, kind: kind, keyIsEscaped: escaped)
@@ -184,7 +190,7 @@ struct JSONScanner {
         case .root: if let word { envelope[word] = member }
         case .body: try Self.note(member, in: &body)
         case .meta: try Self.note(member, in: &meta)
-        case .elsewhere: break
+        case .batch, .elsewhere: break
         }
     }
 

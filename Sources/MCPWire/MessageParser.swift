@@ -32,6 +32,19 @@ public enum MessageParser {
         return (document.range, scanner.body, scanner.meta)
     }
 
+    /// The messages of a batch, which only revision 2025-03-26 has: where each element of the array is. At most a hundred.
+    public static func batch(_ bytes: Span<UInt8>, limits: WireLimits) throws(WireError) -> [Range<Int>] {
+        var scanner = JSONScanner(limits: limits)
+        let document = try scanner.scanDocument(bytes, level: .batch)
+        guard document.kind == .array else { throw WireError(.invalidRequest, "a batch is an array") }
+        guard (1...batchMax).contains(scanner.elements.count) else {
+            throw WireError(.invalidRequest, "a batch holds 1 to \(batchMax) messages")
+        }
+        return scanner.elements
+    }
+
+    private static let batchMax = 100
+
     private static func classify(_ bytes: Span<UInt8>, _ scanner: JSONScanner) throws(WireError) -> Message {
         let envelope = scanner.envelope
         let (method, params) = (envelope.method, envelope.params)

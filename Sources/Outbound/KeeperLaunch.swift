@@ -93,7 +93,7 @@ enum KeeperLaunch {
     ) -> Result {
         var pointers = unsafe strings.map { unsafe strdup($0) }
         unsafe pointers.append(nil)
-        defer { unsafe pointers.forEach { unsafe free($0) } }
+        defer { for index in unsafe pointers.indices { unsafe free(pointers[index]) } }
         return unsafe pointers.withUnsafeBufferPointer { list in
             // The list has at least its end, so there is a base address.
             unsafe body(list.baseAddress!)

@@ -54,9 +54,9 @@ package enum SecurityKind: String, Sendable {
 
 /// Owns `app.log` and `security.log` (0640, appended to, one `write` a line) and the copy for the journal.
 ///
-/// Writing never fails for the caller: when the disk is full or nobody reads the copy, the line is dropped and counted, and the
-/// next one is tried again. A directory that is missing is made (0750). Safe to use from every thread; a line costs one system
-/// call for the file and one or two for the copy.
+/// Writing never fails for the caller: when the disk is full or nobody reads the copy, the line is dropped and
+/// counted, and the next one is tried again. A directory that is missing is made (0750). Safe to use from every
+/// thread; a line costs one system call for the file and one or two for the copy.
 package final class LogFiles: LogOutput, SecurityLog {
     private struct Open: Sendable {
         var app: LogSink?
@@ -126,8 +126,8 @@ package final class LogFiles: LogOutput, SecurityLog {
         if !written { securityDropped.increment() }
     }
 
-    /// Opens both files anew under their names, after somebody has moved the old ones away. When that fails the old ones stay
-    /// in use.
+    /// Opens both files anew under their names, after somebody has moved the old ones away. When that fails the old
+    /// ones stay in use.
     package func reopen() throws(LogFilesError) {
         guard let directory else { return }
         try Self.makeDirectory(directory)

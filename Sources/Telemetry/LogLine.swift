@@ -78,7 +78,8 @@ struct LogLine {
     /// The same as one JSON object.
     func json() -> [UInt8] {
         var line = BoundedLine(bytesMax: Self.bytesMax - Self.tail)
-        line.append("{\"timestamp\":\"" + WallTime.text(milliseconds: milliseconds) + "Z\",\"level\":\"" + level.rawValue)
+        line.append(
+            "{\"timestamp\":\"" + WallTime.text(milliseconds: milliseconds) + "Z\",\"level\":\"" + level.rawValue)
         line.append("\"")
         Self.appendMember("component", component, to: &line)
         Self.appendMember("message", message, to: &line)

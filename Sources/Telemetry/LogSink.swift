@@ -5,7 +5,8 @@ import Glibc
 /// One descriptor that takes lines. Used under its owner's lock.
 struct LogSink: Sendable {
     let descriptor: Int32
-    /// A file on disk takes a line at once. A pipe or socket may have a reader that has stopped reading; that must not stop us.
+    /// A file on disk takes a line at once. A pipe or socket may have a reader that has stopped reading; that must
+    /// not stop us.
     let isFile: Bool
     /// Whether the last line was left without its end.
     private var isTorn = false

@@ -1,7 +1,7 @@
 // Licensed under the Apache License 2.0; see LICENSE.
 
-/// Makes text from outside harmless to print: no forged lines, no terminal codes, no invisible reordering. What is readable
-/// stays readable, in every script.
+/// Makes text from outside harmless to print: no forged lines, no terminal codes, no invisible reordering. What is
+/// readable stays readable, in every script.
 package enum LogText {
     /// The text on one line, at most `bytesMax` bytes of UTF-8; what is cut off is replaced by `…`.
     package static func escaped(_ text: String, bytesMax: Int = 1_024) -> String {

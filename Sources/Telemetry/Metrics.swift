@@ -2,7 +2,8 @@
 
 import Synchronization
 
-/// A number that only grows. Hold on to the handle: finding it again costs a lock and a look-up, adding to it a few nanoseconds.
+/// A number that only grows. Hold on to the handle: finding it again costs a lock and a look-up, adding to it a few
+/// nanoseconds.
 package final class Counter: Sendable {
     private let total = Atomic<UInt64>(0)
 

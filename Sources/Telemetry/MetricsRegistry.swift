@@ -4,10 +4,10 @@ import Synchronization
 
 /// All numbers the gateway shows at `/metrics`.
 ///
-/// Handles are made once and kept by whoever counts; asking again for the same name and labels gives the same handle. The
-/// number of series of one name is bounded: beyond the bound everything goes to one series whose label values are `other`, so
-/// that no input can fill the memory. Asking for a name with another kind or other bounds is a mistake of ours and stops the
-/// process.
+/// Handles are made once and kept by whoever counts; asking again for the same name and labels gives the same handle.
+/// The number of series of one name is bounded: beyond the bound everything goes to one series whose label values are
+/// `other`, so that no input can fill the memory. Asking for a name with another kind or other bounds is a mistake of
+/// ours and stops the process.
 package final class MetricsRegistry: Sendable {
     enum Cell: Sendable {
         case counter(Counter)
@@ -59,8 +59,8 @@ package final class MetricsRegistry: Sendable {
         return histogram
     }
 
-    /// A gauge whose value is asked for at each `render`. The closure must answer at once; a later one for the same labels
-    /// takes its place.
+    /// A gauge whose value is asked for at each `render`. The closure must answer at once; a later one for the same
+    /// labels takes its place.
     package func gauge(
         _ name: String, help: String, labels: [(String, String)] = [], read: @escaping @Sendable () -> Double
     ) {

@@ -1,6 +1,7 @@
 // Licensed under the Apache License 2.0; see LICENSE.
 
-/// A metric's name with the sentence that explains it. The table of all of them is below; nobody spells a name elsewhere.
+/// A metric's name with the sentence that explains it. The table of all of them is below; nobody spells a name
+/// elsewhere.
 package struct MetricName: Sendable {
     package let name: String
     package let help: String

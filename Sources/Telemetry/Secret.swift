@@ -1,7 +1,7 @@
 // Licensed under the Apache License 2.0; see LICENSE.
 
-/// A text that must never be printed. Every way of turning it into text gives `<redacted>`; whoever needs the text itself says
-/// so with `reveal`.
+/// A text that must never be printed. Every way of turning it into text gives `<redacted>`; whoever needs the text
+/// itself says so with `reveal`.
 package struct Secret: Sendable, CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
     private let text: String
 

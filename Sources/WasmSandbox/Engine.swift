@@ -39,9 +39,9 @@ enum EngineProfile: String {
         throw .runtimeMissing(reasons.isEmpty ? "no place to look for it is configured" : reasons.joined(separator: "; "))
     }
 
-    /// The profile this process can have.
+    /// The profile this process can have. Asked first, because the library ends the process when its pool does not fit.
     static func bestProfile(slots: Int) -> EngineProfile {
-        cwasm_can_reserve(UInt64(slots) << 33) ? .roomy : .small
+        cwasm_can_reserve(UInt64(slots) << 34) ? .roomy : .small
     }
 
     /// `slots` memories are kept ready; nil makes and unmakes each.
@@ -72,6 +72,11 @@ enum EngineProfile: String {
         unsafe wasmtime_pooling_allocation_config_total_core_instances_set(pool, slots)
         unsafe wasmtime_pooling_allocation_config_total_memories_set(pool, slots)
         unsafe wasmtime_pooling_allocation_config_total_tables_set(pool, slots * 4)
+        // Whatever is pooled takes address space for as many as there may be; these three have nothing to do here, and a
+        // thousand garbage-collected heaps would be four terabytes.
+        unsafe wasmtime_pooling_allocation_config_total_gc_heaps_set(pool, slots)
+        unsafe wasmtime_pooling_allocation_config_total_stacks_set(pool, 1)
+        unsafe wasmtime_pooling_allocation_config_total_component_instances_set(pool, 1)
         unsafe wasmtime_pooling_allocation_config_max_tables_per_module_set(pool, 4)
         unsafe wasmtime_pooling_allocation_config_table_elements_set(pool, StoreLimits.tableElements)
         unsafe wasmtime_pooling_allocation_config_max_unused_warm_slots_set(pool, slots)

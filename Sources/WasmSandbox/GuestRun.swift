@@ -144,7 +144,7 @@ struct GuestRun {
         unsafe wasi_config_set_stderr_custom(configuration, { unsafe cwasm_guest_print($0!, $1!, $2) }, guest, nil)
         if !grants.environment.isEmpty { unsafe setEnvironment(configuration!, grants.environment) }
         for directory in grants.directories
-        where unsafe !wasi_config_preopen_dir(configuration, directory.host, directory.guest, directory.readOnly) {
+        where unsafe !wasi_config_preopen_dir(configuration, directory.host, directory.guest, !directory.readOnly) {
             unsafe wasi_config_delete(configuration)
             return "the directory granted to this tool as \(directory.guest) cannot be opened; tell the operator"
         }

@@ -27,7 +27,8 @@ struct DurableStoreTests {
         store.close()
     }
 
-    @Test("operators' queries work as typed while the gateway runs", .enabled(if: access("/usr/bin/sqlite3", X_OK) == 0))
+    @Test(
+        "operators' queries work as typed while the gateway runs", .enabled(if: access("/usr/bin/sqlite3", X_OK) == 0))
     func playbook() async throws {
         // These compare with SQLite's own clock.
         var now = timespec()

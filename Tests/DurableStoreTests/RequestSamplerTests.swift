@@ -11,7 +11,8 @@ struct RequestSamplerTests {
         _ milliseconds: Int64, took: Double = 1, status: String = "ok", id: UInt64 = 0
     ) -> CallRecord {
         CallRecord(
-            wallMilliseconds: milliseconds, method: "tools/call", tool: "t", upstream: nil, route: "wasm", status: status,
+            wallMilliseconds: milliseconds, method: "tools/call", tool: "t", upstream: nil, route: "wasm",
+            status: status,
             responseMilliseconds: took, caller: "anonymous", requestID: RequestID(high: 0, low: id))
     }
 
@@ -60,7 +61,9 @@ struct RequestSamplerTests {
         #expect(rows.reduce(0) { $0 + $1.weight } == offered)
         #expect(rows.count { $0.record.isError } == errors)
         for (second, took) in slowest {
-            #expect(rows.contains { $0.record.wallMilliseconds / 1_000 == second && $0.record.responseMilliseconds == took })
+            #expect(
+                rows.contains { $0.record.wallMilliseconds / 1_000 == second && $0.record.responseMilliseconds == took }
+            )
         }
         let perSecond = Dictionary(grouping: rows.filter { !$0.record.isError }) { $0.record.wallMilliseconds / 1_000 }
         // The slowest of the second may come on top, and so may each slowest that was handed out before.

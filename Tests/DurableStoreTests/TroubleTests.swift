@@ -97,7 +97,9 @@ struct TroubleTests {
         let store = try bench.open(bench.settings(rowsPerSecond: 100_000))
         for _ in 0..<2_000 { store.record(bench.call()) }
         store.close()
-        for page in 5..<20 { bench.overwrite(bench.database, at: page * 4_096, with: Array(repeating: 0xA5, count: 3_000)) }
+        for page in 5..<20 {
+            bench.overwrite(bench.database, at: page * 4_096, with: Array(repeating: 0xA5, count: 3_000))
+        }
         bench.overwrite(bench.database + "-wal", at: 0, with: [1, 2, 3])
         let again = try bench.open()
         #expect(again.components()[0].status == .degraded)
@@ -137,7 +139,8 @@ struct TroubleTests {
         let storage = store.components()[0]
         #expect(storage.status == .unhealthy)
         #expect(storage.detail.contains("the disk is full"))
-        #expect(String(decoding: metrics.render(), as: UTF8.self).contains("dropped_total{table=\"request_log\"} 3000\n"))
+        #expect(
+            String(decoding: metrics.render(), as: UTF8.self).contains("dropped_total{table=\"request_log\"} 3000\n"))
         _ = await store.perform { try? $0.execute("PRAGMA max_page_count = 100000") }
         let isWell = await StoreBench.eventually { store.components()[0].status == .healthy }
         #expect(isWell)

@@ -191,14 +191,18 @@ import Testing
     }
 
     static let slips: [Case] = [
-        Case("No value in a list", "a = [\n}]", "2: a value is expected here; a text in quotes would be right"),
-        Case("No key", "[.a]", "1: a key is expected here; letters, digits, - and _ would be right"),
+        Case(
+            "No value in a list", "a = [\n}]",
+            "2: this is not TOML (column 1): a value is expected here; a text in quotes would be right"),
+        Case(
+            "No key", "[.a]",
+            "1: this is not TOML (column 2): a key is expected here; letters, digits, - and _ would be right"),
         Case(
             "A table left open, and what follows from it", "a = { b = 1\nc = 2\n}",
             "1: this is not TOML (column 12): in inline table: expected key or closing '}', saw '\\n'"),
         Case(
             "A text without quotes", "[server]\ntimeout = 30s",
-            "2: this line is not TOML (column 13): a text needs quotes; \"30s\" would be right"),
+            "2: this line is not TOML (column 11): a text needs quotes; \"30s\" would be right"),
         Case(
             "A colon for the equals sign", "[server]\nlisten: \"a\"",
             "2: this line is not TOML (column 7): between a key and its value stands =, not :"),

@@ -69,7 +69,8 @@ struct LogLineTests {
         arguments: [7_900, 8_020, 8_030, 8_040, 8_192, 100_000])
     func cut(length: Int) {
         for character in ["x", "\u{1b}", "世"] {
-            let line = line("m", [("a", String(repeating: character, count: length)), ("b", "lost")], requestID: "00ff")
+            let line = line(
+                "m", [("a", String(repeating: character, count: length)), ("b", "lost")], requestID: "00ff")
             let plain = line.text()
             #expect(plain.count <= LogLine.bytesMax)
             #expect(text(plain).contains("request_id=00ff\n"))

@@ -6,7 +6,7 @@ import Testing
 
 @testable import WasmSandbox
 
-@Suite("A tool's calls", .enabled(if: Library.isThere, Library.hint), .timeLimit(.minutes(2)))
+@Suite("A tool's calls", .serialized, .enabled(if: Library.isThere, Library.hint), .timeLimit(.minutes(2)))
 struct CallTests {
     @Test("A first-generation plug-in gets name and arguments byte for byte")
     func echo() async throws {

@@ -6,7 +6,7 @@ import Testing
 
 @testable import WasmSandbox
 
-@Suite("What a guest may not do", .enabled(if: Library.isThere, Library.hint), .timeLimit(.minutes(2)))
+@Suite("What a guest may not do", .serialized, .enabled(if: Library.isThere, Library.hint), .timeLimit(.minutes(2)))
 struct ContainmentTests {
     struct Misdeed: CustomTestStringConvertible, Sendable {
         var testDescription: String

@@ -6,7 +6,7 @@ import Testing
 
 @testable import WasmSandbox
 
-@Suite("Loading modules", .enabled(if: Library.isThere, Library.hint), .timeLimit(.minutes(2)))
+@Suite("Loading modules", .serialized, .enabled(if: Library.isThere, Library.hint), .timeLimit(.minutes(2)))
 struct LoadTests {
     private func failure(_ bench: Workbench, _ settings: ModuleSettings) async throws -> SandboxError {
         do throws(SandboxError) {
@@ -150,14 +150,9 @@ struct LoadTests {
 
     @Test("A compiler that hangs is ended")
     func hangingCompiler() async throws {
-        let bench = Workbench(compileCommand: ["/bin/sleep", "60"], compileTimeout: .milliseconds(100))
+        let bench = Workbench(compileCommand: ["/bin/sh", "-c", "sleep 60"], compileTimeout: .milliseconds(100))
         do {
             _ = try await bench.load(Guest.echo)
-            Issue.record("it was loaded")
-        } catch SandboxError.compileFailed(let why) { #expect(!why.isEmpty) }
-        let shell = Workbench(compileCommand: ["/bin/sh", "-c", "sleep 60"], compileTimeout: .milliseconds(100))
-        do {
-            _ = try await shell.load(Guest.echo)
             Issue.record("it was loaded")
         } catch SandboxError.compileFailed(let why) { #expect(why.contains("longer than 100 ms")) }
     }

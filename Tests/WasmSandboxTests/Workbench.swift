@@ -120,7 +120,7 @@ func makeCall(
     let message = try MessageParser.parse(bytes.readableBytesUInt8Span, limits: WireLimits())
     return ToolCall(
         tool: tool, bytes: bytes, message: message, caller: .anonymous, requestID: .random(),
-        deadline: Deadline(MonotonicTime().now() + within), loop: EmbeddedEventLoop())
+        deadline: Deadline(MonotonicTime().now() + within), loop: NIOAsyncTestingEventLoop())
 }
 
 extension WasmModule {

@@ -215,7 +215,7 @@ class Gateway:
         if self.process and self.process.poll() is None:
             self.process.terminate()
             try:
-                self.process.wait(15)
+                self.process.wait(5)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
@@ -232,6 +232,7 @@ class LegacySession:
         response = gateway.exchange(wire.request("POST", "/mcp", wire.LEGACY_HEADERS, wire.initialize_body(version)))
         assert response.status == 200, response
         self.opened = response.json["result"]
+        self.version = self.opened["protocolVersion"]
         self.id = response.header("Mcp-Session-Id")
         assert self.post(wire.legacy_body("notifications/initialized", id=None)).status == 202
 

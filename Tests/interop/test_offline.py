@@ -30,7 +30,7 @@ def test_it_starts_with_every_upstream_down_and_picks_them_up(make):
     health = gateway.get("/health")
     assert health.status == 200 and health.json["status"] == "degraded"
     assert gateway.component("upstream:missing")["status"] != "healthy"
-    assert "no-such-command-anywhere" in gateway.component("upstream:missing")["detail"]
+    house.eventually(lambda: "no-such-command-anywhere" in gateway.component("upstream:missing")["detail"], 10, "the reason")
     make.server(late)
     gateway.wait_for_tools("late__echo", seconds=40)
     assert gateway.call("late__echo", {"text": "hi"}) == ('{"text": "hi"}', False)

@@ -101,6 +101,12 @@ typedef ssize_t (*cwasm_output_callback_t)(void *data, const unsigned char *byte
       (wasmtime_pooling_allocation_config_t * p, uint32_t v), (p, v)) \
     X(void, wasmtime_pooling_allocation_config_total_tables_set, \
       (wasmtime_pooling_allocation_config_t * p, uint32_t v), (p, v)) \
+    X(void, wasmtime_pooling_allocation_config_total_gc_heaps_set, \
+      (wasmtime_pooling_allocation_config_t * p, uint32_t v), (p, v)) \
+    X(void, wasmtime_pooling_allocation_config_total_stacks_set, \
+      (wasmtime_pooling_allocation_config_t * p, uint32_t v), (p, v)) \
+    X(void, wasmtime_pooling_allocation_config_total_component_instances_set, \
+      (wasmtime_pooling_allocation_config_t * p, uint32_t v), (p, v)) \
     X(void, wasmtime_pooling_allocation_config_max_tables_per_module_set, \
       (wasmtime_pooling_allocation_config_t * p, uint32_t v), (p, v)) \
     X(void, wasmtime_pooling_allocation_config_table_elements_set, \
@@ -196,7 +202,7 @@ typedef ssize_t (*cwasm_output_callback_t)(void *data, const unsigned char *byte
     X(bool, wasi_config_set_env, \
       (wasi_config_t * w, size_t count, const char **names, const char **values), (w, count, names, values)) \
     X(bool, wasi_config_preopen_dir, \
-      (wasi_config_t * w, const char *host, const char *guest, bool read_only), (w, host, guest, read_only)) \
+      (wasi_config_t * w, const char *host, const char *guest, bool writable), (w, host, guest, writable)) \
     X(void, wasi_config_set_stdout_custom, \
       (wasi_config_t * w, cwasm_output_callback_t function, void *data, cwasm_finalizer_t finalizer), \
       (w, function, data, finalizer)) \

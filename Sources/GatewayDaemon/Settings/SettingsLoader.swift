@@ -60,7 +60,12 @@ package enum SettingsLoader {
                 report.add(line: earlier.line, key: earlier.key, .error, earlier.message)
                 return nil
             }
-            report.add(line: refusal.line, key: "", .error, refusal.message)
+            let error = SettingsNode.SyntaxError(
+                line: refusal.line, column: refusal.column, message: refusal.message)
+            let message =
+                refusal.isSyntax
+                ? SettingsSyntax.words(error, text: text, repetition: nil).message : refusal.message
+            report.add(line: refusal.line, key: "", .error, message)
             return nil
         }
         report.lines = lines.lines

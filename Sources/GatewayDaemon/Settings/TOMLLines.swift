@@ -9,6 +9,8 @@ struct TOMLLines {
     /// Why the text must not be handed to the parser.
     struct Refusal {
         let line: Int
+        /// Counted in characters from 1.
+        let column: Int
         let message: String
         /// The lines before this one may be parsed, and may have a mistake that explains this one.
         let isSyntax: Bool
@@ -61,8 +63,13 @@ struct TOMLLines {
     }
 
     private mutating func refuse(_ message: String, isSyntax: Bool = false) {
-        if refusal == nil { refusal = Refusal(line: line, message: message, isSyntax: isSyntax) }
+        if refusal == nil { refusal = Refusal(line: line, column: column, message: message, isSyntax: isSyntax) }
         position = bytes.count
+    }
+
+    private var column: Int {
+        let start = bytes[..<position].lastIndex(of: UInt8(ascii: "\n")).map { $0 + 1 } ?? 0
+        return String(decoding: bytes[start..<position], as: UTF8.self).unicodeScalars.count + 1
     }
 
     private mutating func skipSpaces() {
@@ -182,9 +189,43 @@ struct TOMLLines {
             if peek(1) == mark && peek(2) == mark { multiline(mark) } else { _ = quoted(mark) }
         case UInt8(ascii: "["): array(at: path, depth: depth)
         case UInt8(ascii: "{"): inlineTable(at: path, depth: depth)
-        default:
-            while let byte = current, !",]}#\n".utf8.contains(byte) { advance() }
+        default: scalar()
         }
+    }
+
+    /// A value without quotes. The parser has assertions that broken dates and numbers run into, so only what is certainly a number or a
+    /// flag gets to it. No key takes a date.
+    private mutating func scalar() {
+        var end = position
+        while end < bytes.count, !",]}#\r\n".utf8.contains(bytes[end]) { end += 1 }
+        var token = bytes[position..<end]
+        while let last = token.last, last == 0x20 || last == 0x09 { token.removeLast() }
+        guard token.isEmpty || Self.isPlain(token) else {
+            return refuse("a value is true, false, a number, or a text in quotes", isSyntax: true)
+        }
+        position = end
+    }
+
+    private static func isPlain(_ token: ArraySlice<UInt8>) -> Bool {
+        if token.elementsEqual("true".utf8) || token.elementsEqual("false".utf8) { return true }
+        var rest = token
+        if rest.first == UInt8(ascii: "+") || rest.first == UInt8(ascii: "-") { rest.removeFirst() }
+        func skipDigits() -> Bool {
+            let count = rest.prefix { ($0 >= 0x30 && $0 <= 0x39) || $0 == UInt8(ascii: "_") }.count
+            rest = rest.dropFirst(count)
+            return count > 0
+        }
+        guard skipDigits() else { return false }
+        if rest.first == UInt8(ascii: ".") {
+            rest.removeFirst()
+            guard skipDigits() else { return false }
+        }
+        if rest.first == UInt8(ascii: "e") || rest.first == UInt8(ascii: "E") {
+            rest.removeFirst()
+            if rest.first == UInt8(ascii: "+") || rest.first == UInt8(ascii: "-") { rest.removeFirst() }
+            guard skipDigits() else { return false }
+        }
+        return rest.isEmpty
     }
 
     private mutating func array(at path: [String], depth: Int) {

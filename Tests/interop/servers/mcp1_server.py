@@ -5,6 +5,7 @@ import sys
 
 import anyio
 from mcp.server.fastmcp import FastMCP
+from mcp.server.fastmcp.exceptions import ToolError
 
 server = FastMCP("first", host="127.0.0.1", port=int(sys.argv[2]) if len(sys.argv) > 2 else 0, log_level="ERROR")
 
@@ -21,7 +22,7 @@ def shout(text: str) -> str:
 
 @server.tool(description="Always fails.")
 def refuse(reason: str) -> str:
-    raise ValueError(reason)
+    raise ToolError(reason)
 
 
 @server.tool(description="Waits, then answers.")

@@ -9,6 +9,7 @@ import sys
 
 import anyio
 from mcp.server.mcpserver import Context, MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
 
 server = MCPServer("second", version="2", log_level="ERROR")
 
@@ -30,7 +31,7 @@ def revision(ctx: Context) -> str:
 
 @server.tool(description="Always fails.")
 def refuse(reason: str) -> str:
-    raise ValueError(reason)
+    raise ToolError(reason)
 
 
 @server.tool(description="Waits, then answers.")

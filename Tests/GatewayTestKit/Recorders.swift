@@ -1,0 +1,84 @@
+// Licensed under the Apache License 2.0; see LICENSE.
+
+package import GatewayCore
+package import MCPWire
+package import NIOCore
+import Synchronization
+package import Telemetry
+
+/// Keeps what is written down, for tests to look at.
+package final class RecordingJournal: Journal {
+    private let rows = Mutex<(calls: [CallRecord], errors: [ErrorRecord])>(([], []))
+    private let onRecord: (@Sendable () -> Void)?
+
+    /// - Parameter onRecord: called on the thread that writes.
+    package init(onRecord: (@Sendable () -> Void)? = nil) { self.onRecord = onRecord }
+
+    package func record(_ call: CallRecord) {
+        onRecord?()
+        rows.withLock { $0.calls.append(call) }
+    }
+
+    package func record(_ error: ErrorRecord) { rows.withLock { $0.errors.append(error) } }
+
+    package var calls: [CallRecord] { rows.withLock { $0.calls } }
+    package var errors: [ErrorRecord] { rows.withLock { $0.errors } }
+}
+
+/// Ended sessions, in memory.
+package final class MemoryTombstones: Tombstones {
+    private let ended = Mutex<[SessionKey: Int64]>([:])
+
+    package init() {}
+
+    package func contains(_ session: SessionKey) -> Bool { ended.withLock { $0[session] != nil } }
+    package func add(_ session: SessionKey, expires: Int64) { ended.withLock { $0[session] = expires } }
+    package var all: [SessionKey: Int64] { ended.withLock { $0 } }
+}
+
+/// A tool owner whose answers a test writes.
+package final class ScriptedBackend: ToolBackend {
+    package typealias Answer = @Sendable (ToolCall) async throws(CallFailure) -> ToolReply
+
+    package let name: String
+    package let route: String
+    private let listed: Mutex<[ToolDescriptor]>
+    private let answer: Answer
+
+    package init(
+        name: String, route: String = "upstream", tools: [ToolDescriptor], answer: @escaping Answer
+    ) {
+        self.name = name
+        self.route = route
+        listed = Mutex(tools)
+        self.answer = answer
+    }
+
+    package func tools() -> [ToolDescriptor] { listed.withLock { $0 } }
+    package func list(_ tools: [ToolDescriptor]) { listed.withLock { $0 = tools } }
+    package func call(_ call: ToolCall) async throws(CallFailure) -> ToolReply { try await answer(call) }
+}
+
+extension ToolDescriptor {
+    /// A tool that takes any object, with `more` members behind its schema, each with its comma in front.
+    package static func plain(_ name: String, more: String = "") -> ToolDescriptor {
+        let json = #"{"name":\#(JSONText.quoted(name)),"description":"A tool","inputSchema":{"type":"object"}\#(more)}"#
+        return ToolDescriptor(name: name, definition: Array(json.utf8))
+    }
+}
+
+extension Payload {
+    /// The object that `json` is. Throws what the scanner says about it.
+    package static func of(_ json: String) throws(WireError) -> Payload {
+        let bytes = Array(json.utf8)
+        let (range, members, meta) = try MessageParser.object(bytes.span, limits: WireLimits())
+        return Payload(bytes: ByteBuffer(bytes: bytes), range: range, members: members, meta: meta)
+    }
+}
+
+extension LogFiles {
+    /// Writes nowhere.
+    package static func silent(_ time: any TimeSource) throws(LogFilesError) -> LogFiles {
+        try LogFiles(LogSettings(directory: nil), time: time)
+    }
+}
