@@ -1,17 +1,13 @@
 // Licensed under the Apache License 2.0; see LICENSE.
 
-// The functions of `extism:host/env` and of hyper-mcp's `extism:host/user`. Guests move their data through these eight bytes at
-// a time, which is why they are in C and uncounted: about 15 ns each.
+// The functions of `extism:host/env`. Guests move their data through these eight bytes at a time, which is why they are
+// in C and unchecked by the library: about 15 ns each.
 
 #include "guest.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define HOST(name) \
-    static wasm_trap_t *name(void *environment, wasmtime_caller_t *caller, wasmtime_val_raw_t *values, size_t count)
-#define UNUSED (void)environment, (void)caller, (void)values, (void)count
 
 static wasm_trap_t *trap(const char *text) { return wasmtime_trap_new(text, strlen(text)); }
 
@@ -262,7 +258,7 @@ HOST(host_zero_i64) {
     return NULL;
 }
 
-static void log_handle(wasmtime_caller_t *caller, const char *level, uint64_t handle) {
+void log_handle(wasmtime_caller_t *caller, const char *level, uint64_t handle) {
     cwasm_guest_t *guest = guest_of(caller);
     block_t *block = arena_block(guest, handle);
     if (block) guest_note(guest, level, guest->arena + block->offset, block->count);
@@ -282,123 +278,39 @@ HOST(host_log_level) {
     return NULL;
 }
 
-// MARK: hyper-mcp
-
-// Answers of the shape a plug-in sees when a client cannot do what it asks for.
-static wasm_trap_t *answer(wasmtime_caller_t *caller, wasmtime_val_raw_t *values, const char *text, bool has_handle) {
-    cwasm_guest_t *guest = guest_of(caller);
-    if (has_handle) arena_free(guest, (uint64_t)values[0].i64);
-    values[0].i64 = text ? (int64_t)arena_copy(guest, text, strlen(text)) : 0;
-    return NULL;
-}
-
-HOST(user_elicit) {
-    UNUSED;
-    return answer(
-        caller, values,
-        "{\"action\":\"decline\",\"content\":{\"error\":\"this gateway does not pass questions on to the client\"}}", true);
-}
-
-HOST(user_sample) {
-    UNUSED;
-    return answer(
-        caller, values,
-        "{\"role\":\"assistant\",\"content\":{\"type\":\"text\",\"text\":\"this gateway does not pass sampling on to the"
-        " client\"},\"model\":\"\",\"stopReason\":\"error\"}",
-        true);
-}
-
-HOST(user_roots) {
-    UNUSED;
-    return answer(caller, values, "{\"roots\":[]}", false);
-}
-
-HOST(user_nothing) {
-    UNUSED;
-    return answer(caller, values, NULL, true);
-}
-
-HOST(user_notify_text) {
-    UNUSED;
-    log_handle(caller, "notification: ", (uint64_t)values[0].i64);
-    return NULL;
-}
-
-HOST(user_notify) {
-    UNUSED;
-    return NULL;
-}
-
-static const char environment_module[] = "extism:host/env";
-static const char user_module[] = "extism:host/user";
-
-static const struct {
-    const char *module, *name, *signature;
-    cwasm_host_function_t function;
-} functions[] = {
-    {environment_module, "alloc", "j:j", host_alloc},
-    {environment_module, "free", "j:", host_free},
-    {environment_module, "length", "j:j", host_length},
-    {environment_module, "length_unsafe", "j:j", host_length},
-    {environment_module, "load_u8", "j:i", host_load_u8},
-    {environment_module, "load_u64", "j:j", host_load_u64},
-    {environment_module, "store_u8", "ji:", host_store_u8},
-    {environment_module, "store_u64", "jj:", host_store_u64},
-    {environment_module, "input_length", ":j", host_input_length},
-    {environment_module, "input_offset", ":j", host_input_offset},
-    {environment_module, "input_load_u8", "j:i", host_input_load_u8},
-    {environment_module, "input_load_u64", "j:j", host_input_load_u64},
-    {environment_module, "input_set", "jj:", host_input_set},
-    {environment_module, "output_set", "jj:", host_output_set},
-    {environment_module, "output_offset", ":j", host_output_offset},
-    {environment_module, "output_length", ":j", host_output_length},
-    {environment_module, "error_set", "j:", host_error_set},
-    {environment_module, "error_get", ":j", host_error_get},
-    {environment_module, "reset", ":", host_reset},
-    {environment_module, "memory_bytes", ":j", host_memory_bytes},
-    {environment_module, "config_get", "j:j", host_config_get},
-    {environment_module, "var_get", "j:j", host_var_get},
-    {environment_module, "var_set", "jj:", host_var_set},
-    {environment_module, "http_request", "jj:j", host_http_request},
-    {environment_module, "http_status_code", ":i", host_zero_i32},
-    {environment_module, "http_headers", ":j", host_zero_i64},
-    {environment_module, "log_trace", "j:", host_log_trace},
-    {environment_module, "log_debug", "j:", host_log_debug},
-    {environment_module, "log_info", "j:", host_log_info},
-    {environment_module, "log_warn", "j:", host_log_warn},
-    {environment_module, "log_error", "j:", host_log_error},
-    {environment_module, "get_log_level", ":i", host_log_level},
-    {user_module, "create_elicitation", "j:j", user_elicit},
-    {user_module, "create_message", "j:j", user_sample},
-    {user_module, "list_roots", ":j", user_roots},
-    {user_module, "get_access_token", "j:j", user_nothing},
-    {user_module, "get_keyring_secret", "j:j", user_nothing},
-    {user_module, "notify_logging_message", "j:", user_notify_text},
-    {user_module, "notify_progress", "j:", user_notify_text},
-    {user_module, "notify_resource_updated", "j:", user_notify_text},
-    {user_module, "notify_url_elicitation_completed", "j:", user_notify_text},
-    {user_module, "notify_prompt_list_changed", ":", user_notify},
-    {user_module, "notify_resource_list_changed", ":", user_notify},
-    {user_module, "notify_tool_list_changed", ":", user_notify},
+static const host_function_t functions[] = {
+    {"alloc", "j:j", host_alloc},
+    {"free", "j:", host_free},
+    {"length", "j:j", host_length},
+    {"length_unsafe", "j:j", host_length},
+    {"load_u8", "j:i", host_load_u8},
+    {"load_u64", "j:j", host_load_u64},
+    {"store_u8", "ji:", host_store_u8},
+    {"store_u64", "jj:", host_store_u64},
+    {"input_length", ":j", host_input_length},
+    {"input_offset", ":j", host_input_offset},
+    {"input_load_u8", "j:i", host_input_load_u8},
+    {"input_load_u64", "j:j", host_input_load_u64},
+    {"input_set", "jj:", host_input_set},
+    {"output_set", "jj:", host_output_set},
+    {"output_offset", ":j", host_output_offset},
+    {"output_length", ":j", host_output_length},
+    {"error_set", "j:", host_error_set},
+    {"error_get", ":j", host_error_get},
+    {"reset", ":", host_reset},
+    {"memory_bytes", ":j", host_memory_bytes},
+    {"config_get", "j:j", host_config_get},
+    {"var_get", "j:j", host_var_get},
+    {"var_set", "jj:", host_var_set},
+    {"http_request", "jj:j", host_http_request},
+    {"http_status_code", ":i", host_zero_i32},
+    {"http_headers", ":j", host_zero_i64},
+    {"log_trace", "j:", host_log_trace},
+    {"log_debug", "j:", host_log_debug},
+    {"log_info", "j:", host_log_info},
+    {"log_warn", "j:", host_log_warn},
+    {"log_error", "j:", host_log_error},
+    {"get_log_level", ":i", host_log_level},
 };
 
-wasmtime_error_t *cwasm_link_extism(wasmtime_linker_t *linker) {
-    for (size_t index = 0; index < sizeof functions / sizeof *functions; index++) {
-        wasmtime_error_t *problem = link_function(
-            linker, functions[index].module, functions[index].name, functions[index].signature,
-            functions[index].function);
-        if (problem) return problem;
-    }
-    return NULL;
-}
-
-bool extism_offers(const char *module, size_t module_count, const char *name, size_t name_count) {
-    for (size_t index = 0; index < sizeof functions / sizeof *functions; index++) {
-        if (strlen(functions[index].module) == module_count && strlen(functions[index].name) == name_count
-            && memcmp(functions[index].module, module, module_count) == 0
-            && memcmp(functions[index].name, name, name_count) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
+const host_table_t extism_table = {"extism:host/env", functions, sizeof functions / sizeof *functions};

@@ -71,11 +71,25 @@ static inline cwasm_guest_t *guest_of(wasmtime_caller_t *caller) {
     return wasmtime_context_get_data(wasmtime_caller_context(caller));
 }
 
-// Defines one function; `signature` is parameters, a colon, results, in `i` (i32) and `j` (i64).
-wasmtime_error_t *link_function(
-    wasmtime_linker_t *linker, const char *module, const char *name, const char *signature,
-    cwasm_host_function_t function);
+// A function as guests see it; `signature` is parameters, a colon, results, in `i` (i32) and `j` (i64).
+typedef struct {
+    const char *name, *signature;
+    cwasm_host_function_t function;
+} host_function_t;
 
-bool extism_offers(const char *module, size_t module_count, const char *name, size_t name_count);
+typedef struct {
+    const char *module;
+    const host_function_t *functions;
+    size_t count;
+} host_table_t;
+
+extern const host_table_t extism_table, hypermcp_table;
+
+#define HOST(name) \
+    static wasm_trap_t *name(void *environment, wasmtime_caller_t *caller, wasmtime_val_raw_t *values, size_t count)
+#define UNUSED (void)environment, (void)caller, (void)values, (void)count
+
+// Takes a text of the guest into its log and frees it.
+void log_handle(wasmtime_caller_t *caller, const char *level, uint64_t handle);
 
 #endif

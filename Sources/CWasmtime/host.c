@@ -111,7 +111,8 @@ static bool drain(int descriptor, uint64_t deadline, const cwasm_flag_t *flag, c
 }
 
 enum cwasm_child cwasm_run_child(
-    const char *path, char *const argv[], uint64_t timeout_ms, const cwasm_flag_t *flag, char *text, size_t text_count) {
+    const char *path, char *const argv[], uint64_t timeout_ms, const cwasm_flag_t *flag, char *text,
+    size_t text_count) {
     text[0] = 0;
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) != 0) {

@@ -1,6 +1,7 @@
 // Licensed under the Apache License 2.0; see LICENSE.
 
-// What a module imports and exports, and the WASI functions that wasmtime's own must not answer: time, chance and sleep.
+// What a module imports and exports, and the WASI functions that wasmtime's own must not answer: time, chance and
+// sleep.
 
 #include "guest.h"
 
@@ -20,7 +21,7 @@ static void make_types(wasm_valtype_vec_t *out, const char *letters, size_t coun
     wasm_valtype_vec_new(out, count, types);
 }
 
-wasmtime_error_t *link_function(
+static wasmtime_error_t *link_function(
     wasmtime_linker_t *linker, const char *module, const char *name, const char *signature,
     cwasm_host_function_t function) {
     const char *colon = strchr(signature, ':');
@@ -32,6 +33,19 @@ wasmtime_error_t *link_function(
         linker, module, strlen(module), name, strlen(name), type, function, NULL, NULL);
     wasm_functype_delete(type);
     return problem;
+}
+
+wasmtime_error_t *cwasm_link_extism(wasmtime_linker_t *linker) {
+    const host_table_t *const tables[] = {&extism_table, &hypermcp_table};
+    for (size_t table = 0; table < 2; table++) {
+        for (size_t index = 0; index < tables[table]->count; index++) {
+            const host_function_t *entry = &tables[table]->functions[index];
+            wasmtime_error_t *problem =
+                link_function(linker, tables[table]->module, entry->name, entry->signature, entry->function);
+            if (problem) return problem;
+        }
+    }
+    return NULL;
 }
 
 // MARK: WASI shadows
@@ -147,8 +161,19 @@ wasmtime_error_t *cwasm_link_wasi(wasmtime_linker_t *linker, bool clock, bool ra
 
 // MARK: Imports and exports
 
-static bool is_wasi(const wasm_byte_vec_t *module) {
-    return module->size == strlen(wasi_module) && memcmp(module->data, wasi_module, module->size) == 0;
+static bool is_text(const wasm_byte_vec_t *bytes, const char *text) {
+    return bytes->size == strlen(text) && memcmp(bytes->data, text, bytes->size) == 0;
+}
+
+static bool is_offered(const wasm_byte_vec_t *module, const wasm_byte_vec_t *name) {
+    const host_table_t *const tables[] = {&extism_table, &hypermcp_table};
+    for (size_t table = 0; table < 2; table++) {
+        if (!is_text(module, tables[table]->module)) continue;
+        for (size_t index = 0; index < tables[table]->count; index++) {
+            if (is_text(name, tables[table]->functions[index].name)) return true;
+        }
+    }
+    return false;
 }
 
 bool cwasm_imports_offered(const wasmtime_module_t *module, bool *wants_wasi, char *text, size_t text_count) {
@@ -160,12 +185,11 @@ bool cwasm_imports_offered(const wasmtime_module_t *module, bool *wants_wasi, ch
         const wasm_byte_vec_t *from = wasm_importtype_module(imports.data[index]);
         const wasm_byte_vec_t *name = wasm_importtype_name(imports.data[index]);
         bool is_function = wasm_externtype_kind(wasm_importtype_type(imports.data[index])) == CWASM_EXTERNKIND_FUNC;
-        if (is_function && is_wasi(from)) {
+        if (is_function && is_text(from, wasi_module)) {
             *wants_wasi = true;
             continue;
         }
-        offered = is_function
-            && extism_offers((const char *)from->data, from->size, (const char *)name->data, name->size);
+        offered = is_function && is_offered(from, name);
         if (!offered) {
             snprintf(
                 text, text_count, "%.*s . %.*s", (int)(from->size > 100 ? 100 : from->size), (const char *)from->data,

@@ -119,8 +119,7 @@ package final class DurableStore: Journal, Tombstones, StatusSource, Sendable {
     static func disk(_ space: (free: UInt64, total: UInt64)?, directory: String, now: Int64) -> ComponentStatus {
         guard let space, space.total > 0 else {
             return ComponentStatus(
-                name: "disk", status: .degraded, detail: "the free space at \(directory) cannot be seen", checkedAt: now
-            )
+                name: "disk", status: .degraded, detail: "the free space at \(directory) is unknown", checkedAt: now)
         }
         let percent = Int(Double(space.free) / Double(space.total) * 100)
         let words = "\(percent) % (\(space.free / 1_000_000) MB) free at \(directory)"

@@ -16,12 +16,15 @@ struct Inbox: Sendable {
         var lostErrors: Int64 = 0
         var isClosing = false
 
-        var hasRows: Bool { !calls.isEmpty || !errors.isEmpty || !tombstones.isEmpty }
+        var hasLogRows: Bool { !calls.isEmpty || !errors.isEmpty }
+        var hasRows: Bool { hasLogRows || !tombstones.isEmpty }
     }
 
     /// As many rows in waiting wake the writer at once.
     static let rowsAtOnce = 500
     static let errorsMax = 5_000
+    /// Rows of `error_log` that one second may have; a flood says nothing new after that many.
+    static let errorsPerSecond = 1_000
     static let tombstonesMax = 100_000
 
     private var sampler: RequestSampler
@@ -29,6 +32,8 @@ struct Inbox: Sendable {
     private var tombstones: [(SessionKey, Int64)] = []
     private var jobs: [Job] = []
     private var lostErrors: Int64 = 0
+    private var errorSecond: Int64 = 0
+    private var errorsOfSecond = 0
     /// The writer sleeps until it is rung for.
     private var isIdle = false
     private var isUrgent = false
@@ -50,7 +55,10 @@ struct Inbox: Sendable {
 
     mutating func put(_ error: ErrorRecord) -> Bool {
         guard !isClosed else { return false }
-        guard errors.count < Self.errorsMax else {
+        let second = error.wallMilliseconds / 1_000
+        if second != errorSecond { (errorSecond, errorsOfSecond) = (second, 0) }
+        errorsOfSecond += 1
+        guard errors.count < Self.errorsMax, errorsOfSecond <= Self.errorsPerSecond else {
             lostErrors += 1
             return false
         }

@@ -136,7 +136,7 @@ struct OpenDatabase {
             "\(failure.message); " + StorageFiles.rights(of: path)
         case SQLITE_IOERR: "the disk does not read or write (\(failure.message)); look at the disk and the kernel's log"
         case SQLITE_CORRUPT, SQLITE_NOTADB:
-            "the database is damaged (\(failure.message)); restart the gateway: it sets the file aside and begins afresh"
+            "the database is damaged (\(failure.message)); restart the gateway: it sets the file aside"
         default: failure.message
         }
     }

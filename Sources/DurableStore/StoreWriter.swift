@@ -25,8 +25,9 @@ final class StoreWriter: @unchecked Sendable {
     /// How long rows gather before they are written together.
     private static let gather: Int32 = 200
     private static let pauseInTrouble: Int32 = 1_000
-    /// Below this a probe that happens to fit proves nothing.
-    private static let probeFreeMin: UInt64 = 1 << 20
+    /// Below this log rows are not written: what is left is needed to complete the main file, and for more important
+    /// things than logs.
+    static let freeMin: UInt64 = 16 << 20
     private static let checkpointEvery = Duration.seconds(4)
     private static let checkpointTicks = 20
     private static let quietTicks = 4
@@ -95,10 +96,18 @@ final class StoreWriter: @unchecked Sendable {
     }
 
     /// Commits everything in one transaction. Whether it did.
-    private func write(_ batch: Inbox.Batch) -> Bool {
+    private func write(_ offered: Inbox.Batch) -> Bool {
         guard let connection, let rows else { return false }
+        var batch = offered
+        let isShort = StorageFiles.space(at: settings.directory).map { $0.free < Self.freeMin } ?? false
+        if isShort && batch.hasLogRows {
+            drop(batch)
+            (batch.calls, batch.errors) = ([], [])
+            let place = "\(Self.freeMin >> 20) MiB free at \(settings.directory)"
+            become(.flawed("less than \(place): log rows are dropped; free some space"))
+        }
         guard batch.hasRows else {
-            if isInTrouble && !isLost { probe(connection) }
+            if isInTrouble && !isLost && !isShort { probe(connection) }
             return false
         }
         let begun = time.now()
@@ -112,7 +121,7 @@ final class StoreWriter: @unchecked Sendable {
         numbers.calls.increment(by: UInt64(batch.calls.count))
         numbers.errors.increment(by: UInt64(batch.errors.count))
         pruner.written += batch.calls.count + batch.errors.count
-        if !isLost { become(.well) }
+        if !isLost && !isShort { become(.well) }
         isComplete = false
         return true
     }
@@ -126,14 +135,17 @@ final class StoreWriter: @unchecked Sendable {
         }
         // Log rows are not worth holding on to; ended sessions are few and must stay ended.
         shared.inbox.withLock { $0.giveBack(tombstones: batch.tombstones) }
+        drop(batch)
+        become(.broken("the database cannot be written: \(words); log rows are dropped until it can"))
+    }
+
+    private func drop(_ batch: Inbox.Batch) {
         numbers.droppedCalls.increment(by: UInt64(batch.calls.reduce(0) { $0 + $1.weight }))
         numbers.droppedErrors.increment(by: UInt64(batch.errors.count))
-        become(.broken("the database cannot be written: \(words); log rows are dropped until it can"))
     }
 
     /// Finds out whether the trouble is over when there is nothing to write.
     private func probe(_ connection: Connection) {
-        if let space = StorageFiles.space(at: settings.directory), space.free < Self.probeFreeMin { return }
         do {
             let now = WallTime.text(milliseconds: time.wallMilliseconds())
             try connection.execute("INSERT OR REPLACE INTO meta VALUES ('last_probe', '\(now)')")
@@ -157,13 +169,15 @@ final class StoreWriter: @unchecked Sendable {
     }
 
     private func keepHouse(wrote: Bool) {
-        guard let connection, !isInTrouble else { return }
+        guard let connection else { return }
         do {
-            if try pruner.step(now: time.now(), wallMilliseconds: time.wallMilliseconds()) { isComplete = false }
+            let (now, wall) = (time.now(), time.wallMilliseconds())
+            if !isInTrouble, try pruner.step(now: now, wallMilliseconds: wall) { isComplete = false }
         } catch {
             troubled(by: error)
             return
         }
+        // Also in trouble: emptying the write-ahead log may be what gives the disk room again.
         guard !isComplete else { return }
         quiet = wrote ? 0 : quiet + 1
         sinceCheckpoint += 1
@@ -188,8 +202,8 @@ final class StoreWriter: @unchecked Sendable {
             isLost = true
             become(
                 .broken(
-                    "\(settings.databasePath) was moved or replaced while the gateway runs, what is written goes to the "
-                        + "old file; restart the gateway"))
+                    "\(settings.databasePath) was moved or replaced while the gateway runs, what is written goes to "
+                        + "the old file; restart the gateway"))
         }
     }
 

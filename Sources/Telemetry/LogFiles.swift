@@ -72,7 +72,8 @@ package final class LogFiles: LogOutput, SecurityLog {
     private let securityDropped = Counter()
     private let copyDropped = Counter()
 
-    /// - Parameter opensFiles: false leaves the files alone until `reopen()`, for a process that may have to leave without a trace.
+    /// - Parameter opensFiles: false leaves the files alone until `reopen()`, for a process that may have to leave
+    ///   without a trace.
     package init(_ settings: LogSettings, time: any TimeSource, opensFiles: Bool = true) throws(LogFilesError) {
         self.directory = settings.directory
         self.time = time

@@ -4,10 +4,12 @@ internal import CWasmtime
 internal import GatewayCore
 internal import Glibc
 
-/// Compiled modules on disk. A compiled module is native code that the library maps and runs without looking, so it is used only
-/// from a directory of our own and only after its digest has been found right.
+/// Compiled modules on disk. A compiled module is native code that the library maps and runs without looking, so it is
+/// used only from a directory of our own and only after its digest has been found right.
 struct CompileCache {
     let directory: String
+    /// Where the runtime library is, for the compile child.
+    let library: String
     let profile: EngineProfile
     let settings: SandboxSettings
     let report: SandboxReport
@@ -76,7 +78,6 @@ struct CompileCache {
         _ wasm: String, digest: String, to draft: String, flag: CancelFlag
     ) throws(SandboxError) {
         let milliseconds = UInt64(max(1, settings.compileTimeout.milliseconds))
-        let library = settings.libraryPaths.first(where: Files.exists) ?? ""
         let words =
             [CompileChild.processName] + settings.compileCommand.dropFirst()
             + CompileChild.Order(
@@ -96,7 +97,7 @@ struct CompileCache {
         case CWASM_CHILD_OVERRAN:
             if flag.isRaised { throw .stopped }
             throw .compileFailed(
-                "it took longer than \(Words.time(settings.compileTimeout)); make the module smaller or allow more time")
+                "it took longer than \(Words.time(settings.compileTimeout)); make the module smaller or allow more")
         case CWASM_CHILD_KILLED:
             throw .compileFailed(
                 "the compiler was ended by a signal, most likely at its limit of "

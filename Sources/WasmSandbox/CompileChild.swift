@@ -3,14 +3,15 @@
 internal import CWasmtime
 internal import Glibc
 
-/// Compiling is seconds of work and hundreds of megabytes, on input that may be hostile; so it is done by a short-lived child:
-/// the gateway's own executable under another name.
+/// Compiling is seconds of work and hundreds of megabytes, on input that may be hostile; so it is done by a short-lived
+/// child: the gateway's own executable under another name.
 package enum CompileChild {
     /// `argv[0]` of the child, and the name it takes.
     package static let processName = "mcpgw-compile"
 
-    /// What the executable runs when its `argv[0]` is `processName`; `arguments` are the ones after that. Takes its limits
-    /// first, then compiles one file. Returns the exit code; the reason of a failure goes to standard error in words.
+    /// What the executable runs when its `argv[0]` is `processName`; `arguments` are the ones after that. Takes its
+    /// limits first, then compiles one file. Returns the exit code; the reason of a failure goes to standard error in
+    /// words.
     package static func run(arguments: [String]) -> Int32 {
         guard let order = Order(arguments) else {
             complain("wrong arguments; this program is started by the gateway only")
@@ -23,7 +24,7 @@ package enum CompileChild {
             return 1
         }
         do throws(SandboxError) {
-            try Engine.loadLibrary([order.library])
+            _ = try Engine.loadLibrary([order.library])
             let engine = Engine(profile: order.profile, slots: nil)
             try compile(order.input, digest: order.digest, to: order.output, engine: engine)
             return 0
@@ -40,7 +41,9 @@ package enum CompileChild {
         do { wasm = try Files.contents(input, bytesMax: CompileCache.moduleBytesMax) } catch {
             throw .unreadable(error.text)
         }
-        guard Files.digest(of: wasm) == digest else { throw .compileFailed("the file changed while it was being loaded") }
+        guard Files.digest(of: wasm) == digest else {
+            throw .compileFailed("the file changed while it was being loaded")
+        }
         let code = try engine.compile(wasm)
         do {
             try Files.write(code, to: output)

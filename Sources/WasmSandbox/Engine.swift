@@ -2,7 +2,8 @@
 
 internal import CWasmtime
 
-/// How compiled code expects linear memories to lie in the address space. Code of one profile does not run in the other.
+/// How compiled code expects linear memories to lie in the address space. Code of one profile does not run in the
+/// other.
 enum EngineProfile: String {
     /// 4 GiB of address space per memory: no bounds checks in compiled code.
     case roomy
@@ -10,14 +11,14 @@ enum EngineProfile: String {
     case small
 }
 
-/// The runtime's engine. It, modules and linkers may be used by any thread at any time, as the library promises; stores may not,
-/// and live inside one run.
+/// The runtime's engine. It, modules and linkers may be used by any thread at any time, as the library promises; stores
+/// may not, and live inside one run.
 @safe final class Engine: @unchecked Sendable {
     let raw: OpaquePointer
     let profile: EngineProfile
 
-    /// The stack a guest may use. The threads that run guests have four times as much, because the library's own code and ours
-    /// run on the same stack.
+    /// The stack a guest may use. The threads that run guests have four times as much, because the library's own code
+    /// and ours run on the same stack.
     static let guestStackBytes = 1 << 20
     static let threadStackBytes = 4 << 20
 
@@ -28,15 +29,16 @@ enum EngineProfile: String {
         return "wasmtime 50.0.1; 1; \(profile.rawValue); \(string(text))"
     }
 
-    /// Loads the library from the first path that has it.
-    static func loadLibrary(_ paths: [String]) throws(SandboxError) {
+    /// Loads the library from the first path that has it, and tells which that was.
+    static func loadLibrary(_ paths: [String]) throws(SandboxError) -> String {
         var reasons: [String] = []
         for path in paths {
             var text = [CChar](repeating: 0, count: 400)
-            if unsafe cwasmtime_load(path, &text, text.count) { return }
+            if unsafe cwasmtime_load(path, &text, text.count) { return path }
             reasons.append(string(text))
         }
-        throw .runtimeMissing(reasons.isEmpty ? "no place to look for it is configured" : reasons.joined(separator: "; "))
+        let reason = reasons.isEmpty ? "no place to look for it is configured" : reasons.joined(separator: "; ")
+        throw .runtimeMissing(reason)
     }
 
     /// The profile this process can have. Asked first, because the library ends the process when its pool does not fit.
@@ -72,8 +74,8 @@ enum EngineProfile: String {
         unsafe wasmtime_pooling_allocation_config_total_core_instances_set(pool, slots)
         unsafe wasmtime_pooling_allocation_config_total_memories_set(pool, slots)
         unsafe wasmtime_pooling_allocation_config_total_tables_set(pool, slots * 4)
-        // Whatever is pooled takes address space for as many as there may be; these three have nothing to do here, and a
-        // thousand garbage-collected heaps would be four terabytes.
+        // Whatever is pooled takes address space for as many as there may be; these three have nothing to do here, and
+        // a thousand garbage-collected heaps would be four terabytes.
         unsafe wasmtime_pooling_allocation_config_total_gc_heaps_set(pool, slots)
         unsafe wasmtime_pooling_allocation_config_total_stacks_set(pool, 1)
         unsafe wasmtime_pooling_allocation_config_total_component_instances_set(pool, 1)

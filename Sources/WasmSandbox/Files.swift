@@ -95,7 +95,8 @@ enum Files {
         close(descriptor)
     }
 
-    /// Makes the directory, with those above it, so that only this user can look into it. Refuses one that others can write to.
+    /// Makes the directory, with those above it, so that only this user can look into it. Refuses one that others can
+    /// write to.
     static func makePrivateDirectory(_ path: String) throws(Problem) {
         var built = path.hasPrefix("/") ? "" : "."
         let parts = path.split(separator: "/")

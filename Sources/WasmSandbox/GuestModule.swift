@@ -102,7 +102,7 @@ enum PluginInterface: Sendable {
         if isCallable("call"), isCallable("describe") { return .v1 }
         if isCallable("call_tool") { return .v2(listsTools: isCallable("list_tools")) }
         throw .noTools(
-            "The module offers no tools: it exports neither 'call' and 'describe' nor 'call_tool'. Build it as a hyper-mcp "
-                + "plug-in; WebAssembly components and WASI commands are not served yet.")
+            "The module offers no tools: it exports neither 'call' and 'describe' nor 'call_tool'. Build it as a "
+                + "hyper-mcp plug-in; WebAssembly components and WASI commands are not served yet.")
     }
 }

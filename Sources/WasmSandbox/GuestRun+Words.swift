@@ -36,7 +36,8 @@ extension GuestRun {
         default: break
         }
         if let wish = Words.denied(denied) {
-            return .stopped("the tool gave up because it wanted \(wish), which its settings do not allow; tell the operator")
+            return .stopped(
+                "the tool gave up because it wanted \(wish), which its settings do not allow; tell the operator")
         }
         if status >= 0 { return .stopped("the tool ended with exit status \(status) instead of an answer") }
         guard code != 255 else { return .stopped("the tool could not be run: \(message)") }
@@ -49,8 +50,8 @@ extension GuestRun {
         return .stopped(Words.trap(code))
     }
 
-    /// How large the guest's memory was when it ended. A refused growth leaves no other trace: the guest is told, and most give
-    /// up by an `unreachable`.
+    /// How large the guest's memory was when it ended. A refused growth leaves no other trace: the guest is told, and
+    /// most give up by an `unreachable`.
     private func memoryTaken(_ context: OpaquePointer, _ instance: wasmtime_instance_t?) -> Int? {
         guard var instance = instance else { return nil }
         var found = unsafe wasmtime_extern_t()

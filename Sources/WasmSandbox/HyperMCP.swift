@@ -17,7 +17,8 @@ extension PluginInterface {
     var listing: (export: String, input: GuestInput)? {
         switch self {
         case .v1: ("describe", GuestInput())
-        case .v2(listsTools: true): ("list_tools", GuestInput(head: Array(#"{"context":{"id":"list","_meta":{}}}"#.utf8)))
+        case .v2(listsTools: true):
+            ("list_tools", GuestInput(head: Array(#"{"context":{"id":"list","_meta":{}}}"#.utf8)))
         case .v2(listsTools: false): nil
         }
     }
@@ -52,9 +53,9 @@ extension PluginInterface {
 enum ToolList {
     static let toolsMax = 1_024
 
-    /// Reads what `describe` or `list_tools` returned. Every definition keeps its spelling and its order; members that are null,
-    /// as serialisers of some languages leave them for "absent", are dropped, and a missing `inputSchema` becomes one that takes
-    /// any object, because clients refuse a tool without.
+    /// Reads what `describe` or `list_tools` returned. Every definition keeps its spelling and its order; members that
+    /// are null, as serialisers of some languages leave them for "absent", are dropped, and a missing `inputSchema`
+    /// becomes one that takes any object, because clients refuse a tool without.
     static func parse(_ bytes: ByteBuffer) throws(SandboxError) -> [ToolDescriptor] {
         let value: JSONValue
         do throws(WireError) {

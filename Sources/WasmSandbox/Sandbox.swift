@@ -5,8 +5,8 @@ internal import Synchronization
 
 /// Loads modules and runs their tools. One per gateway.
 ///
-/// Nothing is loaded before the first module: a gateway without WebAssembly tools pays neither memory nor threads for it. A
-/// missing library never keeps the gateway from starting; it shows in `components()` and in what `load` throws.
+/// Nothing is loaded before the first module: a gateway without WebAssembly tools pays neither memory nor threads for
+/// it. A missing library never keeps the gateway from starting; it shows in `components()` and in what `load` throws.
 package final class Sandbox: StatusSource {
     private struct State {
         var runtime: Runtime?
@@ -19,6 +19,8 @@ package final class Sandbox: StatusSource {
     /// What exists once the library is loaded.
     private struct Runtime {
         let engine: Engine
+        /// The path of the library that was loaded.
+        let library: String
         let pool: WorkerPool
     }
 
@@ -35,9 +37,9 @@ package final class Sandbox: StatusSource {
 
     deinit { shutdown() }
 
-    /// Checks the file's digest, compiles it or finds it compiled, links it and asks it for its tools. Takes seconds for a large
-    /// module that is new, some milliseconds for a known one; modules are loaded one after the other. A failure is remembered
-    /// for `components()` until a module of the same name is loaded.
+    /// Checks the file's digest, compiles it or finds it compiled, links it and asks it for its tools. Takes seconds
+    /// for a large module that is new, some milliseconds for a known one; modules are loaded one after the other. A
+    /// failure is remembered for `components()` until a module of the same name is loaded.
     package func load(_ module: ModuleSettings) async throws(SandboxError) -> WasmModule {
         do throws(SandboxError) {
             let (guest, pool) = try await prepare(module)
@@ -54,7 +56,9 @@ package final class Sandbox: StatusSource {
                 return state.isStopped
             }
             if !isStopped {
-                report(.warning, "a tool module could not be loaded", [("tool_module", module.name), ("reason", error.text)])
+                report(
+                    .warning, "a tool module could not be loaded",
+                    [("tool_module", module.name), ("reason", error.text)])
             }
             throw error
         }
@@ -75,7 +79,8 @@ package final class Sandbox: StatusSource {
         loader?.trim()
     }
 
-    /// Refuses new work, ends what runs within some milliseconds, ends the threads. Returns at once; may be called again.
+    /// Refuses new work, ends what runs within some milliseconds, ends the threads. Returns at once; may be called
+    /// again.
     package func shutdown() {
         let (pool, loader) = state.withLock { state in
             state.isStopped = true
@@ -121,7 +126,8 @@ package final class Sandbox: StatusSource {
             await withCheckedContinuation { continuation in
                 loader.submit(
                     Job(deadline: deadline, flag: flag) { _ in
-                        continuation.resume(returning: self.open(module, flag: flag))
+                        let result = self.open(module, flag: flag)
+                        return { continuation.resume(returning: result) }
                     } refuse: { _ in
                         continuation.resume(returning: .failure(.stopped))
                     })
@@ -148,7 +154,8 @@ package final class Sandbox: StatusSource {
             let runtime = try startRuntime()
             let digest = try check(module)
             let cache = CompileCache(
-                directory: settings.cacheDirectory, profile: runtime.engine.profile, settings: settings, report: report)
+                directory: settings.cacheDirectory, library: runtime.library, profile: runtime.engine.profile,
+                settings: settings, report: report)
             let guest = try link(module, digest, runtime.engine, cache, flag)
             return .success((guest, runtime.pool))
         } catch {
@@ -176,12 +183,12 @@ package final class Sandbox: StatusSource {
     private func startRuntime() throws(SandboxError) -> Runtime {
         let known = state.withLock { $0.runtime }
         if let known { return known }
-        try Engine.loadLibrary(settings.libraryPaths)
+        let library = try Engine.loadLibrary(settings.libraryPaths)
         let profile = Engine.bestProfile(slots: settings.workers)
         let engine = Engine(profile: profile, slots: settings.keepsMemoriesReady ? settings.workers : nil)
         let pool = try WorkerPool(
             name: "wasm", threads: settings.workers, waitingMax: settings.waitingMax, time: time, beat: engine.tick)
-        let runtime = Runtime(engine: engine, pool: pool)
+        let runtime = Runtime(engine: engine, library: library, pool: pool)
         let isStopped = state.withLock { state in
             state.runtime = runtime
             return state.isStopped
@@ -208,8 +215,8 @@ package final class Sandbox: StatusSource {
         }
         guard Array(digest.head[4...]) == [1, 0, 0, 0] else {
             throw .notAModule(
-                "The file \(module.path) is a WebAssembly component; only core modules with the hyper-mcp interface are "
-                    + "served yet.")
+                "The file \(module.path) is a WebAssembly component; only core modules with the hyper-mcp interface "
+                    + "are served yet.")
         }
         return digest.hex
     }

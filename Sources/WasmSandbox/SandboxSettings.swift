@@ -6,9 +6,9 @@ package struct SandboxSettings: Sendable {
     package var libraryPaths: [String]
     /// A directory of the gateway's own for compiled modules; made with mode 0700 when it is missing.
     package var cacheDirectory: String
-    /// The program that compiles, and the arguments before those of `CompileChild.run`; its name will be `mcpgw-compile`, and it
-    /// must hand its arguments to `CompileChild.run`. Usually `["/proc/self/exe"]`. Empty compiles in this process, which
-    /// keeps up to some hundred megabytes for a while; meant for tests and tools.
+    /// The program that compiles, and the arguments before those of `CompileChild.run`; its name will be
+    /// `mcpgw-compile`, and it must hand its arguments to `CompileChild.run`. Usually `["/proc/self/exe"]`. Empty
+    /// compiles in this process, which keeps up to some hundred megabytes for a while; meant for tests and tools.
     package var compileCommand: [String]
     /// Guests that run at the same time; each has a thread of its own.
     package var workers: Int
@@ -16,8 +16,8 @@ package struct SandboxSettings: Sendable {
     package var waitingMax: Int
     package var compileTimeout: Duration
     package var compileMemoryBytesMax: Int
-    /// Guests' memories are kept ready in a pool: a call costs a quarter of the time, and about 2 MB more stay resident. Given
-    /// up by itself where address space is short.
+    /// Guests' memories are kept ready in a pool: a call costs a quarter of the time, and about 2 MB more stay
+    /// resident. Given up by itself where address space is short.
     package var keepsMemoriesReady: Bool
 
     package init(
@@ -119,11 +119,12 @@ package enum SandboxError: Error, Sendable, Equatable {
     package var text: String {
         switch self {
         case .runtimeMissing(let why):
-            "The WebAssembly runtime is missing: \(why). Run `make setup`, or install wasmtime 50.0.1 beside the gateway."
+            "The WebAssembly runtime is missing: \(why). Run `make setup`, or install wasmtime 50.0.1 beside the "
+                + "gateway."
         case .unreadable(let why): why
         case .wrongDigest(let expected, let found):
-            "The module's sha256 is \(found), but the configuration wants \(expected). Use the file that was approved, or "
-                + "approve this one by changing sha256."
+            "The module's sha256 is \(found), but the configuration wants \(expected). Use the file that was approved, "
+                + "or approve this one by changing sha256."
         case .notAModule(let why): why
         case .cacheUnusable(let why): "The directory for compiled modules cannot be used: \(why)."
         case .compileFailed(let why): "The module could not be compiled: \(why)."

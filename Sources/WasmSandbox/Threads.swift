@@ -52,7 +52,8 @@ enum SandboxThread {
         init(_ run: @escaping @Sendable () -> Void) { self.run = run }
     }
 
-    /// Starts a thread with the stack that guests need; it ends when `body` returns. False when the machine has no more.
+    /// Starts a thread with the stack that guests need; it ends when `body` returns. False when the machine has no
+    /// more.
     static func start(_ name: String, body: @escaping @Sendable () -> Void) -> Bool {
         let context = unsafe Unmanaged.passRetained(Body(body))
         let started = unsafe cwasm_start_thread(

@@ -48,8 +48,8 @@ package final class WasmModule: ToolBackend {
 
     package func tools() -> [ToolDescriptor] { descriptors }
 
-    /// Ends by the call's deadline, and no later than the module's own time limit after it began to run. A cancelled task leaves
-    /// the line at once or stops its guest within some milliseconds.
+    /// Ends by the call's deadline, and no later than the module's own time limit after it began to run. A cancelled
+    /// task leaves the line at once or stops its guest within some milliseconds.
     package func call(_ call: ToolCall) async throws(CallFailure) -> ToolReply {
         guard names.contains(call.tool) else { throw .unknownTool }
         let settings = guest.settings
@@ -67,8 +67,8 @@ package final class WasmModule: ToolBackend {
             let now = time.now()
             if call.deadline.hasPassed(at: now) { throw .timedOut(after: now.since(began), sent: true) }
             throw .stopped(
-                detail: "the tool ran longer than its limit of \(Words.time(settings.timeout)) and was stopped; ask for less "
-                    + "at once")
+                detail: "the tool ran longer than its limit of \(Words.time(settings.timeout)) and was stopped; "
+                    + "ask for less at once")
         case .ended(.cancelled), .refused(.cancelled): throw .cancelled
         case .refused(.expired): throw .timedOut(after: time.now().since(began), sent: false)
         case .refused(.full):
@@ -107,7 +107,7 @@ private struct Run {
                         let timeLeft = min(deadline.remaining(at: time.now()), limit)
                         let run = GuestRun(module: guest, export: export, flag: flag, timeLeft: timeLeft)
                         let (outcome, log) = run.perform(input, in: seat)
-                        continuation.resume(returning: (.ended(outcome), log))
+                        return { continuation.resume(returning: (.ended(outcome), log)) }
                     } refuse: { refusal in
                         continuation.resume(returning: (.refused(refusal), ""))
                     })

@@ -13,15 +13,16 @@ enum PoolRefusal: Error {
     case stopped
 }
 
-/// One piece of work for a worker thread. Exactly one of its two closures is called, once.
+/// One piece of work for a worker thread. Exactly one of its two closures is called, once. What `work` returns is
+/// called when the worker is free again, so that whoever waits for the answer finds a free worker for the next call.
 final class Job: Sendable {
     let deadline: Deadline
     let flag: CancelFlag
-    let work: @Sendable (Seat) -> Void
+    let work: @Sendable (Seat) -> @Sendable () -> Void
     let refuse: @Sendable (PoolRefusal) -> Void
 
     init(
-        deadline: Deadline, flag: CancelFlag, work: @escaping @Sendable (Seat) -> Void,
+        deadline: Deadline, flag: CancelFlag, work: @escaping @Sendable (Seat) -> @Sendable () -> Void,
         refuse: @escaping @Sendable (PoolRefusal) -> Void
     ) {
         self.deadline = deadline
@@ -33,9 +34,9 @@ final class Job: Sendable {
 
 /// Threads of our own for work that blocks, with a bounded line of jobs before them.
 ///
-/// While anything runs or waits, a ticker calls `beat` every five milliseconds and ends the wait of jobs whose deadline has
-/// passed; it lingers a little and then sleeps, so that an idle pool costs no processor time at all. Without a `beat` there is
-/// no ticker, and jobs wait however long it takes.
+/// While anything runs or waits, a ticker calls `beat` every five milliseconds and ends the wait of jobs whose deadline
+/// has passed; it lingers a little and then sleeps, so that an idle pool costs no processor time at all. Without a
+/// `beat` there is no ticker, and jobs wait however long it takes.
 final class WorkerPool: Sendable {
     private struct State {
         var waiting: [Job] = []
@@ -139,8 +140,9 @@ final class WorkerPool: Sendable {
             bell.wait()
             switch next(&trimmed) {
             case .job(let job):
-                job.work(seat)
+                let answer = job.work(seat)
                 _ = state.withLock { $0.running.removeValue(forKey: ObjectIdentifier(job)) }
+                answer()
             case .trim: seat.trim()
             case .nothing: continue
             case .end: return

@@ -149,6 +149,20 @@ struct DurableStoreTests {
         store.close()
     }
 
+    @Test("a flood of errors is bounded each second, and what is left out is counted")
+    func errorFlood() async throws {
+        let metrics = MetricsRegistry()
+        let store = try bench.open(metrics: metrics)
+        for _ in 0..<3_000 { store.record(bench.error("again")) }
+        bench.time.advance(seconds: 1)
+        store.record(bench.error("later"))
+        await store.flush()
+        #expect(try bench.number("SELECT count(*) FROM error_log") == 1_001)
+        let text = String(decoding: metrics.render(), as: UTF8.self)
+        #expect(text.contains("mcp_journal_rows_dropped_total{table=\"error_log\"} 2000\n"))
+        store.close()
+    }
+
     @Test("old and surplus rows go away")
     func prunes() async throws {
         let store = try bench.open(bench.settings(rowsPerSecond: 100_000, rowsMax: 1_500))

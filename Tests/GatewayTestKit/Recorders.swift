@@ -2,7 +2,7 @@
 
 package import GatewayCore
 package import MCPWire
-package import NIOCore
+import NIOCore
 import Synchronization
 package import Telemetry
 

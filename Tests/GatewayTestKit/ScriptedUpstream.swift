@@ -1,7 +1,7 @@
 // Licensed under the Apache License 2.0; see LICENSE.
 
 package import GatewayCore
-package import MCPWire
+import MCPWire
 import NIOCore
 import NIOPosix
 import Synchronization

@@ -40,7 +40,8 @@ struct ContainmentTests {
                 body: "(call $output_set (call $alloc (i64.const 65537)) (i64.const 65537)) (i32.const 0)",
                 words: "larger than its limit of 64 KiB"),
             Misdeed(
-                testDescription: "network", body: "(drop (call $http_request (i64.const 0) (i64.const 0))) (i32.const 0)",
+                testDescription: "network",
+                body: "(drop (call $http_request (i64.const 0) (i64.const 0))) (i32.const 0)",
                 words: "no network grant"),
         ])
     func misdeed(_ misdeed: Misdeed) async throws {
@@ -144,13 +145,16 @@ struct ContainmentTests {
 
     /// Opens a file beneath descriptor 3 and answers with the errno.
     private static func open(_ name: String, creating: Bool) -> String {
-        """
-        (block (result i32)
-          (i32.store8 (i32.const 512) (i32.const 0))
-          \(name.utf8.enumerated().map { "(i32.store8 (i32.const \(512 + $0.offset)) (i32.const \($0.element)))" }.joined())
-          (call $open (i32.const 3) (i32.const 0) (i32.const 512) (i32.const \(name.utf8.count))
-            (i32.const \(creating ? 1 : 0)) (i64.const \(creating ? 64 : 2)) (i64.const 0) (i32.const 0) (i32.const 600)))
-        """
+        let letters = name.utf8.enumerated().map { place, letter in
+            "(i32.store8 (i32.const \(512 + place)) (i32.const \(letter)))"
+        }
+        return """
+            (block (result i32)
+              \(letters.joined())
+              (call $open (i32.const 3) (i32.const 0) (i32.const 512) (i32.const \(name.utf8.count))
+                (i32.const \(creating ? 1 : 0)) (i64.const \(creating ? 64 : 2)) (i64.const 0) (i32.const 0)
+                (i32.const 600)))
+            """
     }
 
     @Test(

@@ -3,7 +3,8 @@
 /// Small plug-ins in WebAssembly text. Texts lie in their memory and are copied byte by byte, as real plug-in kits do.
 enum Guest {
     static let definition =
-        #"{"name":"t","description":"a tool","inputSchema":{"type":"object"},"annotations":{"weight":1.50},"title":null}"#
+        #"{"name":"t","description":"a tool","inputSchema":{"type":"object"},"annotations":{"weight":1.50},"#
+        + #""title":null}"#
 
     private static func data(_ offset: Int, _ text: String) -> String {
         let digits = Array("0123456789abcdef")

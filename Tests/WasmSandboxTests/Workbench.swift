@@ -5,7 +5,7 @@ import GatewayCore
 import Glibc
 import MCPWire
 import NIOCore
-import NIOEmbedded
+import NIOPosix
 import Synchronization
 import Testing
 
@@ -31,7 +31,7 @@ final class Scratch: Sendable {
     let path: String
 
     init() {
-        var template = Array("/tmp/wasm-sandbox-XXXXXX".utf8CString)
+        var template = Array("\(P_tmpdir)/wasm-sandbox-XXXXXX".utf8CString)
         let made = unsafe mkdtemp(&template)
         precondition(unsafe made != nil)
         path = string(template)
@@ -77,8 +77,8 @@ final class Workbench: Sendable {
         self.lines = lines
         sandbox = Sandbox(
             settings: SandboxSettings(
-                libraryPaths: [library], cacheDirectory: scratch.cache, compileCommand: compileCommand, workers: workers,
-                waitingMax: waitingMax, compileTimeout: compileTimeout, keepsMemoriesReady: isPooled),
+                libraryPaths: [library], cacheDirectory: scratch.cache, compileCommand: compileCommand,
+                workers: workers, waitingMax: waitingMax, compileTimeout: compileTimeout, keepsMemoriesReady: isPooled),
             time: MonotonicTime()
         ) { _, message, facts in
             lines.add("\(message) \(facts.map { "\($0.key)=\($0.value)" }.joined(separator: " "))")
@@ -101,7 +101,7 @@ final class Workbench: Sendable {
 
 /// WebAssembly text to bytes, by the library itself.
 func assemble(_ wat: String) throws -> [UInt8] {
-    try Engine.loadLibrary([Library.path])
+    _ = try Engine.loadLibrary([Library.path])
     var out = unsafe wasm_byte_vec_t(size: 0, data: nil)
     let text = Array(wat.utf8CString)
     if let problem = unsafe wasmtime_wat2wasm(text, text.count - 1, &out) {
@@ -120,7 +120,7 @@ func makeCall(
     let message = try MessageParser.parse(bytes.readableBytesUInt8Span, limits: WireLimits())
     return ToolCall(
         tool: tool, bytes: bytes, message: message, caller: .anonymous, requestID: .random(),
-        deadline: Deadline(MonotonicTime().now() + within), loop: NIOAsyncTestingEventLoop())
+        deadline: Deadline(MonotonicTime().now() + within), loop: MultiThreadedEventLoopGroup.singleton.any())
 }
 
 extension WasmModule {

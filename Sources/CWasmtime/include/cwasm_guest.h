@@ -1,8 +1,8 @@
 // Licensed under the Apache License 2.0; see LICENSE.
 
-// What one run of a guest may touch: a bounded arena that holds its input and output, its settings, its log, and the reasons
-// for which it was stopped. The functions a guest imports (Extism's, hyper-mcp's, the shadowed WASI ones) work on this and on
-// nothing else.
+// What one run of a guest may touch: a bounded arena that holds its input and output, its settings, its log, and the
+// reasons for which it was stopped. The functions a guest imports (Extism's, hyper-mcp's, the shadowed WASI ones) work
+// on this and on nothing else.
 
 #ifndef CWASM_GUEST_H
 #define CWASM_GUEST_H
@@ -56,7 +56,8 @@ void cwasm_guest_end(cwasm_guest_t *guest);
 // Gives back the small buffer too.
 void cwasm_guest_trim(cwasm_guest_t *guest);
 
-// Room for `count` bytes of input, to be filled by the caller before the guest runs. NULL when it does not fit the arena.
+// Room for `count` bytes of input, to be filled by the caller before the guest runs. NULL when it does not fit the
+// arena.
 uint8_t *cwasm_guest_input(cwasm_guest_t *guest, size_t count);
 // Valid until the next begin or end.
 const uint8_t *cwasm_guest_output(const cwasm_guest_t *guest, size_t *count);

@@ -1,8 +1,8 @@
 // Licensed under the Apache License 2.0; see LICENSE.
 
-// The part of wasmtime 50.0.1's C interface that the sandbox uses, reached through a table that `cwasmtime_load` fills at run
-// time. The gateway therefore builds, starts and serves its upstreams on machines without the library. Each forward below has
-// the name of the library's function and may be called only after a successful load.
+// The part of wasmtime 50.0.1's C interface that the sandbox uses, reached through a table that `cwasmtime_load` fills
+// at run time. The gateway therefore builds, starts and serves its upstreams on machines without the library. Each
+// forward below has the name of the library's function and may be called only after a successful load.
 
 #ifndef CWASMTIME_API_H
 #define CWASMTIME_API_H
@@ -226,8 +226,8 @@ extern struct cwasmtime_table cwasmtime_table;
 CWASMTIME_FUNCTIONS(CWASMTIME_FORWARD)
 #undef CWASMTIME_FORWARD
 
-// Loads the library at `path` and checks that it is exactly the version this header describes. True when the table is usable,
-// also on a second call; otherwise `text` says why not.
+// Loads the library at `path` and checks that it is exactly the version this header describes. True when the table is
+// usable, also on a second call; otherwise `text` says why not.
 bool cwasmtime_load(const char *path, char *text, size_t text_count);
 
 #endif

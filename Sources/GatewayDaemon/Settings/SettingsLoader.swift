@@ -89,6 +89,8 @@ package enum SettingsLoader {
             _ = try SettingsNode.parse(head)
             return nil
         } catch {
+            // Cut off where it is, a list of several lines has no end; that is our doing.
+            if error.message.contains("end-of-file") { return nil }
             let words = SettingsSyntax.words(error, text: head, repetition: lines.repetitions[error.line])
             return (error.line, words.key, words.message)
         }

@@ -193,8 +193,8 @@ struct TOMLLines {
         }
     }
 
-    /// A value without quotes. The parser has assertions that broken dates and numbers run into, so only what is certainly a number or a
-    /// flag gets to it. No key takes a date.
+    /// A value without quotes. The parser has assertions that broken dates and numbers run into, so only what is
+    /// certainly a number or a flag gets to it. No key takes a date.
     private mutating func scalar() {
         var end = position
         while end < bytes.count, !",]}#\r\n".utf8.contains(bytes[end]) { end += 1 }

@@ -1,0 +1,298 @@
+// Licensed under the Apache License 2.0; see LICENSE.
+
+import GatewayCore
+import GatewayTestKit
+import HTTPListener
+import NIOCore
+import Testing
+
+/// Answers with the body it was sent.
+private struct EchoRoute: HTTPRoute {
+    func respond(to request: HTTPRequest, _ exchange: HTTPExchange) async {
+        exchange.answer(.ok, .json, request.body, headers: [("x-evil", "a\r\nb: c")])
+    }
+}
+
+/// Answers when the gate opens.
+private struct GatedRoute: HTTPRoute {
+    let gate: Gate
+    let entered: Gate
+
+    func respond(to request: HTTPRequest, _ exchange: HTTPExchange) async {
+        entered.open()
+        await gate.pass()
+        exchange.answer(.ok, .text, ByteBuffer(string: "late"))
+    }
+}
+
+/// A stream of two events.
+private struct StreamRoute: HTTPRoute {
+    func respond(to request: HTTPRequest, _ exchange: HTTPExchange) async {
+        exchange.startEvents()
+        exchange.sendKeepAlive()
+        exchange.sendEvent(ByteBuffer(string: #"{"n":1}"#))
+        exchange.sendEvent(ByteBuffer(string: #"{"n":2}"#))
+        exchange.finishEvents()
+        exchange.answer(.ok, .json, ByteBuffer(string: "a second answer is ignored"))
+    }
+}
+
+/// What a connection takes, refuses and survives.
+@Suite("Connections") struct ConnectionTests {
+    private func withSite<T>(
+        limits: HTTPLimits = HTTPLimits(bodyBytesMax: 10_000, connectionsMax: 100, receiveTimeout: .seconds(60)),
+        time: ManualTime = ManualTime(runs: true), gate: Gate = Gate(), entered: Gate = Gate(),
+        _ body: (TestSite) async throws -> T
+    ) async throws -> T {
+        try await TestSite.start(
+            [
+                ("/echo", EchoRoute(), false), ("/wait", GatedRoute(gate: gate, entered: entered), false),
+                ("/stream", StreamRoute(), false), ("/ops", EchoRoute(), true),
+            ], limits: limits, time: time
+        ).use(body)
+    }
+
+    private func post(_ body: String, _ path: String = "/echo", _ headers: [(String, String)] = []) -> String {
+        RequestText.http("POST", path, headers: headers, body: body)
+    }
+
+    @Test("An answer carries length, date and request id, and no header can smuggle in another")
+    func answer() async throws {
+        try await withSite { site in
+            try await site.client { client in
+                let answer = try await client.ask(post("hello"))
+                #expect(answer.status == 200)
+                #expect(answer.text == "hello")
+                #expect(answer.header("content-length") == "5")
+                #expect(answer.header("x-request-id")?.count == 32)
+                #expect(answer.header("date")?.hasSuffix(" GMT") == true)
+                #expect(answer.header("x-evil") == "ab: c")
+                #expect(answer.header("b") == nil)
+                let other = try await client.ask(post("again"))
+                #expect(other.header("x-request-id") != answer.header("x-request-id"))
+            }
+        }
+    }
+
+    @Test("Requests sent all at once are answered one after the other, in order")
+    func pipelining() async throws {
+        try await withSite { site in
+            try await site.client { client in
+                try await client.send((0..<50).map { post("number \($0)") }.joined())
+                for number in 0..<50 { #expect(try await client.answer().text == "number \(number)") }
+            }
+        }
+    }
+
+    @Test("A request may come byte by byte or in chunks")
+    func pieces() async throws {
+        try await withSite { site in
+            try await site.client { client in
+                for byte in post("hello").utf8 { try await client.send([byte]) }
+                #expect(try await client.answer().text == "hello")
+                let chunked =
+                    "POST /echo HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n"
+                    + "3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
+                #expect(try await client.ask(chunked).text == "abcde")
+            }
+        }
+    }
+
+    @Test("A large answer comes whole", arguments: [16_384, 16_385, 300_000])
+    func large(_ size: Int) async throws {
+        let limits = HTTPLimits(bodyBytesMax: 1 << 20, connectionsMax: 10, receiveTimeout: .seconds(60))
+        try await withSite(limits: limits) { site in
+            try await site.client { client in
+                let body = String(repeating: "x", count: size)
+                #expect(try await client.ask(post(body)).body.count == size)
+                #expect(try await client.ask(post(body, "/echo", [("connection", "close")])).body.count == size)
+            }
+        }
+    }
+
+    @Test("A body over the limit is refused before it is read, and by what has really come")
+    func largeBodies() async throws {
+        try await withSite { site in
+            try await site.client { client in
+                let head = "POST /echo HTTP/1.1\r\nhost: localhost\r\ncontent-length: 10001\r\n\r\n"
+                let answer = try await client.ask(head)
+                #expect(answer.status == 413)
+                #expect(answer.json?["error"]?["code"]?.stringValue == "body_too_large")
+                #expect(answer.header("connection") == "close")
+            }
+            try await site.client { client in
+                let chunk = "1000\r\n" + String(repeating: "x", count: 4_096) + "\r\n"
+                let head = "POST /echo HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n"
+                try await client.send(head + chunk + chunk + chunk)
+                #expect(try await client.answer().status == 413)
+            }
+            try await site.client { client in
+                #expect(try await client.ask(post(String(repeating: "x", count: 10_000))).status == 200)
+            }
+        }
+    }
+
+    @Test("What is not HTTP gets a readable refusal", arguments: [
+        ("nonsense\r\n\r\n", 400), ("GET / HTTP/1.1\r\nbad header\r\n\r\n", 400),
+        ("POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: -5\r\n\r\n", 400),
+        ("POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n", 400),
+        ("GET /echo HTTP/1.1\r\nhost: a\r\nx: \(String(repeating: "y", count: 200_000))\r\n\r\n", 431),
+    ])
+    func notHTTP(_ bytes: String, _ status: Int) async throws {
+        try await withSite { site in
+            try await site.client { client in
+                try await client.send(bytes)
+                let answer = try await client.answer()
+                #expect(answer.status == status)
+                #expect(answer.json?["error"]?["message"]?.stringValue?.isEmpty == false)
+                try await wait(for: "the end") { client.isClosed }
+            }
+            try await site.client { #expect(try await $0.ask(post("next")).text == "next") }
+        }
+    }
+
+    @Test("HEAD has the head of GET and no body")
+    func head() async throws {
+        try await withSite { site in
+            try await site.client { client in
+                let answer = try await client.ask(RequestText.http("HEAD", "/nowhere"), toHead: true)
+                #expect(answer.status == 404)
+                #expect(answer.header("content-length") != "0")
+                #expect(try await client.ask(post("after")).text == "after")
+            }
+        }
+    }
+
+    @Test("A client that asks whether to go on is told to")
+    func expectContinue() async throws {
+        try await withSite { site in
+            try await site.client { client in
+                try await client.send(
+                    "POST /echo HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n")
+                #expect(try await client.answer().status == 100)
+                try await client.send("ok")
+                #expect(try await client.answer().text == "ok")
+            }
+        }
+    }
+
+    @Test("A connection ends when its client wants that", arguments: [
+        "POST /echo HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 1\r\n\r\nx",
+        "POST /echo HTTP/1.0\r\ncontent-length: 1\r\n\r\nx",
+    ])
+    func closing(_ request: String) async throws {
+        try await withSite { site in
+            try await site.client { client in
+                #expect(try await client.ask(request).text == "x")
+                try await wait(for: "the end") { client.isClosed }
+            }
+        }
+    }
+
+    @Test("A slow request is refused when its time is over, a silent connection is closed")
+    func patience() async throws {
+        let time = ManualTime(runs: true)
+        let limits = HTTPLimits(
+            bodyBytesMax: 100, connectionsMax: 100, receiveTimeout: .seconds(60), idleTimeout: .seconds(600))
+        try await withSite(limits: limits, time: time) { site in
+            let slow = try await ScriptedClient.connect(port: site.port)
+            let silent = try await ScriptedClient.connect(port: site.port)
+            let idle = try await ScriptedClient.connect(port: site.port)
+            #expect(try await idle.ask(post("x")).status == 200)
+            try await slow.send("POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 50\r\n\r\npart")
+            // The head has been read when a later connection has been served on every loop there may be.
+            for _ in 0..<20 { try await site.client { #expect(try await $0.ask(post("y")).status == 200) } }
+            time.advance(by: .seconds(61))
+            let answer = try await slow.answer()
+            #expect(answer.status == 408)
+            try await wait(for: "the end of the silent connection") { silent.isClosed }
+            #expect(!idle.isClosed)
+            time.advance(by: .seconds(600))
+            try await wait(for: "the end of the idle connection") { idle.isClosed }
+            await slow.leave()
+        }
+    }
+
+    @Test("Beyond the limit of connections only operators are served")
+    func connections() async throws {
+        let limits = HTTPLimits(bodyBytesMax: 100, connectionsMax: 2, receiveTimeout: .seconds(60))
+        try await withSite(limits: limits) { site in
+            var held: [ScriptedClient] = []
+            for _ in 0..<2 {
+                let client = try await ScriptedClient.connect(port: site.port)
+                #expect(try await client.ask(post("x")).status == 200)
+                held.append(client)
+            }
+            try await site.client { client in
+                let refused = try await client.ask(post("x"))
+                #expect(refused.status == 503)
+                #expect(refused.header("retry-after") == "1")
+                #expect(try await client.ask(post("x", "/ops")).status == 200)
+            }
+            await held[0].leave()
+            try await wait(for: "a free place") {
+                try await site.client { try await $0.ask(post("x")).status == 200 }
+            }
+            await held[1].leave()
+        }
+    }
+
+    @Test("Events are chunks, and the connection goes on after them")
+    func events() async throws {
+        try await withSite { site in
+            try await site.client { client in
+                let answer = try await client.ask(post("", "/stream"))
+                #expect(answer.isStream)
+                #expect(answer.header("cache-control")?.contains("no-cache") == true)
+                let expected =
+                    ":\r\n\r\nevent: message\r\ndata: {\"n\":1}\r\n\r\nevent: message\r\ndata: {\"n\":2}\r\n\r\n"
+                #expect(answer.text == expected)
+                #expect(try await client.ask(post("after")).text == "after")
+            }
+            try await site.client { client in
+                let old = try await client.ask("POST /stream HTTP/1.0\r\ncontent-length: 0\r\n\r\n")
+                #expect(old.header("transfer-encoding") == nil)
+                #expect(old.message == Array(#"{"n":2}"#.utf8))
+            }
+        }
+    }
+
+    @Test("Stopping lets a running answer finish and takes nothing new")
+    func stopping() async throws {
+        let gate = Gate()
+        let entered = Gate()
+        try await withSite(gate: gate, entered: entered) { site in
+            let idle = try await ScriptedClient.connect(port: site.port)
+            #expect(try await idle.ask(post("x")).status == 200)
+            let busy = try await ScriptedClient.connect(port: site.port)
+            try await busy.send(post("", "/wait"))
+            await entered.pass()
+            async let stopped: Void = site.listener.stop(grace: .seconds(20))
+            try await wait(for: "the end of the idle connection") { idle.isClosed }
+            #expect(!busy.isClosed)
+            gate.open()
+            let answer = try await busy.answer()
+            #expect(answer.text == "late")
+            #expect(answer.header("connection") == "close")
+            await busy.leave()
+            await stopped
+            await #expect(throws: (any Error).self) { try await ScriptedClient.connect(port: site.port) }
+        }
+    }
+
+    @Test("Requests are counted by method, path and status, never by what a client made up")
+    func metrics() async throws {
+        try await withSite { site in
+            try await site.client { client in
+                _ = try await client.ask(post("x"))
+                _ = try await client.ask(RequestText.http("GET", "/made-up-by-a-client"))
+                _ = try await client.ask("BREW /echo HTTP/1.1\r\nhost: a\r\n\r\n")
+            }
+            let text = site.metricsText
+            #expect(text.contains(#"http_requests_total{method="POST",path="/echo",status="200"} 1"#))
+            #expect(text.contains(#"path="other",status="404""#))
+            #expect(!text.contains("made-up"))
+            #expect(!text.contains("BREW"))
+        }
+    }
+}
