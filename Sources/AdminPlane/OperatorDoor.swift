@@ -8,28 +8,22 @@ internal import HTTPListener
 /// was not forwarded by a proxy, and was not sent by a page of elsewhere.
 package struct OperatorDoor: Sendable {
     private let isPublic: Bool
-    private let ownUser: UInt32
 
-    /// - Parameters:
-    ///   - isPublic: strangers may see health and metrics too.
-    ///   - ownUser: the user the gateway runs as; it and root are let in by the control socket.
-    package init(isPublic: Bool, ownUser: UInt32) {
-        self.isPublic = isPublic
-        self.ownUser = ownUser
-    }
+    /// - Parameter isPublic: strangers may see health and metrics too.
+    package init(isPublic: Bool) { self.isPublic = isPublic }
 
-    private static let forwardingHeaders = [
-        "forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "via",
-    ]
+    private static let forwardingHeaders = ["forwarded", "x-real-ip", "via"]
 
     func admits(_ request: HTTPRequest) -> Bool { isPublic || isLocal(request) }
 
     private func isLocal(_ request: HTTPRequest) -> Bool {
         switch request.peer {
-        case .local(let uid, _): return uid == 0 || uid == ownUser
+        // The kernel let it in: the socket and its folder are the gateway's user's and group's.
+        case .local: return true
         case .network(_, let isLoopback):
             guard isLoopback else { return false }
             for name in Self.forwardingHeaders where request.header(name) != nil { return false }
+            if request.hasHeader(beginningWith: "x-forwarded-") { return false }
             if request.header("origin") != nil { return false }
             let site = request.header("sec-fetch-site")
             guard site == nil || site == "none" || site == "same-origin" else { return false }

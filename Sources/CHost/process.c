@@ -13,7 +13,16 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-void csystem_set_process_name(const char *name) { prctl(PR_SET_NAME, name); }
+void csystem_set_process_name(const char *name) {
+    // PR_SET_NAME would rename the calling thread only, which in an asynchronous Swift program is not the first one.
+    int file = open("/proc/self/comm", O_WRONLY | O_CLOEXEC);
+    if (file >= 0) {
+        ssize_t written = write(file, name, strlen(name));
+        close(file);
+        if (written > 0) return;
+    }
+    prctl(PR_SET_NAME, name);
+}
 
 int csystem_malloc_trim(void) { return malloc_trim(0); }
 

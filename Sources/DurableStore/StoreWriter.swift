@@ -208,7 +208,8 @@ final class StoreWriter: @unchecked Sendable {
     }
 
     private func troubled(by failure: SQLiteFailure) {
-        if failure.isBusy { return }
+        // What is wrong already is known in better words.
+        if failure.isBusy || isInTrouble { return }
         become(.broken("the database cannot be kept: " + OpenDatabase.words(for: failure, path: settings.databasePath)))
     }
 

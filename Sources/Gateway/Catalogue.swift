@@ -40,18 +40,19 @@ package final class Catalogue: Sendable {
     private let identity: ServerIdentity
     private let metrics: MetricsRegistry
     private let log: Logger
-    private let state: Mutex<Snapshot>
+    private let state: Mutex<(ticket: Int, snapshot: Snapshot)>
+    private let tickets = Atomic<Int>(0)
 
     package init(entries: [CatalogueEntry], identity: ServerIdentity, metrics: MetricsRegistry, logs: LogFiles) {
         self.entries = entries
         self.identity = identity
         self.metrics = metrics
         log = logs.logger(component: "catalogue")
-        state = Mutex(Snapshot(routes: RouteTable([:]), toolLists: [:], toolCount: 0))
+        state = Mutex((0, Snapshot(routes: RouteTable([:]), toolLists: [:], toolCount: 0)))
         rebuild()
     }
 
-    var current: Snapshot { state.withLock { $0 } }
+    var current: Snapshot { state.withLock { $0.snapshot } }
 
     /// How many tools clients see now.
     package var toolCount: Int { current.toolCount }
@@ -61,6 +62,8 @@ package final class Catalogue: Sendable {
 
     /// Takes up what the backends know now. Called when one of them has a new list.
     package func rebuild() {
+        // Two may run at once: what was read later wins, whoever finishes last.
+        let ticket = tickets.add(1, ordering: .sequentiallyConsistent).newValue
         var destinations: [String: Destination] = [:]
         var definitions: [(name: String, json: [UInt8])] = []
         for entry in entries {
@@ -83,6 +86,6 @@ package final class Catalogue: Sendable {
             lists[revision] = ToolListing.result(definitions, revision: revision, identity: identity)
         }
         let snapshot = Snapshot(routes: RouteTable(destinations), toolLists: lists, toolCount: definitions.count)
-        state.withLock { $0 = snapshot }
+        state.withLock { if ticket > $0.ticket { $0 = (ticket, snapshot) } }
     }
 }

@@ -38,7 +38,11 @@ struct ModernDialect: Dialect {
 
     var unknownMethodStatus: ReplyStatus { .noSuchMethod }
 
-    func errorCode(_ code: Int) -> Int { code == -32002 ? -32602 : code }
+    /// The envelope of our own hop is our own affair: what an upstream finds wrong with it is no news for the client.
+    func errorCode(_ code: Int) -> Int {
+        if (-32099...(-32020)).contains(code) { return -32603 }
+        return code == -32002 ? -32602 : code
+    }
 
     func writeResult(members: String, to out: inout ByteBuffer) {
         out.writeStaticString(#"{"resultType":"complete","#)

@@ -58,11 +58,12 @@ package final class Pipeline: MCPService {
         }
         switch inbound.message.method {
         case .toolsCall: return await call(inbound, dialect)
-        case .toolsList: return answered(inbound, list(inbound))
+        case .toolsList: return list(inbound)
         case .discover: return answered(inbound, replies.result(members: discovery, to: inbound, dialect))
         case .initialize: return answered(inbound, replies.result(members: greeting(inbound.revision), to: inbound, dialect))
         case .ping: return answered(inbound, replies.empty(to: inbound))
-        case .initialized, .cancelled, .other: return .accepted
+        case .initialized, .cancelled, .other:
+            return refused(inbound, -32601, "\(inbound.message.method.knownName) is a notification and takes no id.")
         }
     }
 
@@ -97,9 +98,11 @@ package final class Pipeline: MCPService {
         }
     }
 
-    private func badCall(_ inbound: InboundMessage, _ words: String) -> Reply {
+    private func badCall(_ inbound: InboundMessage, _ words: String) -> Reply { refused(inbound, -32602, words) }
+
+    private func refused(_ inbound: InboundMessage, _ code: Int, _ words: String) -> Reply {
         recorder.refused(inbound)
-        return replies.error(-32602, words, to: inbound)
+        return replies.error(code, words, to: inbound)
     }
 
     private func overloaded(_ inbound: InboundMessage, _ dialect: any Dialect) -> Reply {
@@ -120,9 +123,10 @@ package final class Pipeline: MCPService {
     private func list(_ inbound: InboundMessage) -> Reply {
         let bytes = inbound.bytes.readableBytesUInt8Span
         if let cursor = inbound.message.member("cursor", in: bytes), cursor.kind != .null {
-            return replies.error(-32602, "This cursor is not one of ours: the list has a single page.", to: inbound)
+            return refused(inbound, -32602, "This cursor is not one of ours: the list has a single page.")
         }
-        return replies.result(catalogue.current.toolLists[inbound.revision] ?? Array("{}".utf8), to: inbound)
+        let list = catalogue.current.toolLists[inbound.revision] ?? Array("{}".utf8)
+        return answered(inbound, replies.result(list, to: inbound))
     }
 
     private var discovery: String {

@@ -25,6 +25,9 @@ public struct RequestID: Sendable, Hashable, CustomStringConvertible {
         RequestID(high: .random(in: .min ... .max), low: .random(in: .min ... .max))
     }
 
+    /// Sixteen digits each, the first one first.
+    public var words: (first: UInt64, second: UInt64) { (high, low) }
+
     public var description: String {
         var out: [UInt8] = []
         write(to: &out)

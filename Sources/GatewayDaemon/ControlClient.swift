@@ -33,6 +33,13 @@ package struct ControlClient: Sendable {
         }
     }
 
+    /// Whether a process listens there.
+    var isAnswered: Bool {
+        guard let connection = try? connect() else { return false }
+        close(connection)
+        return true
+    }
+
     package func health() async throws(StartError) -> Health {
         let (status, body) = try get("/health")
         guard let json = try? JSONValue.parse(body) else {

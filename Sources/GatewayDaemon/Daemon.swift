@@ -43,6 +43,7 @@ package struct Daemon: Sendable {
         _ assembly: Assembly, signals: SignalSource, announce: @escaping @Sendable (String) -> Void
     ) async throws {
         let control = try await openControlSocket(assembly)
+        let socket = ControlSocketFile(path: settings.admin.controlSocket)
         let listener = try await openListener(assembly)
         assembly.store.noteListening(port: listener.port ?? settings.server.listen.port)
         let (stream, channel) = try await signals.open(on: assembly.group.next())
@@ -65,7 +66,7 @@ package struct Daemon: Sendable {
         assembly.health.drain()
         await listener.stop(grace: settings.server.shutdownGrace)
         await control.stop(grace: .seconds(1))
-        unlinkControlSocket()
+        socket.remove()
         upkeep.cancel()
         await upkeep.value
         // A channel that is closed already is what we want.
@@ -118,6 +119,10 @@ package struct Daemon: Sendable {
     private func openControlSocket(_ assembly: Assembly) async throws(StartError) -> HTTPListener {
         let path = settings.admin.controlSocket
         ControlSocketFile.makeFolder(of: path)
+        if ControlClient(socketPath: path).isAnswered {
+            throw StartError(
+                "another gateway answers at the control socket \(path); stop it, or give this one another admin.control_socket")
+        }
         do {
             let control = try await HTTPListener.start(
                 .unix(path: path), router: assembly.operatorRouter, limits: assembly.limits, guardian: nil,
@@ -129,8 +134,6 @@ package struct Daemon: Sendable {
             throw StartError("cannot open the control socket \(path): \(error). Change admin.control_socket, or its folder's rights")
         }
     }
-
-    private func unlinkControlSocket() { unsafe unlink(settings.admin.controlSocket) }
 
     private func address(_ listener: HTTPListener) -> String {
         let listen = settings.server.listen
@@ -157,7 +160,27 @@ package struct Daemon: Sendable {
     }
 }
 
-enum ControlSocketFile {
+/// The control socket as a file.
+struct ControlSocketFile {
+    private let path: String
+    private let identity: UInt64?
+
+    /// Remembers which file it is.
+    init(path: String) {
+        self.path = path
+        identity = Self.identity(of: path)
+    }
+
+    /// Removes it, unless somebody else's is there by now.
+    func remove() {
+        if identity != nil, Self.identity(of: path) == identity { unsafe unlink(path) }
+    }
+
+    private static func identity(of path: String) -> UInt64? {
+        var entry = stat()
+        return unsafe lstat(path, &entry) == 0 ? UInt64(entry.st_ino) : nil
+    }
+
     /// Makes the folder of the socket, for the owner and its group only. If that is not possible, binding says why.
     static func makeFolder(of path: String) {
         var made = ""

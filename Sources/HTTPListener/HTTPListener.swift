@@ -43,13 +43,13 @@ final class HTTPSite: Sendable {
 
     enum Place { case ordinary, reserved, none }
 
-    func connectionBegan() -> Place {
+    /// Counts a connection for as long as its channel is open.
+    func admit(_ channel: any Channel) -> Place {
+        channel.closeFuture.whenComplete { _ in self.connections.subtract(1, ordering: .relaxed) }
         let count = connections.add(1, ordering: .relaxed).newValue
         if count <= limits.connectionsMax { return .ordinary }
         return count <= limits.connectionsMax + 16 ? .reserved : .none
     }
-
-    func connectionEnded() { connections.subtract(1, ordering: .relaxed) }
 
     var isDraining: Bool { draining.load(ordering: .relaxed) }
 
@@ -63,10 +63,15 @@ final class HTTPSite: Sendable {
     }
 
     /// What is wrong with a request before any route sees it; nil when nothing is.
-    func refusal(of request: HTTPRequest, path: Int, isReserved: Bool) -> Refusal? {
+    ///
+    /// - Parameter knownHost: the Host found right last on this connection.
+    func refusal(of request: HTTPRequest, path: Int, isReserved: Bool, knownHost: inout String?) -> Refusal? {
         if let guardian {
-            switch guardian.judge(host: request.header("host"), origin: request.header("origin")) {
-            case .allowed: break
+            let host = request.header("host")
+            let origin = request.header("origin")
+            let isKnown = origin == nil && host != nil && host == knownHost
+            switch isKnown ? .allowed : guardian.judge(host: host, origin: origin) {
+            case .allowed: knownHost = host
             case .badHost:
                 return Refusal(
                     status: .misdirected, code: "host_not_allowed",
@@ -80,6 +85,12 @@ final class HTTPSite: Sendable {
         guard path < router.entries.count else {
             return Refusal(
                 status: .notFound, code: "not_found", message: "There is nothing at this path; MCP is served at /mcp.")
+        }
+        if isDraining, !router.entries[path].isForOperators {
+            return Refusal(
+                status: .unavailable, code: "draining",
+                message: "This gateway is stopping and takes nothing new. Try again shortly, or another one.",
+                headers: [("retry-after", "5")])
         }
         if isReserved, !router.entries[path].isForOperators {
             return Refusal(
@@ -126,11 +137,11 @@ package final class HTTPListener: Sendable {
         let bootstrap = ServerBootstrap(group: group)
             .serverChannelOption(.backlog, value: 1_024)
             .childChannelOption(.maxMessagesPerRead, value: 4)
-            .childChannelOption(.allowRemoteHalfClosure, value: false)
+            .childChannelOption(.writeBufferWaterMark, value: .init(low: 64 << 10, high: 256 << 10))
+            .childChannelOption(.allowRemoteHalfClosure, value: true)
             .childChannelInitializer { channel in
-                let place = site.connectionBegan()
+                let place = site.admit(channel)
                 guard place != .none, let loop = contexts[ObjectIdentifier(channel.eventLoop)] else {
-                    site.connectionEnded()
                     return channel.close()
                 }
                 return Self.peer(of: channel).flatMapThrowing { peer in
@@ -163,23 +174,33 @@ package final class HTTPListener: Sendable {
         return PeerCredentials.of(channel).map { .local(uid: $0.uid, pid: $0.pid) }
     }
 
-    /// Takes no new connections, lets the running answers finish for `grace`, then cuts what is left.
+    /// Takes nothing new (health says 503, everything else is refused), lets the running answers finish for `grace`, then
+    /// closes the address and cuts what is left.
     package func stop(grace: Duration) async {
         site.drain()
-        // Closing a listener that is closed already is what we want, so what close says is of no interest.
-        _ = try? await channel.close().get()
         let clock = ContinuousClock()
         let end = clock.now + grace
-        for loop in loops { try? await loop.loop.submit { loop.all.forEach { $0.drain() } }.get() }
-        while clock.now < end {
-            var open = 0
-            for loop in loops {
-                open += (try? await loop.loop.submit { loop.all.forEach { $0.drain() }; return loop.all.count }.get()) ?? 0
-            }
-            if open == 0 { return }
+        while clock.now < end, await busyConnections() > 0 {
             // Cancellation only ends the waiting early.
             try? await Task.sleep(for: .milliseconds(20))
         }
-        for loop in loops { try? await loop.loop.submit { loop.all.forEach { $0.cutOff() } }.get() }
+        // Closing a listener that is closed already is what we want, so what close says is of no interest.
+        _ = try? await channel.close().get()
+        await onEachLoop { loop in
+            for connection in loop.all { connection.cutOff() }
+            return 0
+        }
+    }
+
+    private func busyConnections() async -> Int {
+        await onEachLoop { loop in loop.all.count { $0.isBusy } }
+    }
+
+    @discardableResult
+    private func onEachLoop(_ body: @escaping @Sendable (LoopContext) -> Int) async -> Int {
+        var sum = 0
+        // A loop that is gone has no connections.
+        for loop in loops { sum += (try? await loop.loop.submit { body(loop) }.get()) ?? 0 }
+        return sum
     }
 }

@@ -33,10 +33,25 @@ package struct HTTPRequest: Sendable {
     package let loop: any EventLoop
 
     /// The path without the query.
-    package var path: Substring { head.uri.prefix { $0 != "?" } }
+    package var path: Substring { Self.path(of: head.uri) }
+
+    /// Also of the absolute form, in which a proxy may send it (RFC 9112, 3.2.2).
+    static func path(of uri: String) -> Substring {
+        var rest = uri[...]
+        if !rest.hasPrefix("/"), rest.hasPrefix("http://") || rest.hasPrefix("https://") {
+            let afterScheme = rest.dropFirst(rest.hasPrefix("https") ? 8 : 7)
+            rest = afterScheme.drop { $0 != "/" && $0 != "?" }
+        }
+        return rest.prefix { $0 != "?" }
+    }
 
     /// The value of a header that may stand once; the first where it stands more often. Names compare without case.
     package func header(_ name: String) -> String? { head.headers.first(name: name) }
+
+    /// Whether there is a header whose name begins so; `prefix` in lower case.
+    package func hasHeader(beginningWith prefix: String) -> Bool {
+        head.headers.contains { $0.name.lowercased().hasPrefix(prefix) }
+    }
 
     /// Every value of a header, one for each line.
     package func headers(_ name: String) -> [String] { head.headers[name] }

@@ -11,9 +11,9 @@ internal import NIOCore
 enum HeaderLadder {
     static func refusal(of request: HTTPRequest, _ message: Message) -> ProtocolRefusal? {
         let bytes = request.body.readableBytesUInt8Span
-        let id = message.id.map { Array(bytes, $0) }
         func refuse(_ code: Int, _ words: String, data: String? = nil) -> ProtocolRefusal {
-            ProtocolRefusal(code: code, message: words, data: data, idText: id)
+            let bytes = request.body.readableBytesUInt8Span
+            return ProtocolRefusal(code: code, message: words, data: data, idText: message.id.map { Array(bytes, $0) })
         }
 
         guard let version = message.metaMember("io.modelcontextprotocol/protocolVersion", in: bytes),

@@ -27,8 +27,8 @@ package struct MCPEndpoint: HTTPRoute {
     package func respond(to request: HTTPRequest, _ exchange: HTTPExchange) async {
         switch request.verb {
         case .post: await post(request, exchange)
-        case .delete: delete(request, exchange)
-        case .get, .head, .put, .options, .other:
+        case .delete where request.header("mcp-protocol-version") != Revision.modern.name: delete(request, exchange)
+        case .delete, .get, .head, .put, .options, .other:
             exchange.refuse(
                 .methodNotAllowed, code: "method_not_allowed",
                 "Send MCP messages with POST; this gateway opens no stream by GET here.", headers: [("allow", "POST, DELETE")])

@@ -58,7 +58,9 @@ final class HTTPConnectionPool: @unchecked Sendable {
                 channel.eventLoop.makeCompletedFuture {
                     let pipeline = channel.pipeline.syncOperations
                     if let tls {
-                        let name = address.host.contains(":") ? nil : address.host
+                        // An address literal is no name that a server could be asked for.
+                        let isLiteral = (try? SocketAddress(ipAddress: address.host, port: 0)) != nil
+                        let name = isLiteral ? nil : address.host
                         try pipeline.addHandler(NIOSSLClientHandler(context: tls, serverHostname: name))
                     }
                     let wire = RequestBytes()
@@ -75,9 +77,9 @@ final class HTTPConnectionPool: @unchecked Sendable {
         } catch {
             throw .unavailable(detail: "cannot connect to \(address.authority): \(ConnectWords.of(error))")
         }
+        guard connection.isUsable else { throw .unavailable(detail: "\(address.authority) closed the connection at once") }
         open[ObjectIdentifier(connection)] = connection
         startTicking()
-        guard connection.isUsable else { throw .unavailable(detail: "\(address.authority) closed the connection at once") }
         return connection
     }
 

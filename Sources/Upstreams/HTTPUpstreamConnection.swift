@@ -39,8 +39,14 @@ final class HTTPUpstreamConnection: ChannelInboundHandler, @unchecked Sendable {
     private var isOpen = false
     private var idleSince: Moment
     private var pending: Pending?
+    /// Counts the requests, so that a cancellation that comes late cannot hit the next one.
+    private var serial: UInt64 = 0
+    /// The answer has come as an event, the end of its stream has not: until when that is waited for.
+    private var lingerEnds: Moment?
+    private var lingerKeepsAlive = false
 
     private struct Pending {
+        let serial: UInt64
         let continuation: UnsafeContinuation<Result<WireAnswer, CallFailure>, Never>
         let id: UInt64?
         let began: Moment
@@ -48,8 +54,6 @@ final class HTTPUpstreamConnection: ChannelInboundHandler, @unchecked Sendable {
         var response: HTTPResponseHead?
         var body = ByteBuffer()
         var events: EventStreamParser?
-        /// The answer that came as an event; the stream may go on a little after it.
-        var answer: WireAnswer?
     }
 
     init(pool: HTTPConnectionPool, limits: WireLimits, time: any TimeSource) {
@@ -59,27 +63,32 @@ final class HTTPUpstreamConnection: ChannelInboundHandler, @unchecked Sendable {
         idleSince = time.now()
     }
 
-    var isUsable: Bool { isOpen && pending == nil }
+    var isUsable: Bool { isOpen && pending == nil && lingerEnds == nil }
 
     // MARK: Sending
 
     /// Sends one request and waits for its answer.
     func exchange(_ bytes: ByteBuffer, id: UInt64?, deadline: Deadline) async throws(CallFailure) -> WireAnswer {
         let loop = context?.eventLoop
+        serial &+= 1
+        let mine = serial
         let result = await withTaskCancellationHandler {
             // Resumed exactly once, by `end`.
             await withUnsafeContinuation { continuation in
+                let began = self.time.now()
                 self.begin(
-                    Pending(continuation: continuation, id: id, began: self.time.now(), deadline: deadline), bytes)
+                    Pending(serial: mine, continuation: continuation, id: id, began: began, deadline: deadline), bytes)
             }
         } onCancel: {
-            loop?.execute { self.fail(.cancelled) }
+            loop?.execute {
+                if self.pending?.serial == mine { self.fail(.cancelled) }
+            }
         }
         return try result.get()
     }
 
     private func begin(_ request: Pending, _ bytes: ByteBuffer) {
-        guard let context, isOpen else {
+        guard let context, isUsable else {
             request.continuation.resume(returning: .failure(.unavailable(detail: "the connection was closed")))
             return
         }
@@ -107,7 +116,7 @@ final class HTTPUpstreamConnection: ChannelInboundHandler, @unchecked Sendable {
             if pending.deadline.hasPassed(at: now) {
                 fail(.timedOut(after: now.since(pending.began), sent: true))
             }
-        } else if now.since(idleSince) > idleMax {
+        } else if now >= lingerEnds ?? (idleSince + idleMax) {
             close()
         }
     }
@@ -174,37 +183,36 @@ final class HTTPUpstreamConnection: ChannelInboundHandler, @unchecked Sendable {
         }
     }
 
-    /// The answer is there. The stream should end now; rather than wait for that, the connection is given up, unless the end has
-    /// come already.
+    /// The answer is there, and its caller need not wait for the end of the stream; the connection does, for a second, to be
+    /// used again.
     private func finishEvents(_ answer: WireAnswer) {
-        pending?.answer = answer
-        // What ends the stream is mostly in the same packet: look at it first.
-        context?.eventLoop.execute { [self] in
-            guard let request = pending, request.answer != nil else { return }
-            pending = nil
-            close()
-            request.continuation.resume(returning: .success(answer))
-        }
+        guard let request = pending else { return }
+        pending = nil
+        lingerEnds = time.now() + .seconds(1)
+        lingerKeepsAlive = request.response?.isKeepAlive ?? false
+        request.continuation.resume(returning: .success(answer))
     }
 
     private func finish() {
-        guard let request = pending else { return close() }
-        pending = nil
-        let keepsAlive = request.response?.isKeepAlive ?? false
-        if keepsAlive, isOpen {
-            idleSince = time.now()
-            pool.giveBack(self)
-        } else {
-            close()
+        guard let request = pending else {
+            guard lingerEnds != nil else { return close() }
+            lingerEnds = nil
+            return release(keepsAlive: lingerKeepsAlive)
         }
-        if let answer = request.answer {
-            request.continuation.resume(returning: .success(answer))
-        } else if request.events != nil {
+        pending = nil
+        release(keepsAlive: request.response?.isKeepAlive ?? false)
+        if request.events != nil {
             let words = "its event stream ended without an answer"
             request.continuation.resume(returning: .failure(.outcomeUnknown(detail: words)))
         } else {
             request.continuation.resume(returning: whole(request))
         }
+    }
+
+    private func release(keepsAlive: Bool) {
+        guard keepsAlive, isOpen else { return close() }
+        idleSince = time.now()
+        pool.giveBack(self)
     }
 
     private func whole(_ request: Pending) -> Result<WireAnswer, CallFailure> {

@@ -1,6 +1,7 @@
 // Licensed under the Apache License 2.0; see LICENSE.
 
 internal import GatewayCore
+internal import Logging
 internal import MCPWire
 internal import NIOCore
 
@@ -16,6 +17,7 @@ struct Handshake: Sendable {
     /// How long a silent stdio server is given before silence counts as "does not know discover".
     let silence: Duration
     let numbers: NumberSource
+    let log: Logger
 
     private static let pagesMax = 100
     private static let toolsMax = 5_000
@@ -112,8 +114,7 @@ struct Handshake: Sendable {
         for _ in 0..<Self.pagesMax {
             let page = try await listPage(era, cursor: cursor)
             for item in page["tools"]?.arrayValue ?? [] {
-                guard let name = item["name"]?.stringValue, item.objectValue != nil else { continue }
-                tools.append(ToolDescriptor(name: name, definition: Array(item.text.utf8)))
+                if let tool = descriptor(item, era) { tools.append(tool) }
             }
             guard tools.count <= Self.toolsMax else {
                 throw TransportError(words: "it lists more than \(Self.toolsMax) tools")
@@ -122,6 +123,23 @@ struct Handshake: Sendable {
             cursor = next
         }
         throw TransportError(words: "its list of tools has more than \(Self.pagesMax) pages")
+    }
+
+    /// A tool as it can be shown. Clients insist on an input schema, so one that is missing is added as "any object".
+    private func descriptor(_ item: JSONValue, _ era: Era) -> ToolDescriptor? {
+        guard let name = item["name"]?.stringValue, var members = item.objectValue else { return nil }
+        if item["inputSchema"]?["type"]?.stringValue != "object" {
+            members.removeAll { $0.key == "inputSchema" }
+            members.append(("inputSchema", ["type": "object"]))
+        }
+        let text = JSONValue.object(members).text
+        if era == .modern, transport.kind == "http", text.contains("\"x-mcp-header\"") {
+            log.warning(
+                "a tool that wants its arguments in headers is left out; this version cannot send them",
+                metadata: ["tool": "\(name)"])
+            return nil
+        }
+        return ToolDescriptor(name: name, definition: Array(text.utf8))
     }
 
     private func listPage(_ era: Era, cursor: String?) async throws(TransportError) -> JSONValue {

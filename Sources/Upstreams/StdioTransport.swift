@@ -141,6 +141,7 @@ final class StdioTransport: Transport, @unchecked Sendable {
         _ request: WireRequest, on caller: any EventLoop, deadline: Deadline
     ) async throws(CallFailure) -> WireAnswer {
         guard let id = request.id else { throw .garbage(detail: "a request needs a number") }
+        if Task.isCancelled { throw .cancelled }
         let result: Result<WireAnswer, CallFailure> = await withTaskCancellationHandler {
             // Resumed exactly once: by whoever takes it out of `waiting`.
             await withUnsafeContinuation { continuation in
@@ -151,7 +152,7 @@ final class StdioTransport: Transport, @unchecked Sendable {
                 }
             }
         } onCancel: {
-            loop.execute { self.giveUp(id, .cancelled, era: request.era) }
+            loop.execute { self.giveUp(id, .cancelled, request) }
         }
         return try result.get()
     }
@@ -178,16 +179,17 @@ final class StdioTransport: Transport, @unchecked Sendable {
         }
         let patience = deadline.remaining(at: time.now())
         let timer = loop.scheduleTask(in: .nanoseconds(patience.nanosecondsClamped)) {
-            self.giveUp(id, .timedOut(after: patience, sent: true), era: request.era)
+            self.giveUp(id, .timedOut(after: patience, sent: true), request)
         }
         waiting[id] = Waiter(continuation: continuation, timer: timer)
     }
 
-    /// Stops waiting and tells the server so. Never for `initialize`, which cannot be cancelled.
-    private func giveUp(_ id: UInt64, _ failure: CallFailure, era: Era?) {
+    /// Stops waiting and tells the server so; but not for what begins a conversation, which an old server may not have
+    /// understood and which cannot be cancelled.
+    private func giveUp(_ id: UInt64, _ failure: CallFailure, _ request: WireRequest) {
         guard let waiter = waiting.removeValue(forKey: id) else { return }
         waiter.timer.cancel()
-        if era != nil {
+        if request.era != nil, request.method != "server/discover" {
             let text = #"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":\#(id)}}"#
             // A child that does not read will not read this either.
             try? child?.send(line: ByteBuffer(string: text))

@@ -43,7 +43,7 @@ extension Upstream {
     ) async throws(TransportError) {
         let handshake = Handshake(
             transport: transport, writer: writer, loop: loop, time: time, patience: cadence.patience,
-            silence: cadence.silence, numbers: numbers)
+            silence: cadence.silence, numbers: numbers, log: log)
         let known = withState { $0.era }
         if let known {
             // Still there and still the same? A list answers both.

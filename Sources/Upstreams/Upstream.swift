@@ -67,17 +67,21 @@ package final class Upstream: ToolBackend {
             throw .unavailable(detail: reason ?? "not connected")
         }
         let answer = try await exchange(call, era, deadline)
-        guard answer.status == 404, case .legacy(_, session: .some) = era, answer.message == nil || isSessionLoss(answer) else {
-            return try reply(answer)
-        }
+        guard case .legacy(_, session: .some) = era, isSessionLoss(answer) else { return try reply(answer) }
         // The server has forgotten the session, which proves that it did not run the call: open another and send it again.
         let renewed = try await renewSession(after: generation, deadline: deadline, loop: call.loop)
         return try reply(try await exchange(call, renewed, deadline))
     }
 
-    /// A 404 with a JSON-RPC error inside a session: SDKs word the loss of a session in their own codes, but never as "no such
-    /// method".
-    private func isSessionLoss(_ answer: WireAnswer) -> Bool { answer.errorCode != -32601 }
+    /// Inside a session 404 means that the session is gone, and some servers say 400 with an error code of their own. Neither
+    /// ran the call. A method that does not exist is another matter.
+    private func isSessionLoss(_ answer: WireAnswer) -> Bool {
+        switch answer.status {
+        case 404: answer.errorCode != -32601
+        case 400: answer.errorCode == nil || answer.errorCode == -32000 || answer.errorCode == -32600
+        default: false
+        }
+    }
 
     private func exchange(_ call: ToolCall, _ era: Era, _ deadline: Deadline) async throws(CallFailure) -> WireAnswer {
         let request = writer.call(call, id: numbers.next(), era: era)
@@ -95,6 +99,8 @@ package final class Upstream: ToolBackend {
 
     /// What the answer means for the call.
     private func reply(_ answer: WireAnswer) throws(CallFailure) -> ToolReply {
+        // Perhaps it is another server by now.
+        if answer.status >= 400 { wakeUp() }
         guard let message = answer.message, let body = message.body else {
             throw Self.failure(status: answer.status)
         }

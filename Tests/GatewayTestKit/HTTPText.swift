@@ -84,6 +84,11 @@ package struct RecordedAnswer: Sendable {
     package var result: JSONValue? { json?["result"] }
     package var error: JSONValue? { json?["error"] }
     package var errorCode: Int? { error?["code"]?.intValue }
+    /// The word and the sentence of a refusal that is not JSON-RPC.
+    package var refusal: (code: String, words: String)? {
+        guard let code = error?["code"]?.stringValue, let words = error?["message"]?.stringValue else { return nil }
+        return (code, words)
+    }
     /// JSON text of the id.
     package var id: String? { json?["id"]?.text }
     /// The first text of a tool's result.

@@ -8,10 +8,13 @@ import Synchronization
 package final class ScriptedClient: Sendable {
     private let channel: any Channel
     private let inbox: Inbox
+    /// The port it is connected to.
+    package let port: Int
 
-    private init(channel: any Channel, inbox: Inbox) {
+    private init(channel: any Channel, inbox: Inbox, port: Int) {
         self.channel = channel
         self.inbox = inbox
+        self.port = port
     }
 
     package static func connect(port: Int) async throws -> ScriptedClient {
@@ -22,7 +25,7 @@ package final class ScriptedClient: Sendable {
                 channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(InboxFiller(inbox)) }
             }
             .connect(host: "127.0.0.1", port: port).get()
-        return ScriptedClient(channel: channel, inbox: inbox)
+        return ScriptedClient(channel: channel, inbox: inbox, port: port)
     }
 
     /// Connects, runs `body`, and leaves.

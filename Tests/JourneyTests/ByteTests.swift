@@ -29,7 +29,7 @@ import Testing
     func passThrough(_ personality: Int, _ kind: ClientKind) async throws {
         let upstream = try await ScriptedUpstream.start(Self.personalities[personality].1)
         try await withHouse(HousePlan(["up": upstream])) { house in
-            try await house.client { client in
+            try await house.client { client async throws in
                 let asker = try await kind.begin(client)
                 for (index, arguments) in Self.arguments.enumerated() {
                     let reply = try await client.ask(asker.call("up__echo", id: "\(index)", arguments: arguments))
@@ -49,7 +49,7 @@ import Testing
     func ids(_ id: String) async throws {
         let upstream = try await ScriptedUpstream.start(.modern)
         try await withHouse(HousePlan(["up": upstream])) { house in
-            try await house.client { client in
+            try await house.client { client async throws in
                 for kind in [ClientKind.modern, .legacy(.v2025_11_25)] {
                     let asker = try await kind.begin(client)
                     for request in [asker.call("up__echo", id: id), asker.list(id: id), asker.call("nobody", id: id)] {
@@ -75,7 +75,7 @@ import Testing
         let upstream = try await ScriptedUpstream.start(.legacy(.v2025_11_25, hasSessions: false))
         upstream.answerCalls { .json(#"{"jsonrpc":"2.0","id":\#($0.id),"result":\#(result)}"#) }
         try await withHouse(HousePlan(["up": upstream])) { house in
-            try await house.client { client in
+            try await house.client { client async throws in
                 let asker = try await ClientKind.legacy(.v2025_11_25).begin(client)
                 let reply = try await client.ask(asker.call("up__echo"))
                 #expect(reply.rawResult == result)
@@ -88,7 +88,7 @@ import Testing
     func meta(_ personality: Int) async throws {
         let upstream = try await ScriptedUpstream.start(Self.personalities[personality].1)
         try await withHouse(HousePlan(["up": upstream])) { house in
-            try await house.client { client in
+            try await house.client { client async throws in
                 for kind in [ClientKind.modern, .legacy(.v2025_11_25)] {
                     let asker = try await kind.begin(client)
                     let meta = #""traceparent":"00-ab-cd-01","progressToken":7,"com.example/x":{"k":1.0}"#
@@ -109,7 +109,7 @@ import Testing
     func ownHop() async throws {
         let upstream = try await ScriptedUpstream.start(.modern)
         try await withHouse(HousePlan(["up": upstream])) { house in
-            try await house.client { client in
+            try await house.client { client async throws in
                 let params =
                     #""name":"up__echo","task":{"ttl":1},"inputResponses":{},"requestState":"s","extra":1.50,"arguments":{}"#
                 _ = try await client.ask(RequestText.modern("tools/call", params: params, name: "up__echo"))

@@ -1,8 +1,11 @@
 // Licensed under the Apache License 2.0; see LICENSE.
 
+import Gateway
 import GatewayCore
 import GatewayTestKit
+import MCPWire
 import Testing
+import Upstreams
 
 /// Upstreams that are not there yet, go, come back and forget; clients that leave.
 @Suite("Coming and going") struct ComingAndGoingTests {
@@ -14,7 +17,7 @@ import Testing
         let there = try await ScriptedUpstream.start(.modern)
         try await withHouse(HousePlan(["late": late, "there": there]), waits: false) { house in
             try await wait(for: "the one that is there") { house.catalogue.has("there__echo") }
-            try await house.client { client in
+            try await house.client { client async throws in
                 let asker = try await ClientKind.modern.begin(client)
                 #expect(try await client.ask(asker.list()).toolNames == ["there__echo"])
                 #expect(try await client.ask(asker.call("there__echo")).words == "echo")
@@ -36,7 +39,7 @@ import Testing
     func goesAndComesBack() async throws {
         let upstream = try await ScriptedUpstream.start(Self.legacyUpstream)
         try await withHouse(HousePlan(["up": upstream])) { house in
-            try await house.client { client in
+            try await house.client { client async throws in
                 let asker = try await ClientKind.modern.begin(client)
                 #expect(try await client.ask(asker.call("up__echo")).words == "echo")
                 await upstream.goAway()
@@ -61,7 +64,7 @@ import Testing
     func forgottenSession(_ kind: ClientKind) async throws {
         let upstream = try await ScriptedUpstream.start(Self.legacyUpstream)
         try await withHouse(HousePlan(["up": upstream])) { house in
-            try await house.client { client in
+            try await house.client { client async throws in
                 let asker = try await kind.begin(client)
                 #expect(try await client.ask(asker.call("up__echo")).words == "echo")
                 upstream.forgetSessions()
@@ -83,7 +86,7 @@ import Testing
         let upstream = try await ScriptedUpstream.start(Self.legacyUpstream)
         upstream.answerCalls { .error(-32600, "session terminated", to: $0, status: 404) }
         try await withHouse(HousePlan(["up": upstream])) { house in
-            try await house.client { client in
+            try await house.client { client async throws in
                 let reply = try await client.ask(try await ClientKind.modern.begin(client).call("up__echo"))
                 #expect(reply.errorCode == -32600)
             }
@@ -100,7 +103,7 @@ import Testing
             try await withThrowingTaskGroup(of: String?.self) { group in
                 for _ in 0..<12 {
                     group.addTask {
-                        try await house.client { client in
+                        try await house.client { client async throws in
                             try await client.ask(
                                 RequestText.modern("tools/call", params: #""name":"up__echo""#, name: "up__echo")
                             ).words
@@ -119,7 +122,7 @@ import Testing
         let upstream = try await ScriptedUpstream.start(.modern)
         upstream.answerCalls { _ in .silence }
         try await withHouse(HousePlan(["up": upstream])) { house in
-            try await house.client { client in
+            try await house.client { client async throws in
                 try await client.send(RequestText.modern("tools/call", params: #""name":"up__echo""#, name: "up__echo"))
                 try await wait(for: "the call at the upstream") { upstream.calls.count == 1 }
                 #expect(upstream.leftWaiting == 0)
@@ -137,13 +140,13 @@ import Testing
         let gate = Gate()
         upstream.answerCalls { .after(gate, .result(#""resultType":"complete","content":[]"#, to: $0)) }
         try await withHouse(HousePlan(["up": upstream])) { house in
-            try await house.client { client in
+            try await house.client { client async throws in
                 let asker = try await ClientKind.legacy(.v2025_11_25).begin(client)
                 try await client.send(asker.call("up__echo"))
                 try await wait(for: "the call at the upstream") { upstream.calls.count == 1 }
             }
             // A round trip of somebody else after the leaving: had the call been cancelled, it would have been by now.
-            try await house.client { client in
+            try await house.client { client async throws in
                 for _ in 0..<5 { _ = try await client.ask(RequestText.modern("tools/list")) }
             }
             #expect(upstream.leftWaiting == 0)
@@ -181,8 +184,8 @@ import Testing
         let time = ManualTime(runs: true)
         var plan = HousePlan(["up": upstream], timeout: .seconds(100))
         plan.time = time
-        try await withHouse(plan) { house in
-            try await house.client { client in
+        try await withHouse(plan) { house async throws in
+            try await house.client { client async throws in
                 let asker = try await kind.begin(client)
                 try await client.send(asker.call("up__echo", id: #""slow""#))
                 try await wait(for: "the call at the upstream") { upstream.calls.count == 1 }
@@ -210,9 +213,9 @@ import Testing
         let time = ManualTime(runs: true)
         var plan = HousePlan(["up": upstream], timeout: .seconds(100))
         plan.time = time
-        try await withHouse(plan) { house in
+        try await withHouse(plan) { house async throws in
             let streaming = try await ScriptedClient.connect(port: house.port)
-            try await house.client { client in
+            try await house.client { client async throws in
                 let params = #""name":"up__echo""#
                 try await client.send(
                     RequestText.modern("tools/call", params: params, name: "up__echo", accept: "application/json"))

@@ -2,6 +2,7 @@
 
 import GatewayCore
 import GatewayTestKit
+import MCPWire
 import Testing
 
 /// Clients of each era against upstreams of each era.
@@ -28,7 +29,7 @@ import Testing
         let upstream = try await ScriptedUpstream.start(pair.upstream)
         defer { Task { await upstream.goAway() } }
         try await withHouse(HousePlan(["up": upstream])) { house in
-            try await house.client { client in
+            try await house.client { client async throws in
                 let asker = try await pair.client.begin(client)
                 let list = try await client.ask(asker.list(id: "41"))
                 #expect(list.status == 200)
@@ -77,7 +78,7 @@ import Testing
     ])
     func negotiation(_ asked: String, _ given: String) async throws {
         try await withHouse(HousePlan()) { house in
-            try await house.client { client in
+            try await house.client { client async throws in
                 let answer = try await client.ask(RequestText.initialize(asked, id: "9007199254740993"))
                 #expect(answer.status == 200)
                 #expect(answer.id == "9007199254740993")
@@ -106,7 +107,7 @@ import Testing
     @Test("Discovery tells a modern client all revisions and how long that is true")
     func discovery() async throws {
         try await withHouse(HousePlan()) { house in
-            try await house.client { client in
+            try await house.client { client async throws in
                 let answer = try await client.ask(RequestText.modern("server/discover"))
                 let versions = answer.result?["supportedVersions"]?.arrayValue?.compactMap(\.stringValue)
                 #expect(versions == ["2026-07-28", "2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05"])
@@ -122,7 +123,7 @@ import Testing
     @Test("A session that was ended stays ended, and another goes on")
     func deletion() async throws {
         try await withHouse(HousePlan()) { house in
-            try await house.client { client in
+            try await house.client { client async throws in
                 let first = try await client.openSession(.v2025_11_25)
                 let second = try await client.openSession(.v2025_11_25)
                 let deleted = try await client.ask(RequestText.http("DELETE", headers: [("mcp-session-id", first)]))

@@ -3,6 +3,7 @@
 import Gateway
 import GatewayCore
 import GatewayTestKit
+import MCPWire
 import Testing
 
 /// Bad input through the whole gateway: the right refusal, and the next request is served as if nothing had been.
@@ -75,7 +76,7 @@ import Testing
     @Test("Bad input is refused in the right words and the connection goes on", arguments: cases)
     func badInput(_ one: Case) async throws {
         try await withHouse(HousePlan()) { house in
-            try await house.client { client in
+            try await house.client { client async throws in
                 let answer = try await client.ask(one.request)
                 #expect(answer.status == one.status, "\(answer.text)")
                 if let code = one.code { #expect(answer.errorCode == code, "\(answer.text)") }
@@ -90,7 +91,7 @@ import Testing
     @Test("Bytes that are not UTF-8 are no JSON")
     func notUTF8() async throws {
         try await withHouse(HousePlan()) { house in
-            try await house.client { client in
+            try await house.client { client async throws in
                 let head = "POST /mcp HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 5\r\n\r\n"
                 try await client.send(Array(head.utf8) + [0x22, 0xc3, 0x28, 0xff, 0x22])
                 let answer = try await client.answer()
@@ -103,7 +104,7 @@ import Testing
     @Test("Notifications are accepted without a word, in both eras")
     func notifications() async throws {
         try await withHouse(HousePlan()) { house in
-            try await house.client { client in
+            try await house.client { client async throws in
                 let session = try await client.openSession(.v2025_06_18)
                 for method in ["notifications/cancelled", "notifications/roots/list_changed", "notifications/x"] {
                     let answer = try await client.ask(RequestText.legacy(method, id: nil, session: session))
@@ -126,7 +127,7 @@ import Testing
             #"[{"jsonrpc":"2.0","id":1,"method":"ping"},{"jsonrpc":"2.0","method":"notifications/x"},"#
             + #"{"jsonrpc":"2.0","id":"b","method":"tools/list"},{"jsonrpc":"2.0","id":3,"method":"initialize"}]"#
         try await withHouse(HousePlan()) { house in
-            try await house.client { client in
+            try await house.client { client async throws in
                 for revision in Revision.allCases where !revision.isModern {
                     let session = try await client.openSession(revision)
                     let answer = try await client.ask(
@@ -157,10 +158,10 @@ import Testing
         plan.inFlightMax = 1
         plan.backends = [CatalogueEntry(backend: backend, prefix: "")]
         let call = RequestText.modern("tools/call", params: #""name":"hold""#, name: "hold")
-        try await withHouse(plan) { house in
+        try await withHouse(plan) { house async throws in
             let holder = try await ScriptedClient.connect(port: house.port)
             try await holder.send(call)
-            try await house.client { client in
+            try await house.client { client async throws in
                 let session = try await client.openSession(.v2025_11_25)
                 await entered.pass()
                 let refused = try await client.ask(
@@ -183,7 +184,7 @@ import Testing
     @Test("A client that takes only events gets its answer as one event")
     func eventsOnly() async throws {
         try await withHouse(HousePlan()) { house in
-            try await house.client { client in
+            try await house.client { client async throws in
                 let answer = try await client.ask(RequestText.modern("tools/list", id: "3", accept: "text/event-stream"))
                 #expect(answer.isStream)
                 #expect(answer.id == "3")

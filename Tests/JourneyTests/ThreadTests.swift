@@ -3,6 +3,7 @@
 import GatewayCore
 import GatewayTestKit
 import Glibc
+import NIOCore
 import Synchronization
 import Testing
 
@@ -74,7 +75,7 @@ private struct Watched: ToolBackend {
         plan.wrap = { Watched(inner: $0, sightings: sightings) }
         plan.journal = RecordingJournal(onRecord: { sightings.note("journal") })
         plan.time = ManualTime(runs: true, onRead: { sightings.noteRead() })
-        try await withHouse(plan) { house in
+        try await withHouse(plan) { house async throws in
             var loopThreads: Set<UInt> = []
             var clients: [ScriptedClient] = []
             for _ in 0..<6 { clients.append(try await ScriptedClient.connect(port: house.port)) }
@@ -104,13 +105,13 @@ private struct Watched: ToolBackend {
         plan.threads = 2
         plan.wrap = { Watched(inner: $0, sightings: sightings) }
         plan.time = ManualTime(runs: true, onRead: { sightings.noteRead() })
-        try await withHouse(plan) { house in
+        try await withHouse(plan) { house async throws in
             let request = RequestText.modern("tools/call", params: #""name":"up__echo""#, name: "up__echo")
             _ = sightings.takeReads()
             try await withThrowingTaskGroup(of: Void.self) { group in
                 for _ in 0..<8 {
                     group.addTask {
-                        try await house.client { client in
+                        try await house.client { client async throws in
                             for _ in 0..<25 { #expect(try await client.ask(request).words == "echo") }
                         }
                     }

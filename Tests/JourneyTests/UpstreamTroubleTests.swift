@@ -1,7 +1,9 @@
 // Licensed under the Apache License 2.0; see LICENSE.
 
+import Gateway
 import GatewayCore
 import GatewayTestKit
+import MCPWire
 import Testing
 
 /// What clients are told when an upstream misbehaves, and that nobody else notices.
@@ -15,8 +17,8 @@ import Testing
         upstream.answerCalls { $0.param("arguments") == "{}" ? script($0) : nil }
         var plan = HousePlan(["up": upstream], timeout: .seconds(20), answerBytesMax: 100_000)
         change(&plan)
-        let reply = try await withHouse(plan) { house in
-            try await house.client { client in
+        let reply = try await withHouse(plan) { house async throws in
+            try await house.client { client async throws in
                 let asker = try await kind.begin(client)
                 let reply = try await client.ask(asker.call("up__echo", id: "77"))
                 let next = try await wait(forValue: "a normal answer after the trouble") {
@@ -144,8 +146,8 @@ import Testing
         }
         var plan = HousePlan(["up": upstream], timeout: .seconds(20))
         plan.time = time
-        try await withHouse(plan) { house in
-            try await house.client { client in
+        try await withHouse(plan) { house async throws in
+            try await house.client { client async throws in
                 let reply = try await client.ask(try await ClientKind.modern.begin(client).call("up__echo"))
                 #expect(reply.saysError)
             }
@@ -174,7 +176,7 @@ import Testing
             }
             try await wait(for: "the calls at the hanging upstream") { hanging.calls.count == 8 }
             for _ in 0..<4 {
-                try await house.client { client in
+                try await house.client { client async throws in
                     let asker = try await ClientKind.modern.begin(client)
                     for _ in 0..<25 { #expect(try await client.ask(asker.call("live__echo")).words == "echo") }
                     #expect(try await client.ask(asker.list()).toolNames == ["hang__echo", "live__echo"])

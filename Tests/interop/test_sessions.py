@@ -119,3 +119,31 @@ def test_clients_of_each_generation_outlive_a_kill(make):
         for client in (one, two, three):
             assert client.call("text__echo", {"text": "after"}) == ("after", False)
             assert "text__echo" in client.list()
+
+
+def batch(session, *messages):
+    return session.post(b"[" + b",".join(messages) + b"]")
+
+
+def test_batches_are_answered_where_the_revision_has_them(gateway):
+    session = gateway.legacy("2025-03-26")
+    echo = {"name": "text__echo", "arguments": {"text": "x"}}
+    asked = [wire.legacy_body("ping", id=1), wire.legacy_body("tools/call", echo, "1"),
+             wire.legacy_body("notifications/cancelled", {"requestId": 99}, None), wire.legacy_body("no/such", {}, 3)]
+    response = batch(session, *asked)
+    assert response.status == 200, response
+    answers = {(type(one["id"]), one["id"]): one for one in response.json}
+    assert set(answers) == {(int, 1), (str, "1"), (int, 3)}
+    assert wire.text_of(answers[(str, "1")]) == "x" and answers[(int, 3)]["error"]["code"] == -32601
+    quiet = batch(session, wire.legacy_body("notifications/cancelled", {"requestId": 99}, None))
+    assert quiet.status == 202 and not quiet.body
+    assert batch(session).status == 400
+    inside = batch(session, wire.initialize_body())
+    assert inside.status == 400 or "error" in inside.json[0]
+    assert session.call("text__echo", {"text": "still"}) == ("still", False)
+
+
+@pytest.mark.parametrize("version", ["2024-11-05", "2025-06-18", "2025-11-25"])
+def test_batches_are_refused_where_the_revision_has_none(gateway, version):
+    response = batch(gateway.legacy(version), wire.legacy_body("ping", id=1))
+    assert response.status == 400 and response.json["error"]["code"] == -32600

@@ -6,7 +6,7 @@
 
 #include <stdint.h>
 
-// Renames the calling thread; called on the main thread this is what `pgrep` and `top` show. Cut after 15 bytes.
+// Renames the process as `pgrep` and `top` show it, whichever thread asks. Cut after 15 bytes.
 void csystem_set_process_name(const char *_Nonnull name);
 
 // Hands free heap pages back to the system. Returns 1 when any were. May take milliseconds on a large heap.

@@ -1,0 +1,98 @@
+// Licensed under the Apache License 2.0; see LICENSE.
+
+import GatewayCore
+import GatewayTestKit
+import MCPWire
+import NIOCore
+import Testing
+
+@testable import Gateway
+
+/// Results and errors, from whatever era to whatever era.
+@Suite("Dialects") struct DialectTests {
+    static let identity = ServerIdentity(version: "1.2", instructions: "")
+    static let ownMeta = #""_meta":{"io.modelcontextprotocol/serverInfo":{"name":"mcp-gateway","version":"1.2"}}"#
+
+    private func write(_ result: String, _ revision: Revision) throws -> String {
+        var out = ByteBuffer()
+        ReplyBuilder(identity: Self.identity).dialect(of: revision).write(try .of(result), to: &out)
+        return String(buffer: out)
+    }
+
+    struct Conversion: Sendable, CustomTestStringConvertible {
+        let name: String
+        let from: String
+        let to: Revision
+        let expected: String
+        var testDescription: String { "\(name), for \(to.name)" }
+    }
+
+    static let structured = #"{"content":[],"structuredContent":{"n":1.0},"isError":false}"#
+    static let list = #"{"content":[],"structuredContent":[1]}"#
+    static let modern =
+        #"{"resultType":"complete","content":[ ],"ttlMs":5,"cacheScope":"public","#
+        + #""_meta":{"io.modelcontextprotocol/serverInfo":{"name":"theirs"},"a/b":1.0}}"#
+
+    static let conversions: [Conversion] = [
+        Conversion(name: "nothing to change", from: #"{ "content" : [] }"#, to: .v2024_11_05, expected: #"{ "content" : [] }"#),
+        Conversion(name: "structure", from: structured, to: .v2024_11_05, expected: #"{"content":[],"isError":false}"#),
+        Conversion(name: "structure", from: structured, to: .v2025_03_26, expected: #"{"content":[],"isError":false}"#),
+        Conversion(name: "structure", from: structured, to: .v2025_06_18, expected: structured),
+        Conversion(name: "structure", from: structured, to: .v2025_11_25, expected: structured),
+        Conversion(
+            name: "structure", from: structured, to: .v2026_07_28,
+            expected: #"{"resultType":"complete","content":[],"structuredContent":{"n":1.0},"isError":false,"# + ownMeta + "}"),
+        Conversion(name: "a list as structure", from: list, to: .v2025_11_25, expected: #"{"content":[]}"#),
+        Conversion(
+            name: "a list as structure", from: list, to: .v2026_07_28,
+            expected: #"{"resultType":"complete","content":[],"structuredContent":[1],"# + ownMeta + "}"),
+        Conversion(name: "modern", from: modern, to: .v2025_11_25, expected: #"{"content":[ ],"_meta":{"a/b":1.0}}"#),
+        Conversion(
+            name: "modern", from: modern, to: .v2026_07_28,
+            expected: #"{"resultType":"complete","content":[ ],"ttlMs":5,"cacheScope":"public","_meta":{"a/b":1.0,"#
+                + ownMeta.dropFirst(9) + "}"),
+        Conversion(
+            name: "only modern members", from: #"{"resultType":"complete"}"#, to: .v2025_11_25, expected: "{}"),
+        Conversion(
+            name: "only modern meta", from: #"{"_meta":{"io.modelcontextprotocol/x":1},"content":[]}"#, to: .v2025_11_25,
+            expected: #"{"content":[]}"#),
+        Conversion(
+            name: "meta alone", from: #"{"_meta":{"io.modelcontextprotocol/x":1,"k":2}}"#, to: .v2025_11_25,
+            expected: #"{"_meta":{"k":2}}"#),
+        Conversion(name: "empty", from: "{}", to: .v2026_07_28, expected: #"{"resultType":"complete","# + ownMeta + "}"),
+        Conversion(
+            name: "a forged identity with an escaped key", from: #"{"_meta":{"io.modelcontextprotocol/server\u0049nfo":{}}}"#,
+            to: .v2026_07_28, expected: #"{"resultType":"complete","# + ownMeta + "}"),
+    ]
+
+    @Test("A result is converted to the reader's revision and otherwise left alone", arguments: conversions)
+    func results(_ one: Conversion) throws {
+        let text = try write(one.from, one.to)
+        #expect(text == one.expected)
+        #expect(throws: Never.self) { try JSONValue.parse(text) }
+    }
+
+    @Test("Codes are those the reader's era knows", arguments: [
+        (-32002, -32002, -32602), (-32601, -32601, -32601), (-32602, -32602, -32602), (-32020, -32603, -32020),
+        (-32022, -32603, -32022), (-32099, -32603, -32099), (-32100, -32100, -32100), (-32019, -32019, -32019), (7, 7, 7),
+    ])
+    func codes(_ code: Int, _ legacy: Int, _ modern: Int) {
+        let replies = ReplyBuilder(identity: Self.identity)
+        #expect(replies.dialect(of: .modern).errorCode(code) == modern)
+        for revision in Revision.allCases where !revision.isModern {
+            #expect(replies.dialect(of: revision).errorCode(code) == legacy)
+        }
+    }
+
+    @Test("Each era has its own methods", arguments: [
+        (MCPWire.Method.initialize, true, false), (.initialized, true, false), (.ping, true, false), (.discover, false, true),
+        (.toolsList, true, true), (.toolsCall, true, true), (.cancelled, true, false), (.other("resources/list"), false, false),
+    ])
+    func methods(_ method: MCPWire.Method, _ legacy: Bool, _ modern: Bool) {
+        let replies = ReplyBuilder(identity: Self.identity)
+        #expect(replies.dialect(of: .modern).offers(method) == modern)
+        for revision in Revision.allCases where !revision.isModern {
+            #expect(replies.dialect(of: revision).offers(method) == legacy)
+        }
+    }
+}
