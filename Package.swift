@@ -122,7 +122,8 @@ let package = Package(
             dependencies: ["GatewayCore", "MCPWire", "Telemetry", "HTTPListener", logging, nioCore, nioPosix],
             path: "Tests/GatewayTestKit", swiftSettings: strict),
         .testTarget(
-            name: "HTTPListenerTests", dependencies: ["HTTPListener", "GatewayTestKit", "GatewayCore", nioCore, nioPosix],
+            name: "HTTPListenerTests",
+            dependencies: ["HTTPListener", "GatewayTestKit", "GatewayCore", nioCore, nioPosix],
             swiftSettings: strict),
         .testTarget(
             name: "GatewayTests",
@@ -141,7 +142,8 @@ let package = Package(
         .testTarget(
             name: "JourneyTests",
             dependencies: [
-                "GatewayTestKit", "Gateway", "MCPFront", "Upstreams", "AdminPlane", "HTTPListener", "GatewayCore", "MCPWire",
+                "GatewayTestKit", "Gateway", "MCPFront", "Upstreams", "AdminPlane", "HTTPListener", "GatewayCore",
+                "MCPWire",
                 "Telemetry", "Outbound", nioCore, nioPosix,
             ],
             swiftSettings: strict),

@@ -5,8 +5,8 @@
 // rate 0 it is a closed loop: each connection sends the next request when it has its answer.
 //
 // Usage: pace PORT REQUEST-FILE CONNECTIONS RATE SECONDS
-// The file holds the bytes of one HTTP request. Prints one line of JSON, latencies in microseconds. Answers must be of status 200,
-// of the length of the first one, and framed by Content-Length.
+// The file holds the bytes of one HTTP request. Prints one line of JSON, latencies in microseconds. Answers must be of
+// status 200, of the length of the first one, and framed by Content-Length.
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -142,7 +142,7 @@ int main(int argc, char **argv) {
     int epoll = epoll_create1(EPOLL_CLOEXEC);
     connect_all(epoll, count, atoi(argv[1]));
 
-    // The timer fires at each due time; a request that finds no free connection waits in `due_next` and is sent by the next answer.
+    // The timer fires at each due time; a request that finds no free connection waits in `due_next` until one is free.
     int timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
     struct epoll_event event = {.events = EPOLLIN, .data.u32 = UINT32_MAX};
     epoll_ctl(epoll, EPOLL_CTL_ADD, timer, &event);

@@ -4,8 +4,8 @@ internal import HTTPListener
 
 /// Who sees more than a stranger: somebody on this machine, or everybody where the configuration says so.
 ///
-/// A request counts as local when it comes from a loopback address (or over the control socket, where the kernel names the user),
-/// was not forwarded by a proxy, and was not sent by a page of elsewhere.
+/// A request counts as local when it comes from a loopback address (or over the control socket, where the kernel names
+/// the user), was not forwarded by a proxy, and was not sent by a page of elsewhere.
 package struct OperatorDoor: Sendable {
     private let isPublic: Bool
 

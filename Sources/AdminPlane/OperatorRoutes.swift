@@ -53,7 +53,8 @@ package struct MetricsRoute: HTTPRoute {
         guard door.admits(request) else {
             return exchange.refuse(
                 .forbidden, code: "operators_only",
-                "Metrics are shown to callers on this machine; set admin.public_metrics = true to show them to everybody.")
+                "Metrics are shown to callers on this machine; admin.public_metrics = true shows them to everybody."
+            )
         }
         exchange.answer(.ok, .prometheus, ByteBuffer(bytes: registry.render()))
     }

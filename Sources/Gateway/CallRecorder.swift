@@ -64,7 +64,9 @@ struct CallRecorder: Sendable {
     }
 
     /// A request that the gateway answered itself.
-    func answered(_ inbound: InboundMessage) { write(inbound, tool: nil, upstream: nil, route: "gateway", status: "ok") }
+    func answered(_ inbound: InboundMessage) {
+        write(inbound, tool: nil, upstream: nil, route: "gateway", status: "ok")
+    }
 
     /// The client's mistake.
     func refused(_ inbound: InboundMessage) {
@@ -83,7 +85,8 @@ struct CallRecorder: Sendable {
 
     private func note(_ inbound: InboundMessage, _ destination: Destination, _ status: String) {
         let took = write(
-            inbound, tool: destination.exposedName, upstream: destination.backend.name, route: destination.backend.route,
+            inbound, tool: destination.exposedName, upstream: destination.backend.name,
+            route: destination.backend.route,
             status: status)
         destination.counters.duration.observe(seconds: took.milliseconds / 1_000)
         if took > slowCall {

@@ -33,8 +33,8 @@ final class Snapshot: Sendable {
 
 /// Merges the tools of all backends into one list with one set of names.
 ///
-/// The order is that of the configuration, then each backend's own: it does not depend on who answered first. A backend that is
-/// away keeps its last known tools in the list.
+/// The order is that of the configuration, then each backend's own: it does not depend on who answered first. A backend
+/// that is away keeps its last known tools in the list.
 package final class Catalogue: Sendable {
     private let entries: [CatalogueEntry]
     private let identity: ServerIdentity

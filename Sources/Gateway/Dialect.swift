@@ -4,8 +4,8 @@ internal import GatewayCore
 internal import MCPWire
 internal import NIOCore
 
-/// How one era words its answers. Everything that differs between the eras in replies is behind this; the pipeline asks no
-/// further.
+/// How one era words its answers. Everything that differs between the eras in replies is behind this; the pipeline asks
+/// no further.
 protocol Dialect: Sendable {
     /// Whether the method exists in this era and the gateway offers it.
     func offers(_ method: Method) -> Bool

@@ -2,8 +2,8 @@
 
 /// The name a tool has for clients: `prefix__tool`, at most 64 characters of `A-Z a-z 0-9 _ -`.
 ///
-/// The same tool has the same name for ever: it depends on prefix and original name alone. A name that has to be changed gets
-/// eight hexadecimal digits of a hash of the original, so that two originals never become one name.
+/// The same tool has the same name for ever: it depends on prefix and original name alone. A name that has to be
+/// changed gets eight hexadecimal digits of a hash of the original, so that two originals never become one name.
 enum ExposedName {
     static let lengthMax = 64
 

@@ -53,14 +53,16 @@ package final class Pipeline: MCPService {
         guard dialect.offers(inbound.message.method) else {
             recorder.refused(inbound)
             return replies.error(
-                -32601, "There is no method of this name in revision \(inbound.revision.name) that this gateway offers.",
+                -32601,
+                "There is no method of this name in revision \(inbound.revision.name) that this gateway offers.",
                 to: inbound, status: dialect.unknownMethodStatus)
         }
         switch inbound.message.method {
         case .toolsCall: return await call(inbound, dialect)
         case .toolsList: return list(inbound)
         case .discover: return answered(inbound, replies.result(members: discovery, to: inbound, dialect))
-        case .initialize: return answered(inbound, replies.result(members: greeting(inbound.revision), to: inbound, dialect))
+        case .initialize:
+            return answered(inbound, replies.result(members: greeting(inbound.revision), to: inbound, dialect))
         case .ping: return answered(inbound, replies.empty(to: inbound))
         case .initialized, .cancelled, .other:
             return refused(inbound, -32601, "\(inbound.message.method.knownName) is a notification and takes no id.")
@@ -107,7 +109,8 @@ package final class Pipeline: MCPService {
 
     private func overloaded(_ inbound: InboundMessage, _ dialect: any Dialect) -> Reply {
         recorder.shed(inbound)
-        let words = "This gateway already runs \(admission.limit) calls at once (limits.max_in_flight). Try again in 1 s."
+        let words =
+            "This gateway already runs \(admission.limit) calls at once (limits.max_in_flight). Try again in 1 s."
         // A legacy client would end its whole session at a 503.
         guard inbound.revision.isModern else { return replies.toolError(words, to: inbound, dialect) }
         return replies.error(-32603, words, to: inbound, status: .overloaded(retryAfter: 1))

@@ -78,7 +78,9 @@ struct ReplyBuilder: Sendable {
     /// An upstream's error: its words and data, its code as this client's era knows it.
     private func writeError(_ payload: Payload, _ dialect: any Dialect, to out: inout ByteBuffer) {
         let bytes = payload.bytes.readableBytesUInt8Span
-        let code = Message.find("code", payload.members, bytes).flatMap { Int(JSONText.string(bytes, inside: $0.value)) }
+        let code = Message.find("code", payload.members, bytes).flatMap {
+            Int(JSONText.string(bytes, inside: $0.value))
+        }
         out.writeStaticString(#"{"code":"#)
         out.writeString(String(dialect.errorCode(code ?? -32603)))
         for member in payload.members where member.isNamed("message", in: bytes) || member.isNamed("data", in: bytes) {
@@ -94,7 +96,8 @@ struct ReplyBuilder: Sendable {
     /// `isError: true` with words: for what a model can react to.
     func toolError(_ words: String, to inbound: InboundMessage, _ dialect: any Dialect) -> Reply {
         result(
-            members: #""content":[{"type":"text","text":\#(JSONText.quoted(words))}],"isError":true"#, to: inbound, dialect)
+            members: #""content":[{"type":"text","text":\#(JSONText.quoted(words))}],"isError":true"#, to: inbound,
+            dialect)
     }
 
     // MARK: Errors
@@ -133,8 +136,8 @@ struct ReplyBuilder: Sendable {
 
     // MARK: Failures in words
 
-    /// What a failed call looks like to the client: mostly a tool error, because a model can act on it; a protocol error where
-    /// the request itself was wrong.
+    /// What a failed call looks like to the client: mostly a tool error, because a model can act on it; a protocol
+    /// error where the request itself was wrong.
     func failure(
         _ failure: CallFailure, of destination: Destination, to inbound: InboundMessage, _ dialect: any Dialect
     ) -> Reply {
@@ -158,7 +161,7 @@ struct ReplyBuilder: Sendable {
                 "\(name) gave no answer within \(Words.seconds(after)). \(consequence)", to: inbound, dialect)
         case .outcomeUnknown(let detail):
             return toolError(
-                "The connection to the server \"\(owner)\" was lost after \(name) had been sent (\(detail)). Whether it was "
+                "The connection to the server \"\(owner)\" was lost after \(name) was sent (\(detail)). Whether it was "
                     + "carried out is unknown: check before calling it again.", to: inbound, dialect)
         case .garbage(let detail):
             return toolError(

@@ -39,7 +39,8 @@ struct RouteTable: Sendable {
 
     init(_ destinations: [String: Destination]) { self.destinations = destinations }
 
-    /// Compares bytes: Swift's strings call some different spellings equal (the Kelvin sign and K), and a name is not a word.
+    /// Compares bytes: Swift's strings call some different spellings equal (the Kelvin sign and K), and a name is not a
+    /// word.
     func resolve(_ name: String) -> Destination? {
         guard let found = destinations[name], found.exposedName.utf8.elementsEqual(name.utf8) else { return nil }
         return found

@@ -3,10 +3,11 @@
 internal import GatewayCore
 internal import MCPWire
 
-/// Writes the result of `tools/list`. Definitions are carried as their owners wrote them, but for the name and for members that
-/// a revision does not know.
+/// Writes the result of `tools/list`. Definitions are carried as their owners wrote them, but for the name and for
+/// members that a revision does not know.
 enum ToolListing {
-    /// How long a client may keep the list, in milliseconds. Short: clients of the stateless era learn of a change only by asking.
+    /// How long a client may keep the list, in milliseconds. Short: clients of the stateless era learn of a change only
+    /// by asking.
     static let ttlMilliseconds = 5_000
 
     static func result(

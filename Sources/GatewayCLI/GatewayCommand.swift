@@ -23,7 +23,9 @@ struct GatewayCommand: AsyncParsableCommand {
 struct ConfigurationOption: ParsableArguments {
     @Option(
         name: .customLong("config"),
-        help: "The configuration file. Default: $MCP_GATEWAY_CONFIG, else the checkout's config/default.toml, else the installed one.")
+        help:
+            "The configuration file. Default: $MCP_GATEWAY_CONFIG, else the checkout's, else the installed one."
+    )
     var path: String?
 
     /// Loads it; prints what is wrong with it and ends with 78.
@@ -41,8 +43,8 @@ struct ConfigurationOption: ParsableArguments {
 
 /// What every verb but `serve` does first.
 enum HelperProcess {
-    /// Only the serving process may carry the name that operators send signals to; and a signal that reaches a verb all the same
-    /// must not end it.
+    /// Only the serving process may carry the name that operators send signals to; and a signal that reaches a verb all
+    /// the same must not end it.
     static func begin(_ verb: String) {
         unsafe csystem_set_process_name("mcpgw-\(verb)")
         signal(SIGHUP, SIG_IGN)

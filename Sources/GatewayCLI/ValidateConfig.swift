@@ -14,7 +14,9 @@ struct ValidateConfig: ParsableCommand {
             Exit status: 0 the file is right, 78 the gateway would refuse it, 64 wrong usage.
             """)
 
-    @Flag(help: "Unset variables, unreadable secrets and absent paths are errors too, as they are for the gateway itself.")
+    @Flag(
+        help: "Unset variables, unreadable secrets and absent paths are errors too, as they are for the gateway itself."
+    )
     var strict = false
 
     @Flag(help: "Print one JSON object.")

@@ -1,7 +1,7 @@
 // Licensed under the Apache License 2.0; see LICENSE.
 
-/// Who makes a call. Without authentication everybody is the one anonymous caller, and what must not mix is kept apart by the
-/// session or by an unguessable handle.
+/// Who makes a call. Without authentication everybody is the one anonymous caller, and what must not mix is kept apart
+/// by the session or by an unguessable handle.
 public struct Caller: Sendable, Hashable {
     /// Stable name for logs and rows; never a secret.
     public let name: String

@@ -52,7 +52,8 @@ package struct ComponentStatus: Sendable, Equatable {
     package var name: String
     package var status: Level
     package var detail: String
-    /// Whether this component being down means that no call can be accepted. An upstream never is: being offline is normal.
+    /// Whether this component being down means that no call can be accepted. An upstream never is: being offline is
+    /// normal.
     package var isVital: Bool
     /// Wall milliseconds at which it was last looked at.
     package var checkedAt: Int64
@@ -129,8 +130,8 @@ package struct ErrorRecord: Sendable {
     }
 }
 
-/// Where calls and errors are written down. Both return at once: the writing happens in batches on another thread, and when the
-/// disk cannot keep up rows are dropped and counted, never callers delayed.
+/// Where calls and errors are written down. Both return at once: the writing happens in batches on another thread, and
+/// when the disk cannot keep up rows are dropped and counted, never callers delayed.
 package protocol Journal: Sendable {
     func record(_ call: CallRecord)
     func record(_ error: ErrorRecord)
@@ -140,8 +141,8 @@ package protocol Journal: Sendable {
 package protocol Tombstones: Sendable {
     /// Looks in memory only.
     func contains(_ session: SessionKey) -> Bool
-    /// Remembers it; in force at once, on disk within a second. `expires` is wall milliseconds, after which no such id is valid
-    /// anyway.
+    /// Remembers it; in force at once, on disk within a second. `expires` is wall milliseconds, after which no such id
+    /// is valid anyway.
     func add(_ session: SessionKey, expires: Int64)
 }
 

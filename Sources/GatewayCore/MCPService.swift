@@ -49,7 +49,8 @@ package struct InboundMessage: Sendable {
     package var loop: any EventLoop
 
     package init(
-        bytes: ByteBuffer, message: Message, revision: Revision, caller: Caller, requestID: RequestID, arrivedAt: Moment,
+        bytes: ByteBuffer, message: Message, revision: Revision, caller: Caller, requestID: RequestID,
+        arrivedAt: Moment,
         loop: any EventLoop
     ) {
         self.bytes = bytes
@@ -85,8 +86,8 @@ package enum ReplyStatus: Sendable, Equatable {
 
 /// The way in: every message of every transport passes here.
 package protocol MCPService: Sendable {
-    /// Answers one request or takes note of one notification. Never throws: a failure is a reply. Ends within the configured
-    /// time, and early when its task is cancelled.
+    /// Answers one request or takes note of one notification. Never throws: a failure is a reply. Ends within the
+    /// configured time, and early when its task is cancelled.
     func handle(_ inbound: InboundMessage) async -> Reply
 
     /// The reply to bytes that are no message, or that the transport refuses on the protocol's behalf.

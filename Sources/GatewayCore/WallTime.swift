@@ -2,8 +2,8 @@
 
 /// Wall-clock time as people and SQLite read it, without any formatter library.
 public enum WallTime {
-    /// `YYYY-MM-DD HH:MM:SS.SSS` in UTC: the form of every timestamp in the database and the logs. It sorts as text and compares
-    /// rightly with SQLite's `datetime('now')`.
+    /// `YYYY-MM-DD HH:MM:SS.SSS` in UTC: the form of every timestamp in the database and the logs. It sorts as text and
+    /// compares rightly with SQLite's `datetime('now')`.
     public static func text(milliseconds: Int64) -> String {
         // Years 1 to 9999: what four digits can say.
         let clamped = min(max(milliseconds, -62_135_596_800_000), 253_402_300_799_999)

@@ -8,14 +8,21 @@ internal import WasmSandbox
 /// What a person who started the gateway by hand wants to know.
 enum Announcement {
     static func text(_ assembly: Assembly, address: String) -> String {
-        var lines = ["", "mcp-gateway \(GatewayVersion.text) serves MCP at http://\(address)\(assembly.settings.server.path)", ""]
+        var lines = [
+            "", "mcp-gateway \(GatewayVersion.text) serves MCP at http://\(address)\(assembly.settings.server.path)",
+            "",
+        ]
         for component in assembly.sandbox.components() + assembly.upstreams.components() {
             lines.append("  \(component.name): \(component.status.rawValue) (\(component.detail))")
         }
         lines.append("  \(assembly.catalogue.toolCount) tools in all")
         lines.append("")
         lines.append("Try it:")
-        lines.append("  " + curl(address: address, path: assembly.settings.server.path, example: exampleArguments.keys.sorted().reversed().first(where: assembly.catalogue.has)))
+        lines.append(
+            "  "
+                + curl(
+                    address: address, path: assembly.settings.server.path,
+                    example: exampleArguments.keys.sorted().reversed().first(where: assembly.catalogue.has)))
         lines.append("Look at it:  curl -s http://\(address)/health | jq .")
         lines.append("Stop it:     Ctrl-C")
         lines.append("")
@@ -25,7 +32,8 @@ enum Announcement {
     /// One line that works when pasted into a shell.
     static func curl(address: String, path: String, example: String?) -> String {
         let meta =
-            #""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}"#
+            #""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","#
+            + #""io.modelcontextprotocol/clientCapabilities":{}}"#
         let method = example == nil ? "tools/list" : "tools/call"
         var params = meta
         var headers = "-H 'MCP-Protocol-Version: 2026-07-28' -H 'Mcp-Method: \(method)'"

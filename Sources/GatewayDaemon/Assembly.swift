@@ -66,7 +66,8 @@ struct Assembly: Sendable {
         logs.register(in: metrics)
 
         let sandbox = sandbox(settings, time: time, logs: logs)
-        let modules = await load(settings.tools, into: sandbox, environment: environment, log: logs.logger(component: "wasm"))
+        let modules = await load(
+            settings.tools, into: sandbox, environment: environment, log: logs.logger(component: "wasm"))
 
         let identity = ServerIdentity(version: GatewayVersion.text, instructions: instructions)
         let upstreams: UpstreamPool
@@ -74,7 +75,8 @@ struct Assembly: Sendable {
         do {
             upstreams = try UpstreamPool(
                 settings.upstreams.map { $0.room(base: environment) }, identity: identity.json,
-                children: ChildSettings(keeperExecutable: "/proc/self/exe"), group: group, time: time, metrics: metrics,
+                children: ChildSettings(lineBytesMax: 16 << 20, pendingBytesMax: 32 << 20), group: group, time: time,
+                metrics: metrics,
                 logs: logs)
             keys = try SessionKeyFile.load(directory: settings.storage.directory)
         } catch let error as UpstreamSettingsError {
@@ -93,7 +95,8 @@ struct Assembly: Sendable {
             catalogue: catalogue, identity: identity, journal: store, time: time, metrics: metrics, logs: logs)
         let sessions = SessionBook(keys: keys, tombstones: store, time: time, lifetime: .seconds(30 * 86_400))
         let health = HealthReport(
-            sources: [store, sandbox, upstreams], version: GatewayVersion.text, instance: "\(RequestID.random())", time: time)
+            sources: [store, sandbox, upstreams], version: GatewayVersion.text, instance: "\(RequestID.random())",
+            time: time)
         return Assembly(
             settings: settings, time: time, group: group, logs: logs, log: logs.logger(component: "daemon"),
             metrics: metrics, store: store, sandbox: sandbox, upstreams: upstreams, catalogue: catalogue,
@@ -129,7 +132,8 @@ struct Assembly: Sendable {
                     do throws(SandboxError) {
                         return (tool.name, try await sandbox.load(tool.room(environment: environment)))
                     } catch {
-                        log.warning("a module is left out", metadata: ["tool": "\(tool.name)", "detail": "\(error.text)"])
+                        log.warning(
+                            "a module is left out", metadata: ["tool": "\(tool.name)", "detail": "\(error.text)"])
                         return (tool.name, nil)
                     }
                 }

@@ -3,7 +3,8 @@
 internal import Glibc
 internal import MCPWire
 
-/// Asks a running gateway over its control socket. One question a connection, answered within five seconds or not at all.
+/// Asks a running gateway over its control socket. One question a connection, answered within five seconds or not at
+/// all.
 package struct ControlClient: Sendable {
     private let socketPath: String
 
@@ -65,7 +66,8 @@ package struct ControlClient: Sendable {
             answer.append(contentsOf: piece[..<count])
         }
         let text = String(decoding: answer, as: UTF8.self)
-        guard let end = text.firstRange(of: "\r\n\r\n"), let status = Int(text.split(separator: " ").dropFirst().first ?? "")
+        guard let end = text.firstRange(of: "\r\n\r\n"),
+            let status = Int(text.split(separator: " ").dropFirst().first ?? "")
         else { throw StartError("the gateway gave no answer at \(socketPath) within 5 s") }
         return (status, String(text[end.upperBound...]))
     }
@@ -90,7 +92,8 @@ package struct ControlClient: Sendable {
             close(connection)
             switch reason {
             case ENOENT, ECONNREFUSED:
-                throw StartError("no gateway is running here (nothing answers at \(socketPath)); start it, or name its --config")
+                throw StartError(
+                    "no gateway is running here (nothing answers at \(socketPath)); start it, or name its --config")
             case EACCES:
                 throw StartError("you may not use \(socketPath); be root or a member of the gateway's group")
             default: throw StartError("cannot reach \(socketPath): \(SystemText.of(reason))")

@@ -106,13 +106,14 @@ package struct Daemon: Sendable {
             return try await HTTPListener.start(
                 .tcp(host: listen.host, port: listen.port), router: assembly.router, limits: assembly.limits,
                 guardian: OriginGuard(
-                    listenHost: listen.host, hosts: settings.server.allowedHosts, origins: settings.server.allowedOrigins),
+                    listenHost: listen.host, hosts: settings.server.allowedHosts,
+                    origins: settings.server.allowedOrigins),
                 group: assembly.group, time: assembly.time, metrics: assembly.metrics)
         } catch {
             let reason = (error as? IOError).map { SystemText.of($0.errnoCode) } ?? "\(error)"
             throw StartError(
-                "cannot listen on \(listen): \(reason). If another program has the port (ss -tlnp | grep :\(listen.port)), "
-                    + "stop it or change server.listen")
+                "cannot listen on \(listen): \(reason). If another program has the port, "
+                    + "(ss -tlnp | grep :\(listen.port)) names it: stop it or change server.listen")
         }
     }
 
@@ -121,7 +122,8 @@ package struct Daemon: Sendable {
         ControlSocketFile.makeFolder(of: path)
         if ControlClient(socketPath: path).isAnswered {
             throw StartError(
-                "another gateway answers at the control socket \(path); stop it, or give this one another admin.control_socket")
+                "another gateway answers at the control socket \(path); stop it, or change admin.control_socket here"
+            )
         }
         do {
             let control = try await HTTPListener.start(
@@ -131,7 +133,8 @@ package struct Daemon: Sendable {
             unsafe chmod(path, 0o660)
             return control
         } catch {
-            throw StartError("cannot open the control socket \(path): \(error). Change admin.control_socket, or its folder's rights")
+            throw StartError(
+                "cannot open the control socket \(path): \(error). Change admin.control_socket, or its folder's rights")
         }
     }
 

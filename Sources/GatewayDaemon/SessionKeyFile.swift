@@ -17,7 +17,8 @@ enum SessionKeyFile {
         let path = "\(folder)/session.key"
         if let bytes = try read(path) {
             guard bytes.count == magic.count + 1 + secretBytes, bytes.starts(with: magic) else {
-                throw StartError("\(path) is not a session key; move it away, and a new one is made (open sessions end)")
+                throw StartError(
+                    "\(path) is not a session key; move it away, and a new one is made (open sessions end)")
             }
             return keys(Array(bytes[magic.count...]))
         }

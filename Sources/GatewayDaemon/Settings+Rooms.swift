@@ -25,8 +25,8 @@ extension GatewaySettings.Log {
 }
 
 extension UpstreamSettings {
-    /// A process gets the few variables every program expects, and what the file gives it; nothing else of the gateway's own
-    /// environment, which may hold secrets of others.
+    /// A process gets the few variables every program expects, and what the file gives it; nothing else of the
+    /// gateway's own environment, which may hold secrets of others.
     func room(base: [String: String]) -> Upstreams.UpstreamSettings {
         switch transport {
         case .http(let url, let headers):

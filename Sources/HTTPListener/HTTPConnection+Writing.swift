@@ -36,9 +36,9 @@ extension HTTPConnection {
         context.writeAndFlush(wrapOutboundOut(out), promise: promise)
     }
 
-    /// The answer must reach a client that is still sending: closing at once would reset the connection under it. So our
-    /// side is closed for writing first, and the rest is dropped until the client ends or its time is over. That time
-    /// begins when the client has taken the whole answer.
+    /// The answer must reach a client that is still sending: closing at once would reset the connection under it. So
+    /// our side is closed for writing first, and the rest is dropped until the client ends or its time is over. That
+    /// time begins when the client has taken the whole answer.
     private func closeAfterFlush(_ context: ChannelHandlerContext) {
         awaitsFlush = true
         patienceEnds = loop.now() + site.limits.idleTimeout

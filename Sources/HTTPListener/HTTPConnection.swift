@@ -103,7 +103,8 @@ final class HTTPConnection: ChannelDuplexHandler, @unchecked Sendable {
             isHeader ? .headersTooLarge : .badRequest, code: isHeader ? "headers_too_large" : "bad_http",
             isHeader
                 ? "The request's headers are too large; send fewer or shorter ones."
-                : "This is not an HTTP request that can be read: \(parserError). Check the client or the proxy in front.")
+                : "This is no HTTP request that can be read: \(parserError). Check the client or the proxy in front."
+        )
     }
 
     func checkPatience(at now: Moment) {
@@ -197,7 +198,8 @@ final class HTTPConnection: ChannelDuplexHandler, @unchecked Sendable {
     private func refuseLargeBody() {
         refuse(
             .contentTooLarge, code: "body_too_large",
-            "The request's body is larger than the \(site.limits.bodyBytesMax) bytes this gateway takes (server.max_body).")
+            "The body is larger than the \(site.limits.bodyBytesMax) bytes this gateway takes (server.max_body)."
+        )
     }
 
     // MARK: Answering
@@ -207,7 +209,8 @@ final class HTTPConnection: ChannelDuplexHandler, @unchecked Sendable {
         phase = .answering
         patienceEnds = nil
         let request = HTTPRequest(
-            head: head, verb: Self.verb(head.method), body: body, arrivedAt: loop.now(), id: loop.nextRequestID(), peer: peer,
+            head: head, verb: Self.verb(head.method), body: body, arrivedAt: loop.now(), id: loop.nextRequestID(),
+            peer: peer,
             loop: context.eventLoop)
         body = ByteBuffer()
         hasServed = true

@@ -72,8 +72,8 @@ package final class HTTPExchange: @unchecked Sendable {
 
     /// End the route's task when the client leaves. Off: the work goes on without it.
     package var endsWithClient = false
-    /// Turn a quiet wait into an event stream with comments, so that nobody on the path gives up. Only for clients that take
-    /// events.
+    /// Turn a quiet wait into an event stream with comments, so that nobody on the path gives up. Only for clients that
+    /// take events.
     package var keepsAliveByEvents = false
 
     private enum State { case waiting, streaming, done }

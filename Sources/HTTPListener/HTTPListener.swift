@@ -18,7 +18,8 @@ package struct HTTPLimits: Sendable {
     /// How long a kept-alive connection may stay silent.
     package var idleTimeout: Duration
 
-    package init(bodyBytesMax: Int, connectionsMax: Int, receiveTimeout: Duration, idleTimeout: Duration = .seconds(75)) {
+    package init(bodyBytesMax: Int, connectionsMax: Int, receiveTimeout: Duration, idleTimeout: Duration = .seconds(75))
+    {
         self.bodyBytesMax = bodyBytesMax
         self.connectionsMax = connectionsMax
         self.receiveTimeout = receiveTimeout
@@ -75,11 +76,15 @@ final class HTTPSite: Sendable {
             case .badHost:
                 return Refusal(
                     status: .misdirected, code: "host_not_allowed",
-                    message: "The Host header does not name this gateway. Add the name to server.allowed_hosts if it should.")
+                    message:
+                        "The Host header does not name this gateway. Add the name to server.allowed_hosts if it should."
+                )
             case .badOrigin:
                 return Refusal(
                     status: .forbidden, code: "origin_not_allowed",
-                    message: "Requests from pages of this origin are not accepted. Add it to server.allowed_origins if they should be.")
+                    message:
+                        "Pages of this origin may not send requests. Add it to server.allowed_origins if they should."
+                )
             }
         }
         guard path < router.entries.count else {
@@ -95,7 +100,8 @@ final class HTTPSite: Sendable {
         if isReserved, !router.entries[path].isForOperators {
             return Refusal(
                 status: .unavailable, code: "too_many_connections",
-                message: "All \(limits.connectionsMax) connections are in use (server.max_connections). Try again shortly.",
+                message:
+                    "All \(limits.connectionsMax) connections are in use (server.max_connections). Try again shortly.",
                 headers: [("retry-after", "1")])
         }
         return nil
@@ -147,7 +153,8 @@ package final class HTTPListener: Sendable {
                 return Self.peer(of: channel).flatMapThrowing { peer in
                     let pipeline = channel.pipeline.syncOperations
                     try pipeline.addHandler(
-                        ByteToMessageHandler(HTTPRequestDecoder(leftOverBytesStrategy: .dropBytes), maximumBufferSize: 1 << 20))
+                        ByteToMessageHandler(
+                            HTTPRequestDecoder(leftOverBytesStrategy: .dropBytes), maximumBufferSize: 1 << 20))
                     try pipeline.addHandler(
                         HTTPConnection(site: site, loop: loop, peer: peer, isReserved: place == .reserved))
                 }
@@ -174,8 +181,8 @@ package final class HTTPListener: Sendable {
         return PeerCredentials.of(channel).map { .local(uid: $0.uid, pid: $0.pid) }
     }
 
-    /// Takes nothing new (health says 503, everything else is refused), lets the running answers finish for `grace`, then
-    /// closes the address and cuts what is left.
+    /// Takes nothing new (health says 503, everything else is refused), lets the running answers finish for `grace`,
+    /// then closes the address and cuts what is left.
     package func stop(grace: Duration) async {
         site.drain()
         let clock = ContinuousClock()

@@ -52,7 +52,8 @@ final class LoopContext: @unchecked Sendable {
 
     var all: [HTTPConnection] { Array(connections.values) }
 
-    /// One tick a second looks after every connection's patience and the `Date` header; without connections nothing ticks.
+    /// One tick a second looks after every connection's patience and the `Date` header; without connections nothing
+    /// ticks.
     private func startTicking() {
         dateLine = HTTPDate.text(milliseconds: time.wallMilliseconds())
         ticker = loop.scheduleRepeatedTask(initialDelay: .seconds(1), delay: .seconds(1)) { [self] _ in

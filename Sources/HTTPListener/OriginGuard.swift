@@ -1,11 +1,12 @@
 // Licensed under the Apache License 2.0; see LICENSE.
 
-/// Keeps web pages of elsewhere from talking to a gateway on somebody's own machine (DNS rebinding): the `Host` must be a name
-/// of ours and an `Origin`, when there is one, a page of ours.
+/// Keeps web pages of elsewhere from talking to a gateway on somebody's own machine (DNS rebinding): the `Host` must be
+/// a name of ours and an `Origin`, when there is one, a page of ours.
 package struct OriginGuard: Sendable {
     private let hosts: Set<String>
     private let origins: Set<String>
-    /// Accepts any address literal as `Host`: a rebinding page always comes by a name. Set when listening beyond loopback.
+    /// Accepts any address literal as `Host`: a rebinding page always comes by a name. Set when listening beyond
+    /// loopback.
     private let acceptsAddresses: Bool
 
     /// - Parameters:

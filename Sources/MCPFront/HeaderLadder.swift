@@ -5,7 +5,8 @@ internal import HTTPListener
 internal import MCPWire
 internal import NIOCore
 
-/// The checks of the stateless revision on `_meta` and headers, in the order that decides which error a client sees first.
+/// The checks of the stateless revision on `_meta` and headers, in the order that decides which error a client sees
+/// first.
 ///
 /// Header and body must agree: somebody on the path may have decided by the header while we act on the body.
 enum HeaderLadder {

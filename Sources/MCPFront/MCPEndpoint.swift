@@ -9,8 +9,8 @@ package import Telemetry
 
 /// `/mcp`: Streamable HTTP for clients of every revision.
 ///
-/// Decides nothing about calls. It reads the envelope, finds out by which revision it has to be read, keeps the transport's own
-/// rules (headers, sessions), and hands the message to the service.
+/// Decides nothing about calls. It reads the envelope, finds out by which revision it has to be read, keeps the
+/// transport's own rules (headers, sessions), and hands the message to the service.
 package struct MCPEndpoint: HTTPRoute {
     private let service: any MCPService
     private let sessions: SessionBook
@@ -31,7 +31,8 @@ package struct MCPEndpoint: HTTPRoute {
         case .delete, .get, .head, .put, .options, .other:
             exchange.refuse(
                 .methodNotAllowed, code: "method_not_allowed",
-                "Send MCP messages with POST; this gateway opens no stream by GET here.", headers: [("allow", "POST, DELETE")])
+                "Send MCP messages with POST; this gateway opens no stream by GET here.",
+                headers: [("allow", "POST, DELETE")])
         }
     }
 
@@ -40,7 +41,8 @@ package struct MCPEndpoint: HTTPRoute {
     private func post(_ request: HTTPRequest, _ exchange: HTTPExchange) async {
         guard Negotiation.isJSON(request.header("content-type")) else {
             return exchange.refuse(
-                .unsupportedMediaType, code: "unsupported_media_type", "The body must be JSON: Content-Type: application/json.")
+                .unsupportedMediaType, code: "unsupported_media_type",
+                "The body must be JSON: Content-Type: application/json.")
         }
         let accepts = Negotiation.accepts(request.headers("accept"))
         guard accepts != .neither else {
@@ -55,12 +57,13 @@ package struct MCPEndpoint: HTTPRoute {
             await route(message, request, writer)
         } catch {
             writer.refuse(
-                ProtocolRefusal(code: error.kind == .notJSON ? -32700 : -32600, message: error.text, idText: error.idText))
+                ProtocolRefusal(
+                    code: error.kind == .notJSON ? -32700 : -32600, message: error.text, idText: error.idText))
         }
     }
 
-    /// By which revision the message is to be read. The body decides as well as the header: a client that fills in one of them
-    /// wrongly deserves that era's error, not the other era's confusion.
+    /// By which revision the message is to be read. The body decides as well as the header: a client that fills in one
+    /// of them wrongly deserves that era's error, not the other era's confusion.
     private func route(_ message: Message, _ request: HTTPRequest, _ writer: ReplyWriter) async {
         let bytes = request.body.readableBytesUInt8Span
         let named = request.header("mcp-protocol-version")
@@ -112,7 +115,8 @@ package struct MCPEndpoint: HTTPRoute {
         guard let id = request.header("mcp-session-id") else {
             return writer.exchange.refuse(
                 .badRequest, code: "session_missing",
-                "The header Mcp-Session-Id is missing. Begin with initialize, or send a 2026-07-28 request with its _meta.")
+                "The header Mcp-Session-Id is missing. Begin with initialize, or send a request of 2026-07-28."
+            )
         }
         guard let session = sessions.find(id) else { return refuseSession(writer.exchange) }
         guard message.kind == .request else { return writer.accepted() }
@@ -190,7 +194,8 @@ package struct MCPEndpoint: HTTPRoute {
     private func refuseSession(_ exchange: HTTPExchange) {
         exchange.refuse(
             .notFound, code: "session_unknown",
-            "There is no such session: it was ended, it is too old, or it is not one of this gateway. Begin with initialize.")
+            "There is no such session: it was ended, is too old, or is not one of this gateway. Begin with initialize."
+        )
     }
 }
 

@@ -6,8 +6,8 @@ internal import NIOCore
 
 /// Writes one reply in the form the client takes: a JSON body, or an event stream.
 ///
-/// JSON is preferred, being one write. A client that takes only events gets a stream with one event; one that takes both gets a
-/// stream when its answer takes long, so that comments keep the connection alive.
+/// JSON is preferred, being one write. A client that takes only events gets a stream with one event; one that takes
+/// both gets a stream when its answer takes long, so that comments keep the connection alive.
 final class ReplyWriter {
     let exchange: HTTPExchange
     private let accepts: Negotiation.Accepts

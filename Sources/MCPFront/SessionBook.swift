@@ -4,8 +4,8 @@ package import GatewayCore
 internal import MCPWire
 internal import Synchronization
 
-/// Legacy sessions: opens them, recognises them, ends them. Nothing is kept that the id does not say, except which ones a client
-/// has ended.
+/// Legacy sessions: opens them, recognises them, ends them. Nothing is kept that the id does not say, except which ones
+/// a client has ended.
 package final class SessionBook: Sendable {
     private let seal: SessionSeal
     private let tombstones: any Tombstones
@@ -26,7 +26,8 @@ package final class SessionBook: Sendable {
         var random = SystemRandomNumberGenerator()
         let key = SessionKey((0..<16).map { _ in UInt8.random(in: .min ... .max, using: &random) })
         let session = Session(
-            revision: revision, capabilities: capabilities, caller: caller, createdAt: time.wallMilliseconds(), key: key)
+            revision: revision, capabilities: capabilities, caller: caller, createdAt: time.wallMilliseconds(), key: key
+        )
         let id = seal.seal(session)
         remember(id, session)
         return id

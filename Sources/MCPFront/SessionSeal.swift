@@ -45,11 +45,11 @@ package struct SessionKeys: Sendable {
     }
 }
 
-/// Session ids that describe themselves, so that a session is good after a restart: real clients end their conversation at the
-/// first 404.
+/// Session ids that describe themselves, so that a session is good after a restart: real clients end their conversation
+/// at the first 404.
 ///
-/// Form, before base64url: version byte, key id, nonce (12), AES-GCM ciphertext, tag (16). Inside: revision, capabilities (2),
-/// creation time (8), 16 random bytes, the caller's name. About 100 characters.
+/// Form, before base64url: version byte, key id, nonce (12), AES-GCM ciphertext, tag (16). Inside: revision,
+/// capabilities (2), creation time (8), 16 random bytes, the caller's name. About 100 characters.
 struct SessionSeal: Sendable {
     private static let version: UInt8 = 1
     private let keys: SessionKeys
@@ -123,7 +123,9 @@ enum Base64URL {
         return String(decoding: out, as: UTF8.self)
     }
 
+    /// Takes exactly what `encode` writes: one text for each value, no left-over bits.
     static func decode(_ text: String) -> [UInt8]? {
+        guard text.utf8.count % 4 != 1 else { return nil }
         var out: [UInt8] = []
         var accumulator: UInt32 = 0
         var bits = 0
@@ -144,6 +146,7 @@ enum Base64URL {
                 out.append(UInt8(truncatingIfNeeded: accumulator >> UInt32(bits)))
             }
         }
+        guard accumulator & (1 << UInt32(bits) - 1) == 0 else { return nil }
         return out
     }
 }

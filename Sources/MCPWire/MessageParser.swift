@@ -32,7 +32,8 @@ public enum MessageParser {
         return (document.range, scanner.body, scanner.meta)
     }
 
-    /// The messages of a batch, which only revision 2025-03-26 has: where each element of the array is. At most a hundred.
+    /// The messages of a batch, which only revision 2025-03-26 has: where each element of the array is. At most a
+    /// hundred.
     public static func batch(_ bytes: Span<UInt8>, limits: WireLimits) throws(WireError) -> [Range<Int>] {
         var scanner = JSONScanner(limits: limits)
         let document = try scanner.scanDocument(bytes, level: .batch)

@@ -6,8 +6,8 @@ internal import NIOCore
 
 /// Writes the messages the gateway sends to upstreams. Arguments are spliced in as the bytes the client sent.
 struct CallWriter: Sendable {
-    /// The `_meta` members every request of the stateless era carries. The gateway declares no client capabilities: it answers
-    /// no questions on a client's behalf.
+    /// The `_meta` members every request of the stateless era carries. The gateway declares no client capabilities: it
+    /// answers no questions on a client's behalf.
     private let modernMeta: String
     private let identity: JSONValue
 
@@ -83,7 +83,8 @@ struct CallWriter: Sendable {
     func initialize(id: UInt64) -> WireRequest {
         request(
             "initialize", id: id,
-            members: #""protocolVersion":"\#(Revision.newestLegacy.name)","capabilities":{},"clientInfo":\#(identity.text)"#,
+            members:
+                #""protocolVersion":"\#(Revision.newestLegacy.name)","capabilities":{},"clientInfo":\#(identity.text)"#,
             era: nil)
     }
 

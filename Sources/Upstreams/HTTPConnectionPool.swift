@@ -22,7 +22,8 @@ final class HTTPConnectionPool: @unchecked Sendable {
 
     /// Most connections at once; the gateway's own limit on calls comes first in practice.
     private static let connectionsMax = 1_024
-    /// Common servers close a silent connection after five seconds. Ours must be gone before, or a call meets a closing door.
+    /// Common servers close a silent connection after five seconds. Ours must be gone before, or a call meets a closing
+    /// door.
     private static let idleMax = Duration.seconds(4)
     private static let connectPatience = Duration.seconds(5)
 
@@ -67,7 +68,8 @@ final class HTTPConnectionPool: @unchecked Sendable {
                     try pipeline.addHandler(wire)
                     try pipeline.addHandler(
                         ByteToMessageHandler(
-                            HTTPResponseDecoder(leftOverBytesStrategy: .dropBytes, informationalResponseStrategy: .drop)))
+                            HTTPResponseDecoder(leftOverBytesStrategy: .dropBytes, informationalResponseStrategy: .drop)
+                        ))
                     connection.wire = wire
                     try pipeline.addHandler(connection)
                 }
@@ -77,7 +79,9 @@ final class HTTPConnectionPool: @unchecked Sendable {
         } catch {
             throw .unavailable(detail: "cannot connect to \(address.authority): \(ConnectWords.of(error))")
         }
-        guard connection.isUsable else { throw .unavailable(detail: "\(address.authority) closed the connection at once") }
+        guard connection.isUsable else {
+            throw .unavailable(detail: "\(address.authority) closed the connection at once")
+        }
         open[ObjectIdentifier(connection)] = connection
         startTicking()
         return connection
@@ -104,8 +108,8 @@ final class HTTPConnectionPool: @unchecked Sendable {
         idle.removeAll { $0 === connection }
     }
 
-    /// One tick for all deadlines and idle times, only while there are connections: a timer for each call would cost more than
-    /// the call's own bookkeeping.
+    /// One tick for all deadlines and idle times, only while there are connections: a timer for each call would cost
+    /// more than the call's own bookkeeping.
     private func startTicking() {
         guard ticker == nil else { return }
         ticker = loop.scheduleRepeatedTask(initialDelay: .milliseconds(25), delay: .milliseconds(25)) { [self] task in
@@ -138,7 +142,9 @@ enum ConnectWords {
             default: return "\(error)"
             }
         }
-        if let error = error as? ChannelError, case .connectTimeout = error { return "no answer to the connection attempt" }
+        if let error = error as? ChannelError, case .connectTimeout = error {
+            return "no answer to the connection attempt"
+        }
         return "\(error)"
     }
 }

@@ -5,8 +5,8 @@ internal import MCPWire
 internal import NIOCore
 internal import NIOSSL
 
-/// Streamable HTTP towards one upstream: a pool of kept-alive connections on each event loop, so that a call's client connection
-/// and its upstream connection live on the same thread.
+/// Streamable HTTP towards one upstream: a pool of kept-alive connections on each event loop, so that a call's client
+/// connection and its upstream connection live on the same thread.
 final class HTTPTransport: Transport {
     let kind = "http"
     private let pools: [ObjectIdentifier: HTTPConnectionPool]
@@ -30,7 +30,8 @@ final class HTTPTransport: Transport {
         pools = Dictionary(
             uniqueKeysWithValues: loops.map { loop in
                 let pool = HTTPConnectionPool(
-                    address: address, tls: context, limits: WireLimits(bytesMax: answerBytesMax), loop: loop, time: time)
+                    address: address, tls: context, limits: WireLimits(bytesMax: answerBytesMax), loop: loop, time: time
+                )
                 return (ObjectIdentifier(loop), pool)
             })
     }

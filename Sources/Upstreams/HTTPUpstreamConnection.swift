@@ -7,8 +7,8 @@ internal import NIOHTTP1
 
 /// Lets finished request bytes past NIO's response decoder.
 ///
-/// The decoder has to see a request head to know which response follows, but encoding one for every call costs a tenth of the
-/// rate. So the heads written through the pipeline end here, and the bytes are written from here.
+/// The decoder has to see a request head to know which response follows, but encoding one for every call costs a tenth
+/// of the rate. So the heads written through the pipeline end here, and the bytes are written from here.
 final class RequestBytes: ChannelOutboundHandler {
     typealias OutboundIn = HTTPClientRequestPart
     typealias OutboundOut = ByteBuffer
@@ -183,8 +183,8 @@ final class HTTPUpstreamConnection: ChannelInboundHandler, @unchecked Sendable {
         }
     }
 
-    /// The answer is there, and its caller need not wait for the end of the stream; the connection does, for a second, to be
-    /// used again.
+    /// The answer is there, and its caller need not wait for the end of the stream; the connection does, for a second,
+    /// to be used again.
     private func finishEvents(_ answer: WireAnswer) {
         guard let request = pending else { return }
         pending = nil

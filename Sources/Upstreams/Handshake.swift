@@ -37,7 +37,8 @@ struct Handshake: Sendable {
         let answer: WireAnswer
         do throws(CallFailure) {
             answer = try await exchange(
-                writer.request("server/discover", id: numbers.next(), era: .modern), within: isPipe ? silence : patience)
+                writer.request("server/discover", id: numbers.next(), era: .modern), within: isPipe ? silence : patience
+            )
         } catch {
             // On a pipe silence and oddities are how many old servers meet a method they do not know.
             if isPipe, case .timedOut = error { return false }
@@ -45,7 +46,8 @@ struct Handshake: Sendable {
             throw TransportError(words: error.probeWords)
         }
         if [401, 403].contains(answer.status) {
-            throw TransportError(words: "it refuses our credentials (HTTP status \(answer.status)); check the headers setting")
+            throw TransportError(
+                words: "it refuses our credentials (HTTP status \(answer.status)); check the headers setting")
         }
         if answer.status == 429 || answer.status >= 500 {
             throw TransportError(words: "it answered with HTTP status \(answer.status)")
@@ -75,7 +77,9 @@ struct Handshake: Sendable {
         if names.contains(Revision.modern.name) { return true }
         if names.isEmpty || names.contains(where: { Revision(name: $0) != nil }) { return false }
         throw TransportError(
-            words: "it speaks only protocol versions that this gateway does not know: \(names.prefix(5).joined(separator: ", "))")
+            words: "it speaks only protocol versions that this gateway does not know: "
+                + names.prefix(5).joined(separator: ", ")
+        )
     }
 
     private func initialize() async throws(TransportError) -> Era {
@@ -86,7 +90,8 @@ struct Handshake: Sendable {
             throw TransportError(words: error.probeWords)
         }
         if [401, 403].contains(answer.status) {
-            throw TransportError(words: "it refuses our credentials (HTTP status \(answer.status)); check the headers setting")
+            throw TransportError(
+                words: "it refuses our credentials (HTTP status \(answer.status)); check the headers setting")
         }
         let span = answer.bytes.readableBytesUInt8Span
         guard let message = answer.message, message.kind == .result else {
@@ -99,7 +104,10 @@ struct Handshake: Sendable {
         }
         guard let named = message.member("protocolVersion", in: span), named.kind == .string,
             let revision = Revision(name: JSONText.string(span, value: named.value)), !revision.isModern
-        else { throw TransportError(words: "it answered initialize with a protocol version that this gateway does not know") }
+        else {
+            throw TransportError(
+                words: "it answered initialize with a protocol version that this gateway does not know")
+        }
         let era = Era.legacy(revision, session: answer.session)
         await transport.notify(
             writer.notification("notifications/initialized", era: era), on: loop,
@@ -160,7 +168,8 @@ struct Handshake: Sendable {
             throw TransportError(words: "it does not list its tools: \(answer.errorText)")
         }
         do throws(WireError) {
-            return try JSONValue.parse(answer.bytes.readableBytesUInt8Span.extracting(body), limits: WireLimits(bytesMax: 16 << 20))
+            return try JSONValue.parse(
+                answer.bytes.readableBytesUInt8Span.extracting(body), limits: WireLimits(bytesMax: 16 << 20))
         } catch {
             throw TransportError(words: "its list of tools cannot be read: \(error.text)")
         }

@@ -6,7 +6,8 @@ internal import MCPWire
 internal import NIOCore
 internal import Outbound
 
-/// MCP over the standard input and output of a process of ours. One process serves all calls; answers find theirs by number.
+/// MCP over the standard input and output of a process of ours. One process serves all calls; answers find theirs by
+/// number.
 final class StdioTransport: Transport, @unchecked Sendable {
     // Everything mutable is confined to `loop`; needs no lock.
     let kind = "stdio"
@@ -48,7 +49,11 @@ final class StdioTransport: Transport, @unchecked Sendable {
 
     func open() async throws(TransportError) {
         await close()
-        let life = await onLoop { self.life += 1; self.exitText = nil; return self.life }
+        let life = await onLoop {
+            self.life += 1
+            self.exitText = nil
+            return self.life
+        }
         do throws(ChildError) {
             let child = try await ChildProcess.start(command, settings: settings, on: loop) { [self] event in
                 take(event, life: life)
@@ -122,7 +127,8 @@ final class StdioTransport: Transport, @unchecked Sendable {
 
     /// What a server asks of us: it may ask whether we are there; everything else was not offered.
     private func answer(_ line: ByteBuffer, _ message: Message) {
-        guard let id = message.id, let text = line.getSlice(at: line.readerIndex + id.lowerBound, length: id.count) else {
+        guard let id = message.id, let text = line.getSlice(at: line.readerIndex + id.lowerBound, length: id.count)
+        else {
             return
         }
         var out = ByteBuffer(string: #"{"jsonrpc":"2.0","id":"#)

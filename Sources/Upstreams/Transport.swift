@@ -51,7 +51,8 @@ struct WireAnswer: Sendable {
 
 /// Carries messages to one upstream and answers back. Knows nothing of what they mean.
 protocol Transport: Sendable {
-    /// Sends a request and waits for its answer, at most until the deadline. Runs on `loop`, which must be the caller's.
+    /// Sends a request and waits for its answer, at most until the deadline. Runs on `loop`, which must be the
+    /// caller's.
     func exchange(
         _ request: WireRequest, on loop: any EventLoop, deadline: Deadline
     ) async throws(CallFailure) -> WireAnswer

@@ -8,8 +8,8 @@ internal import Synchronization
 extension Upstream {
     /// Keeps knowing whether the server is there, what it speaks and which tools it has, until its task is cancelled.
     ///
-    /// One attempt at a time, with a growing pause between attempts that come to nothing; a call that finds the server gone, or
-    /// waiting for it, ends the pause early. `changed` is called when the list of tools has changed.
+    /// One attempt at a time, with a growing pause between attempts that come to nothing; a call that finds the server
+    /// gone, or waiting for it, ends the pause early. `changed` is called when the list of tools has changed.
     func keepUp(on loop: any EventLoop, cadence: Cadence, changed: @Sendable () -> Void) async {
         var failures = 0
         var skipsProbe = false

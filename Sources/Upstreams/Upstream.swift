@@ -9,8 +9,8 @@ internal import Telemetry
 
 /// One upstream server: what we know of it, and the way to it.
 ///
-/// Knowing is kept up by `keepUp`; calls only read what it found. A call never waits for a handshake, except once when the server
-/// has forgotten our session.
+/// Knowing is kept up by `keepUp`; calls only read what it found. A call never waits for a handshake, except once when
+/// the server has forgotten our session.
 package final class Upstream: ToolBackend {
     package let name: String
     package let route = "upstream"
@@ -68,13 +68,14 @@ package final class Upstream: ToolBackend {
         }
         let answer = try await exchange(call, era, deadline)
         guard case .legacy(_, session: .some) = era, isSessionLoss(answer) else { return try reply(answer) }
-        // The server has forgotten the session, which proves that it did not run the call: open another and send it again.
+        // The server has forgotten the session, which proves that it did not run the call: open another and send it
+        // again.
         let renewed = try await renewSession(after: generation, deadline: deadline, loop: call.loop)
         return try reply(try await exchange(call, renewed, deadline))
     }
 
-    /// Inside a session 404 means that the session is gone, and some servers say 400 with an error code of their own. Neither
-    /// ran the call. A method that does not exist is another matter.
+    /// Inside a session 404 means that the session is gone, and some servers say 400 with an error code of their own.
+    /// Neither ran the call. A method that does not exist is another matter.
     private func isSessionLoss(_ answer: WireAnswer) -> Bool {
         switch answer.status {
         case 404: answer.errorCode != -32601

@@ -48,7 +48,9 @@ struct UpstreamAddress: Sendable, Equatable {
             default: false
             }
         }
-        guard !host.isEmpty, isLegal else { throw UpstreamSettingsError(words: "the address \(url) names no usable host") }
+        guard !host.isEmpty, isLegal else {
+            throw UpstreamSettingsError(words: "the address \(url) names no usable host")
+        }
     }
 
     /// The value of the `Host` header.

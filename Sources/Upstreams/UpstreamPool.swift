@@ -7,7 +7,8 @@ package import NIOCore
 package import Outbound
 package import Telemetry
 
-/// All upstream servers. Each is looked after by a task of its own, so that one that is dead or slow delays nobody else.
+/// All upstream servers. Each is looked after by a task of its own, so that one that is dead or slow delays nobody
+/// else.
 package final class UpstreamPool: StatusSource {
     package let upstreams: [Upstream]
     private let loops: [any EventLoop]

@@ -5,7 +5,8 @@ package import Outbound
 /// One upstream server, as the configuration describes it.
 package struct UpstreamSettings: Sendable {
     package enum Place: Sendable {
-        /// An absolute http or https address, and headers sent with every request. Their values may be secrets: never logged.
+        /// An absolute http or https address, and headers sent with every request. Their values may be secrets: never
+        /// logged.
         case http(url: String, headers: [(name: String, value: String)])
         /// A command that speaks MCP over its standard input and output.
         case stdio(ChildCommand)

@@ -45,7 +45,8 @@ internal import CWasmtime
         }
         unsafe (initializers, takesArguments) = Self.initializers(of: module)
         for (key, value) in settings.config {
-            let key = Array(key.utf8), value = Array(value.utf8)
+            let key = Array(key.utf8)
+            let value = Array(value.utf8)
             unsafe cwasm_config_add(config, key, key.count, value, value.count)
         }
     }

@@ -40,17 +40,23 @@ final class Job: Sendable {
 final class WorkerPool: Sendable {
     private struct State {
         var waiting: [Job] = []
-        var running: [ObjectIdentifier: Job] = [:]
+        /// What each thread is at; nil for a thread that is at nothing.
+        var running: [Job?]
+        var runningCount = 0
+        /// Threads that sleep and have not been rung for. Only they are woken: a thread that is awake looks for more
+        /// work by itself, which saves most of the switches between threads under load.
+        var sleepers = 0
         var isStopped = false
         var isTicking = false
         var trims = 0
     }
 
     private enum Task {
-        case job(Job), trim, nothing, end
+        case job(Job)
+        case trim, nothing, end
     }
 
-    private let state = Mutex(State())
+    private let state: Mutex<State>
     private let threads: Int
     private let waitingMax: Int
     private let time: any TimeSource
@@ -66,11 +72,14 @@ final class WorkerPool: Sendable {
         name: String, threads: Int, waitingMax: Int, time: any TimeSource, beat: (@Sendable () -> Void)?
     ) throws(SandboxError) {
         self.threads = threads
+        state = Mutex(State(running: Array(repeating: nil, count: threads)))
         self.waitingMax = waitingMax
         self.time = time
         self.beat = beat
         var started = beat == nil || SandboxThread.start("\(name)-tick") { self.keepTicking() }
-        for index in 1...threads where started { started = SandboxThread.start("\(name)-\(index)") { self.serve() } }
+        for index in 1...threads where started {
+            started = SandboxThread.start("\(name)-\(index)") { self.serve(index - 1) }
+        }
         guard started else {
             stop()
             throw .runtimeMissing("this machine has no more threads to give; raise the limit of tasks")
@@ -79,22 +88,24 @@ final class WorkerPool: Sendable {
 
     /// Lines the job up. Its `refuse` may be called before this returns.
     func submit(_ job: Job) {
-        let (refusal, wakesTicker): (PoolRefusal?, Bool) = state.withLock { state in
-            if state.isStopped { return (.stopped, false) }
-            if job.flag.isRaised { return (.cancelled, false) }
-            let idle = threads - state.running.count
-            if state.waiting.count >= idle + waitingMax { return (.full, false) }
+        let (refusal, wakesTicker, wakesWorker): (PoolRefusal?, Bool, Bool) = state.withLock { state in
+            if state.isStopped { return (.stopped, false, false) }
+            if job.flag.isRaised { return (.cancelled, false, false) }
+            let idle = threads - state.runningCount
+            if state.waiting.count >= idle + waitingMax { return (.full, false, false) }
             state.waiting.append(job)
-            let wakes = !state.isTicking
+            let wakesTicker = !state.isTicking
             state.isTicking = true
-            return (nil, wakes)
+            let wakesWorker = state.sleepers > 0
+            if wakesWorker { state.sleepers -= 1 }
+            return (nil, wakesTicker, wakesWorker)
         }
         if let refusal {
             job.refuse(refusal)
             return
         }
         if wakesTicker { tickerBell.ring() }
-        bell.ring()
+        if wakesWorker { bell.ring() }
     }
 
     /// Raises the flag: a waiting job leaves the line at once, a running one stops at its next look.
@@ -109,8 +120,7 @@ final class WorkerPool: Sendable {
 
     /// Idle threads give their buffers back.
     func trim() {
-        state.withLock { $0.trims += 1 }
-        for _ in 0..<threads { bell.ring() }
+        wakeAll { $0.trims += 1 }
     }
 
     /// Refuses what waits, stops what runs, ends the threads. Returns at once.
@@ -119,42 +129,55 @@ final class WorkerPool: Sendable {
             state.isStopped = true
             let waiting = state.waiting
             state.waiting = []
-            return (waiting, Array(state.running.values))
+            return (waiting, state.running.compactMap { $0 })
         }
         for job in running { job.flag.raise() }
         for job in waiting { job.refuse(.stopped) }
-        for _ in 0..<threads { bell.ring() }
+        wakeAll { _ in }
         tickerBell.ring()
     }
 
     func usage() -> (running: Int, waiting: Int) {
-        state.withLock { ($0.running.count, $0.waiting.count) }
+        state.withLock { ($0.runningCount, $0.waiting.count) }
     }
 
     // MARK: Threads
 
-    private func serve() {
+    private func wakeAll(_ change: (inout State) -> Void) {
+        let sleepers = state.withLock { state in
+            change(&state)
+            defer { state.sleepers = 0 }
+            return state.sleepers
+        }
+        for _ in 0..<sleepers { bell.ring() }
+    }
+
+    private func serve(_ thread: Int) {
         let seat = Seat()
         var trimmed = 0
         while true {
-            bell.wait()
-            switch next(&trimmed) {
+            switch next(thread, &trimmed) {
             case .job(let job):
                 let answer = job.work(seat)
-                _ = state.withLock { $0.running.removeValue(forKey: ObjectIdentifier(job)) }
+                state.withLock { state in
+                    state.running[thread] = nil
+                    state.runningCount -= 1
+                }
                 answer()
             case .trim: seat.trim()
-            case .nothing: continue
+            case .nothing: bell.wait()
             case .end: return
             }
         }
     }
 
-    private func next(_ trimmed: inout Int) -> Task {
+    /// What the thread does next; with `nothing` it has been counted among the sleepers.
+    private func next(_ thread: Int, _ trimmed: inout Int) -> Task {
         state.withLock { state in
             if !state.waiting.isEmpty {
                 let job = state.waiting.removeFirst()
-                state.running[ObjectIdentifier(job)] = job
+                state.running[thread] = job
+                state.runningCount += 1
                 return .job(job)
             }
             if state.isStopped { return .end }
@@ -162,6 +185,7 @@ final class WorkerPool: Sendable {
                 trimmed = state.trims
                 return .trim
             }
+            state.sleepers += 1
             return .nothing
         }
     }
@@ -176,7 +200,7 @@ final class WorkerPool: Sendable {
             let (expired, isBusy, isOver) = state.withLock { state -> ([Job], Bool, Bool) in
                 let expired = state.waiting.filter { $0.deadline.hasPassed(at: now) }
                 if !expired.isEmpty { state.waiting.removeAll { $0.deadline.hasPassed(at: now) } }
-                let isBusy = !state.waiting.isEmpty || !state.running.isEmpty
+                let isBusy = !state.waiting.isEmpty || state.runningCount > 0
                 return (expired, isBusy, state.isStopped && !isBusy)
             }
             for job in expired { job.refuse(.expired) }
@@ -191,7 +215,7 @@ final class WorkerPool: Sendable {
 
     private func fallAsleep() -> Bool {
         state.withLock { state in
-            guard state.waiting.isEmpty, state.running.isEmpty, !state.isStopped else { return false }
+            guard state.waiting.isEmpty, state.runningCount == 0, !state.isStopped else { return false }
             state.isTicking = false
             return true
         }

@@ -3,6 +3,7 @@
 import GatewayCore
 import GatewayTestKit
 import MCPWire
+import NIOCore
 import Telemetry
 import Testing
 
@@ -78,7 +79,7 @@ import Testing
     ]
 
     @Test("A failure is told in words that say what happened and what to do", arguments: failures, Revision.allCases)
-    func failures(_ one: Failure, _ revision: Revision) async throws {
+    func failureWords(_ one: Failure, _ revision: Revision) async throws {
         let failure = one.failure
         let bench = try bench { _ async throws(CallFailure) -> ToolReply in throw failure }
         let reply = try await bench.ask(Self.call, revision)
@@ -110,7 +111,7 @@ import Testing
     ])
     func outcomes(_ result: String, _ status: String) async throws {
         let bench = try bench { _ async throws(CallFailure) -> ToolReply in
-            do { return .result(try .of(result)) } catch { throw .garbage(detail: error.text) }
+            try .result(parsed(result))
         }
         _ = try await bench.ask(Self.call)
         #expect(bench.journal.calls.map(\.status) == [status])
@@ -127,7 +128,7 @@ import Testing
     ])
     func ownersErrors(_ error: String, _ expected: String) async throws {
         let bench = try bench { _ async throws(CallFailure) -> ToolReply in
-            do { return .protocolError(try .of(error)) } catch { throw .garbage(detail: error.text) }
+            try .protocolError(parsed(error))
         }
         let reply = try await bench.ask(Self.call)
         #expect(reply.text == #"{"jsonrpc":"2.0","id":5,"error":\#(expected)}"#)
@@ -159,7 +160,7 @@ import Testing
     ]
 
     @Test("A request that cannot be is refused with its id", arguments: refusals)
-    func refusals(_ json: String, _ revision: Revision, _ code: Int, _ status: ReplyStatus) async throws {
+    func refused(_ json: String, _ revision: Revision, _ code: Int, _ status: ReplyStatus) async throws {
         let bench = try bench()
         let reply = try await bench.ask(json, revision)
         #expect(reply.status == status)
@@ -195,6 +196,10 @@ import Testing
     }
 }
 
+private func parsed(_ json: String) throws(CallFailure) -> Payload {
+    do throws(WireError) { return try .of(json) } catch { throw .garbage(detail: error.text) }
+}
+
 /// Many lists become one.
 @Suite("Catalogue") struct CatalogueTests {
     private func catalogue(_ backends: [(String, ScriptedBackend)]) throws -> Catalogue {
@@ -210,7 +215,7 @@ import Testing
     }
 
     private func names(_ catalogue: Catalogue) throws -> [String] {
-        let list = try JSONValue.parse((catalogue.current.toolLists[.modern] ?? []).span)
+        let list = try JSONValue.parse(String(decoding: catalogue.current.toolLists[.modern] ?? [], as: UTF8.self))
         return list["tools"]?.arrayValue?.compactMap { $0["name"]?.stringValue } ?? []
     }
 

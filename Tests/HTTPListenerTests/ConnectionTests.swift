@@ -203,13 +203,16 @@ private struct StreamRoute: HTTPRoute {
             // The head has been read when a later connection has been served on every loop there may be.
             for _ in 0..<20 { try await site.client { client async throws in #expect(try await client.ask(post("y")).status == 200) } }
             time.advance(by: .seconds(61))
-            let answer = try await slow.answer()
-            #expect(answer.status == 408)
-            try await wait(for: "the end of the silent connection") { silent.isClosed }
+            for late in [slow, silent] {
+                let answer = try await late.answer()
+                #expect(answer.status == 408)
+                #expect(answer.refusal?.code == "request_too_slow")
+            }
             #expect(!idle.isClosed)
             time.advance(by: .seconds(600))
             try await wait(for: "the end of the idle connection") { idle.isClosed }
             await slow.leave()
+            await silent.leave()
         }
     }
 
@@ -227,7 +230,12 @@ private struct StreamRoute: HTTPRoute {
                 let refused = try await client.ask(post("x"))
                 #expect(refused.status == 503)
                 #expect(refused.header("retry-after") == "1")
+                try await wait(for: "the end") { client.isClosed }
+            }
+            try await site.client { client async throws in
                 #expect(try await client.ask(post("x", "/ops")).status == 200)
+                // Places for operators are not to be sat on.
+                try await wait(for: "the end") { client.isClosed }
             }
             await held[0].leave()
             try await wait(for: "a free place") {
@@ -268,14 +276,21 @@ private struct StreamRoute: HTTPRoute {
             try await busy.send(post("", "/wait"))
             await entered.pass()
             async let stopped: Void = site.listener.stop(grace: .seconds(20))
-            try await wait(for: "the end of the idle connection") { idle.isClosed }
+            // Whoever looks after the gateway can still ask it, and everybody else is told.
+            try await wait(for: "a refusal") {
+                try await site.client { client async throws in
+                    let answer = try await client.ask(post("x"))
+                    return answer.status == 503 && answer.refusal?.code == "draining"
+                }
+            }
+            #expect(try await idle.ask(post("ops", "/ops")).text == "ops")
             #expect(!busy.isClosed)
             gate.open()
             let answer = try await busy.answer()
             #expect(answer.text == "late")
             #expect(answer.header("connection") == "close")
-            await busy.leave()
             await stopped
+            try await wait(for: "the end of every connection") { idle.isClosed && busy.isClosed }
             await #expect(throws: (any Error).self) { try await ScriptedClient.connect(port: site.port) }
         }
     }

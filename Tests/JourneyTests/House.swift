@@ -71,7 +71,7 @@ final class House: Sendable {
             keys: SessionKeys(current: .init(id: 7, secret: Array(repeating: 9, count: 32))),
             tombstones: MemoryTombstones(), time: plan.time, lifetime: .seconds(3_600))
         let health = HealthReport(sources: [pool], version: "0.0-test", instance: "test", time: plan.time)
-        let door = OperatorDoor(isPublic: false, ownUser: 0)
+        let door = OperatorDoor(isPublic: false)
         var router = Router()
         router.add("/health", HealthRoute(.whole, report: health, door: door), isForOperators: true)
         router.add("/metrics", MetricsRoute(registry: metrics, door: door), isForOperators: true)

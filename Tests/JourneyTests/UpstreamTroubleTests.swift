@@ -109,7 +109,7 @@ import Testing
     }
 
     @Test("An upstream's own error reaches the client with its words and data", arguments: [
-        (-32602, -32602, -32602), (-32002, -32602, -32002), (-32021, -32021, -32603), (-32000, -32000, -32000),
+        (-32602, -32602, -32602), (-32002, -32602, -32002), (-32021, -32603, -32603), (-32000, -32000, -32000),
         (42, 42, 42),
     ])
     func errors(_ code: Int, _ modern: Int, _ legacy: Int) async throws {

@@ -101,7 +101,7 @@ import Testing
     ]
 
     @Test("The head says what the era wants, and settings cannot smuggle in a line", arguments: heads)
-    func heads(_ era: Era?, _ present: [String], _ absent: [String]) throws {
+    func head(_ era: Era?, _ present: [String], _ absent: [String]) throws {
         let heads = RequestHeads(
             address: try UpstreamAddress("http://h:81/p?q"), headers: [(name: "authorization", value: "Bearer a\r\nx: y")])
         let body = ByteBuffer(string: "{}")

@@ -4,6 +4,7 @@ import GatewayCore
 import GatewayTestKit
 import MCPWire
 import NIOCore
+import Telemetry
 import Testing
 
 @testable import Upstreams
@@ -90,6 +91,7 @@ import Testing
     ) async throws(TransportError) {
         let loop = TestLoop.one
         let transport: HTTPTransport
+        guard let log = try? silentLogs(time).logger(component: "test") else { throw TransportError(words: "no logs") }
         do {
             transport = try HTTPTransport(
                 url: upstream.url, headers: [], answerBytesMax: 1 << 20, loops: [loop], time: time)
@@ -98,7 +100,8 @@ import Testing
         }
         let handshake = Handshake(
             transport: transport, writer: CallWriter(identity: ["name": "gw", "version": "1"]), loop: loop, time: time,
-            patience: patience, silence: .seconds(1), numbers: NumberSource())
+            patience: patience, silence: .seconds(1), numbers: NumberSource(),
+            log: log)
         // A handshake lives on its loop, as it does in `keepUp`.
         let result = await Task(executorPreference: LoopExecutor(loop)) { () -> Result<Void, TransportError> in
             do throws(TransportError) {
@@ -191,7 +194,7 @@ import Testing
         upstream.answer { request in
             guard request.method == "tools/list" else { return nil }
             switch request.json?["params"]?["cursor"]?.stringValue {
-            case nil: return .result(#""tools":[{"name":"a","x":1.0},{"noname":1},"text"],"nextCursor":"p\u00e9 2""#, to: request)
+            case nil: return .result(#""tools":[{"name":"a","x":1.0,"inputSchema":{"type":"object","k":1.50}},{"noname":1},"text"],"nextCursor":"p\u00e9 2""#, to: request)
             case "pé 2": return .result(#""tools":[{"name":"b"}],"nextCursor":"3""#, to: request)
             default: return .result(#""tools":[]"#, to: request)
             }
@@ -199,7 +202,9 @@ import Testing
         try await handshake(upstream) { handshake throws(TransportError) in
             let tools = try await handshake.listTools(.modern)
             #expect(tools.map(\.name) == ["a", "b"])
-            #expect(tools.first.map { String(decoding: $0.definition, as: UTF8.self) } == #"{"name":"a","x":1.0}"#)
+            #expect(tools.first.map { String(decoding: $0.definition, as: UTF8.self) } 
+                == #"{"name":"a","x":1.0,"inputSchema":{"type":"object","k":1.50}}"#)
+            #expect(tools.last.map { String(decoding: $0.definition, as: UTF8.self) } == #"{"name":"b","inputSchema":{"type":"object"}}"#)
         }
         #expect(upstream.requests("tools/list").count == 3)
     }

@@ -35,7 +35,7 @@ import Testing
     ]
 
     @Test("An address is taken apart", arguments: good)
-    func good(_ one: Good) throws {
+    func takenApart(_ one: Good) throws {
         let address = try UpstreamAddress(one.url)
         #expect(address.isSecure == one.isSecure)
         #expect(address.host == one.host)
@@ -52,7 +52,7 @@ import Testing
         ("http://host/\u{e9}", "percent-encoded"), ("http://h\u{f6}st/", "no usable host"), ("http://[::1/", "host"),
         ("http://h\r\nx/", "no usable host"),
     ])
-    func bad(_ url: String, _ words: String) {
+    func refused(_ url: String, _ words: String) {
         do {
             let address = try UpstreamAddress(url)
             Issue.record("\(url) was taken as \(address)")

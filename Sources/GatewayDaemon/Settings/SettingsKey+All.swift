@@ -16,7 +16,7 @@ extension SettingsKey {
         SettingsKey("server.path", .route, .text("/mcp"), "Where MCP clients point."),
         SettingsKey(
             "server.max_connections", .count(1...100_000), .number(1_024),
-            "Clients beyond this wait in the system's queue, so that a flood cannot use up descriptors."),
+            "Beyond this only health and metrics are served, on sixteen more connections; further ones are closed."),
         SettingsKey(
             "server.max_body", .size(1_024...(256 << 20)), .text("4MiB"),
             "A longer request is refused with 413 before it is read."),
@@ -91,8 +91,9 @@ extension SettingsKey {
             "log.slow_call", .duration(.milliseconds(1)...(.seconds(3_600))), .text("2s"),
             "A call that takes longer is logged with the word `slow`."),
         SettingsKey(
-            "log.request_rows", .count(0...100_000), .number(500),
-            "Calls a second that each get a row in `request_log`; above, rows are sampled, failures never."),
+            "log.request_rows", .count(1...100_000), .number(500),
+            "Calls a second that each get a row in `request_log`; above, rows are sampled, failures kept longest."
+        ),
         SettingsKey(
             "log.stdout", .flag, .flag(true), "Whether the log also goes to standard output, and so to the journal."),
         later("log.rotate_at", "Size at which the gateway itself begins a new log file."),
@@ -136,7 +137,7 @@ extension SettingsKey {
             "wasm.cache", .madeDirectory, .derived("wasm-cache in storage.directory"),
             "Compiled modules, so that a start takes milliseconds; may be deleted at any time."),
         SettingsKey(
-            "wasm.workers", .count(0...256), .number(0), "Threads that run modules; 0 means one for each core."),
+            "wasm.workers", .count(0...64), .number(0), "Threads that run modules; 0 means one for each core."),
         SettingsKey(
             "wasm.max_waiting", .count(0...100_000), .number(1_024),
             "Calls that may wait for a worker; one more is answered \"busy\" at once."),
