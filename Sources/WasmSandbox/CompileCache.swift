@@ -86,7 +86,7 @@ struct CompileCache {
             ).arguments
         var arguments: [UnsafeMutablePointer<CChar>?] = unsafe words.map { unsafe strdup($0) }
         unsafe arguments.append(nil)
-        defer { for unsafetext in unsafe arguments { unsafe free(text) } }
+        defer { for index in unsafe arguments.indices { unsafe free(arguments[index]) } }
         var text = [CChar](repeating: 0, count: 1_000)
         let end = unsafe cwasm_run_child(
             settings.compileCommand[0], arguments, milliseconds, flag.raw, &text, text.count)

@@ -158,7 +158,8 @@ struct GuestRun {
         let pairs = environment.sorted { $0.key < $1.key }
         let names = unsafe pairs.map { unsafe copy($0.key) }
         let values = unsafe pairs.map { unsafe copy($0.value) }
-        defer { for unsafetext in unsafe names + values { unsafe text.deallocate() } }
+        let texts = unsafe names + values
+        defer { for index in unsafe texts.indices { unsafe texts[index].deallocate() } }
         var nameList: [UnsafePointer<CChar>?] = unsafe names.map { unsafe UnsafePointer($0) }
         var valueList: [UnsafePointer<CChar>?] = unsafe values.map { unsafe UnsafePointer($0) }
         // The library copies the texts.
