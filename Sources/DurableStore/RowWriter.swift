@@ -39,7 +39,9 @@ final class RowWriter {
     }
 
     func write(_ batch: Inbox.Batch) throws(SQLiteFailure) {
-        for row in batch.calls { try write(row) }
+        // Several loops write into one batch; whoever reads by id expects time order.
+        let inOrder = batch.calls.sorted { $0.record.wallMilliseconds < $1.record.wallMilliseconds }
+        for row in inOrder { try write(row) }
         for record in batch.errors { try write(record) }
         for (session, expires) in batch.tombstones {
             tombstone.bind(1, bytes: session.bytes)

@@ -30,13 +30,16 @@ package final class Pipeline: MCPService {
     private let dispatcher: Dispatcher
     private let replies: ReplyBuilder
     private let recorder: CallRecorder
+    private let settling: Settling
 
     package init(
-        settings: PipelineSettings, catalogue: Catalogue, identity: ServerIdentity, journal: any Journal,
+        settings: PipelineSettings, catalogue: Catalogue, settling: Settling = Settling(expected: 0),
+        identity: ServerIdentity, journal: any Journal,
         time: any TimeSource, metrics: MetricsRegistry, logs: LogFiles
     ) {
         self.catalogue = catalogue
         self.identity = identity
+        self.settling = settling
         admission = Admission(inFlightMax: settings.inFlightMax, timeout: settings.timeout)
         dispatcher = Dispatcher()
         replies = ReplyBuilder(identity: identity)
@@ -59,7 +62,7 @@ package final class Pipeline: MCPService {
         }
         switch inbound.message.method {
         case .toolsCall: return await call(inbound, dialect)
-        case .toolsList: return list(inbound)
+        case .toolsList: return await list(inbound)
         case .discover: return answered(inbound, replies.result(members: discovery, to: inbound, dialect))
         case .initialize:
             return answered(inbound, replies.result(members: greeting(inbound.revision), to: inbound, dialect))
@@ -72,7 +75,6 @@ package final class Pipeline: MCPService {
     // MARK: tools/call
 
     private func call(_ inbound: InboundMessage, _ dialect: any Dialect) async -> Reply {
-        let snapshot = catalogue.current
         // May it enter?
         guard let permit = admission.admit(at: inbound.arrivedAt) else { return overloaded(inbound, dialect) }
         // Whom is it for?
@@ -83,7 +85,7 @@ package final class Pipeline: MCPService {
         if let arguments = inbound.message.member("arguments", in: bytes), arguments.kind != .object {
             return badCall(inbound, "\"params.arguments\" must be an object")
         }
-        guard let destination = snapshot.routes.resolve(JSONText.string(bytes, value: name.value)) else {
+        guard let destination = await resolve(JSONText.string(bytes, value: name.value)) else {
             return badCall(inbound, "There is no tool of this name; tools/list tells which there are")
         }
         // Go.
@@ -98,6 +100,14 @@ package final class Pipeline: MCPService {
             recorder.failed(inbound, destination, failure)
             return replies.failure(failure, of: destination, to: inbound, dialect)
         }
+    }
+
+    /// From one snapshot. Just after a start a name that is not known may be about to be.
+    private func resolve(_ name: String) async -> Destination? {
+        if let found = catalogue.current.routes.resolve(name) { return found }
+        guard !settling.isOver else { return nil }
+        await settling.wait()
+        return catalogue.current.routes.resolve(name)
     }
 
     private func badCall(_ inbound: InboundMessage, _ words: String) -> Reply { refused(inbound, -32602, words) }
@@ -123,7 +133,8 @@ package final class Pipeline: MCPService {
         return reply
     }
 
-    private func list(_ inbound: InboundMessage) -> Reply {
+    private func list(_ inbound: InboundMessage) async -> Reply {
+        if !settling.isOver { await settling.wait() }
         let bytes = inbound.bytes.readableBytesUInt8Span
         if let cursor = inbound.message.member("cursor", in: bytes), cursor.kind != .null {
             return refused(inbound, -32602, "This cursor is not one of ours: the list has a single page.")

@@ -92,7 +92,8 @@ struct Assembly: Sendable {
             settings: PipelineSettings(
                 inFlightMax: settings.limits.inFlightMax, timeout: settings.server.requestTimeout,
                 slowCall: settings.log.slowCall),
-            catalogue: catalogue, identity: identity, journal: store, time: time, metrics: metrics, logs: logs)
+            catalogue: catalogue, settling: upstreams.settling, identity: identity, journal: store, time: time,
+            metrics: metrics, logs: logs)
         let sessions = SessionBook(keys: keys, tombstones: store, time: time, lifetime: .seconds(30 * 86_400))
         let health = HealthReport(
             sources: [store, sandbox, upstreams], version: GatewayVersion.text, instance: "\(RequestID.random())",

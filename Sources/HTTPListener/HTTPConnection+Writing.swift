@@ -24,32 +24,23 @@ extension HTTPConnection {
 
     // MARK: Bytes
 
-    /// Writes and keeps count of what the kernel has not taken yet.
     private func send(_ out: ByteBuffer, _ context: ChannelHandlerContext) {
-        unflushed += 1
-        let promise = context.eventLoop.makePromise(of: Void.self)
-        // Runs on this loop, as all of a channel's promises do.
-        promise.futureResult.assumeIsolated().whenComplete { [self] _ in
-            unflushed -= 1
-            if unflushed == 0, awaitsFlush { giveClientTimeToClose() }
-        }
-        context.writeAndFlush(wrapOutboundOut(out), promise: promise)
+        context.writeAndFlush(wrapOutboundOut(out), promise: nil)
     }
 
     /// The answer must reach a client that is still sending: closing at once would reset the connection under it. So
     /// our side is closed for writing first, and the rest is dropped until the client ends or its time is over. That
     /// time begins when the client has taken the whole answer.
     private func closeAfterFlush(_ context: ChannelHandlerContext) {
-        awaitsFlush = true
         patienceEnds = loop.now() + site.limits.idleTimeout
-        if unflushed == 0 { giveClientTimeToClose() }
+        let flushed = context.eventLoop.makePromise(of: Void.self)
+        flushed.futureResult.assumeIsolated().whenComplete { [self] _ in
+            patienceEnds = loop.now() + .seconds(2)
+        }
+        // Empty, and behind everything else: it is done when all of it is.
+        context.writeAndFlush(wrapOutboundOut(ByteBuffer()), promise: flushed)
         context.close(mode: .output, promise: nil)
         context.read()
-    }
-
-    private func giveClientTimeToClose() {
-        awaitsFlush = false
-        patienceEnds = loop.now() + .seconds(2)
     }
 
     private func startHead(_ status: HTTPStatus, id: RequestID, extra: Int) -> ByteBuffer {

@@ -6,8 +6,8 @@ internal import NIOHTTP1
 
 /// One client connection: collects a request, hands it to its route, writes the answer, goes on with the next.
 ///
-/// One request at a time: while one is being answered nothing more is read, so a client that pipelines waits in its own
-/// socket buffer. `HTTPConnection+Writing.swift` has the way out.
+/// One request at a time: what comes while one is being answered waits, and beyond one piece nothing more is read, so a
+/// client that pipelines waits in its own socket buffer. `HTTPConnection+Writing.swift` has the way out.
 final class HTTPConnection: ChannelDuplexHandler, @unchecked Sendable {
     // Confined to the event loop of its channel, like every channel handler; needs no lock.
     typealias InboundIn = HTTPServerRequestPart
@@ -36,10 +36,6 @@ final class HTTPConnection: ChannelDuplexHandler, @unchecked Sendable {
     /// The connection ends with the answer that is being made.
     var mustClose = false
     private var hasServed = false
-    /// Writes that have not reached the kernel yet.
-    var unflushed = 0
-    /// The client's time to close begins once everything has reached the kernel.
-    var awaitsFlush = false
     /// The Host header that was found right last; clients rarely change it within a connection.
     var knownHost: String?
 
@@ -122,15 +118,21 @@ final class HTTPConnection: ChannelDuplexHandler, @unchecked Sendable {
     }
 
     /// Whether an answer is being made, or has not reached the kernel yet.
-    var isBusy: Bool { phase == .answering || unflushed > 0 }
+    var isBusy: Bool {
+        if phase == .answering { return true }
+        // A channel that cannot tell has nothing to write any more.
+        let unsent = try? context?.channel.syncOptions?.getOption(.bufferedWritableBytes)
+        return (unsent ?? 0) > 0
+    }
 
     func cutOff() { context?.close(promise: nil) }
 
     // MARK: Reading
 
-    /// Nothing is read while an answer is being made, nor while the client does not take the answers it has.
+    /// Nothing is read while a request waits for the answer to the one before, nor while the client does not take the answers
+    /// it has. (Holding back from the first request on would cost two system calls a request.)
     func read(context: ChannelHandlerContext) {
-        if phase == .answering || !context.channel.isWritable { readIsHeld = true } else { context.read() }
+        if !waiting.isEmpty || !context.channel.isWritable { readIsHeld = true } else { context.read() }
     }
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
@@ -242,7 +244,7 @@ final class HTTPConnection: ChannelDuplexHandler, @unchecked Sendable {
     private func takeWaiting() {
         guard let context, context.channel.isWritable else { return }
         while phase != .answering, !waiting.isEmpty { take(waiting.removeFirst()) }
-        if readIsHeld, phase != .answering {
+        if readIsHeld, waiting.isEmpty {
             readIsHeld = false
             context.read()
         }

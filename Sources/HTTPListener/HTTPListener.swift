@@ -67,6 +67,10 @@ final class HTTPSite: Sendable {
     ///
     /// - Parameter knownHost: the Host found right last on this connection.
     func refusal(of request: HTTPRequest, path: Int, isReserved: Bool, knownHost: inout String?) -> Refusal? {
+        if request.headers("host").count > 1 {
+            return Refusal(
+                status: .badRequest, code: "bad_http", message: "A request has one Host header; this one has several.")
+        }
         if let guardian {
             let host = request.header("host")
             let origin = request.header("origin")

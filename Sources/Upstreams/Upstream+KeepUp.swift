@@ -10,7 +10,10 @@ extension Upstream {
     ///
     /// One attempt at a time, with a growing pause between attempts that come to nothing; a call that finds the server
     /// gone, or waiting for it, ends the pause early. `changed` is called when the list of tools has changed.
-    func keepUp(on loop: any EventLoop, cadence: Cadence, changed: @Sendable () -> Void) async {
+    func keepUp(
+        on loop: any EventLoop, cadence: Cadence, settling: Settling, changed: @Sendable () -> Void
+    ) async {
+        var hasAsked = false
         var failures = 0
         var skipsProbe = false
         var earliest = time.now()
@@ -23,11 +26,15 @@ extension Upstream {
                 failures = 0
                 skipsProbe = false
                 releaseWaiters()
+                if !hasAsked { settling.oneAsked() }
+                hasAsked = true
                 await pause(cadence.refresh, on: loop, mayWake: true)
             } catch {
                 if Task.isCancelled { break }
                 noteAway(error.words)
                 releaseWaiters()
+                if !hasAsked { settling.oneAsked() }
+                hasAsked = true
                 // A server that dies of the probe is an old one: ask it the old way next time.
                 if transport.kind == "stdio" { skipsProbe.toggle() }
                 failures += 1

@@ -13,6 +13,8 @@ package final class UpstreamPool: StatusSource {
     package let upstreams: [Upstream]
     private let loops: [any EventLoop]
     private let cadence: Cadence
+    /// Over when every upstream has been asked once, at the latest two seconds after `run` began.
+    package let settling: Settling
 
     /// - Parameters:
     ///   - identity: `{"name":…,"version":…}`, what the gateway calls itself.
@@ -45,18 +47,22 @@ package final class UpstreamPool: StatusSource {
         self.upstreams = upstreams
         self.loops = loops
         self.cadence = cadence
+        settling = Settling(expected: settings.count)
     }
 
     /// Looks after every upstream until cancelled; then ends their connections and processes.
     ///
     /// - Parameter changed: called when some upstream's list of tools has changed.
     package func run(changed: @escaping @Sendable () -> Void) async {
+        let settling = settling
+        let timer = loops[0].scheduleTask(in: .seconds(2)) { settling.end() }
+        defer { timer.cancel() }
         await withDiscardingTaskGroup { group in
             for (index, upstream) in upstreams.enumerated() {
                 let loop = loops[index % loops.count]
                 let cadence = cadence
                 group.addTask(executorPreference: LoopExecutor(loop)) {
-                    await upstream.keepUp(on: loop, cadence: cadence, changed: changed)
+                    await upstream.keepUp(on: loop, cadence: cadence, settling: settling, changed: changed)
                 }
             }
         }

@@ -57,6 +57,8 @@ final class WorkerPool: Sendable {
     }
 
     private let state: Mutex<State>
+    /// How many jobs wait, to be looked at without the lock.
+    private let waitingHint = Atomic<Int>(0)
     private let threads: Int
     private let waitingMax: Int
     private let time: any TimeSource
@@ -94,6 +96,7 @@ final class WorkerPool: Sendable {
             let idle = threads - state.runningCount
             if state.waiting.count >= idle + waitingMax { return (.full, false, false) }
             state.waiting.append(job)
+            waitingHint.store(state.waiting.count, ordering: .relaxed)
             let wakesTicker = !state.isTicking
             state.isTicking = true
             let wakesWorker = state.sleepers > 0
@@ -155,8 +158,9 @@ final class WorkerPool: Sendable {
     private func serve(_ thread: Int) {
         let seat = Seat()
         var trimmed = 0
+        var maySleep = false
         while true {
-            switch next(thread, &trimmed) {
+            switch next(thread, &trimmed, maySleep: maySleep) {
             case .job(let job):
                 let answer = job.work(seat)
                 state.withLock { state in
@@ -164,18 +168,32 @@ final class WorkerPool: Sendable {
                     state.runningCount -= 1
                 }
                 answer()
+                maySleep = false
             case .trim: seat.trim()
-            case .nothing: bell.wait()
+            case .nothing where !maySleep: maySleep = !watchForWork()
+            case .nothing:
+                bell.wait()
+                maySleep = true
             case .end: return
             }
         }
     }
 
-    /// What the thread does next; with `nothing` it has been counted among the sleepers.
-    private func next(_ thread: Int, _ trimmed: inout Int) -> Task {
+    /// Looks for new work a few microseconds long before the thread goes to sleep: under load the next call is about to come,
+    /// and waking a thread costs more than this.
+    private func watchForWork() -> Bool {
+        for _ in 0..<Self.watchSteps where waitingHint.load(ordering: .relaxed) > 0 { return true }
+        return false
+    }
+
+    private static let watchSteps = 4_000
+
+    /// What the thread does next; with `nothing`, when it may sleep, it has been counted among the sleepers.
+    private func next(_ thread: Int, _ trimmed: inout Int, maySleep: Bool) -> Task {
         state.withLock { state in
             if !state.waiting.isEmpty {
                 let job = state.waiting.removeFirst()
+                waitingHint.store(state.waiting.count, ordering: .relaxed)
                 state.running[thread] = job
                 state.runningCount += 1
                 return .job(job)
@@ -185,7 +203,7 @@ final class WorkerPool: Sendable {
                 trimmed = state.trims
                 return .trim
             }
-            state.sleepers += 1
+            if maySleep { state.sleepers += 1 }
             return .nothing
         }
     }

@@ -26,7 +26,9 @@ extension InboundMessage {
 
 extension ToolCall {
     /// The `tools/call` that `json` is, for the owner's tool `tool`.
-    package static func of(_ json: String, tool: String, loop: any EventLoop = TestLoop.one) throws(WireError) -> ToolCall {
+    package static func of(_ json: String, tool: String, loop: any EventLoop = TestLoop.one) throws(WireError)
+        -> ToolCall
+    {
         let inbound = try InboundMessage.of(json, .modern)
         return ToolCall(
             tool: tool, bytes: inbound.bytes, message: inbound.message, caller: inbound.caller,

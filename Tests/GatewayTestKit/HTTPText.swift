@@ -13,7 +13,8 @@ struct HTTPHead {
     init?(_ bytes: ArraySlice<UInt8>) {
         let end: [UInt8] = [13, 10, 13, 10]
         guard let blank = bytes.indices.first(where: { bytes[$0...].starts(with: end) }) else { return nil }
-        var lines = String(decoding: bytes[..<blank], as: UTF8.self).split(separator: "\r\n", omittingEmptySubsequences: false)
+        var lines = String(decoding: bytes[..<blank], as: UTF8.self).split(
+            separator: "\r\n", omittingEmptySubsequences: false)
         firstLine = String(lines.removeFirst())
         headers = lines.map { line in
             let name = line.prefix { $0 != ":" }
@@ -47,8 +48,8 @@ package struct RecordedRequest: Sendable {
     /// A member of `params` exactly as it was sent.
     package func param(_ key: StaticString) -> String? { rawMember(key, of: body) }
 
-    /// Takes one whole request off the front of `bytes`; nil while it is incomplete. Only `Content-Length` is understood, which is
-    /// what the gateway sends.
+    /// Takes one whole request off the front of `bytes`; nil while it is incomplete. Only `Content-Length` is
+    /// understood, which is what the gateway sends.
     static func take(from bytes: inout [UInt8], connection: Int) -> RecordedRequest? {
         guard let head = HTTPHead(bytes[...]) else { return nil }
         let length = head.header("content-length").flatMap { Int($0) } ?? 0
@@ -76,7 +77,8 @@ package struct RecordedAnswer: Sendable {
     /// The JSON-RPC message: the body, or the data of the last event of a stream.
     package var message: [UInt8] {
         guard isStream else { return body }
-        let lines = text.split(separator: "\n").map { $0.hasSuffix("\r") ? $0.dropLast() : $0 }
+        // A carriage return with its line feed is one character of Swift, and a line end.
+        let lines = text.split(whereSeparator: \.isNewline)
         return Array((lines.last { $0.hasPrefix("data: ") }?.dropFirst(6) ?? "").utf8)
     }
 

@@ -30,7 +30,8 @@ package enum RequestText {
         return http(headers: headers, body: modernBody(method, id: id, params: params, meta: meta))
     }
 
-    package static func modernBody(_ method: String, id: String = "1", params: String = "", meta: String = "") -> String {
+    package static func modernBody(_ method: String, id: String = "1", params: String = "", meta: String = "") -> String
+    {
         let own =
             #""io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}"#
         let all = meta.isEmpty ? own : "\(own),\(meta)"

@@ -21,8 +21,11 @@ package final class ScriptedClient: Sendable {
         let inbox = Inbox()
         let channel = try await ClientBootstrap(group: .singletonMultiThreadedEventLoopGroup)
             .channelOption(.tcpOption(.tcp_nodelay), value: 1)
+            .channelOption(.allowRemoteHalfClosure, value: true)
             .channelInitializer { channel in
-                channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(InboxFiller(inbox)) }
+                channel.eventLoop.makeCompletedFuture {
+                    try channel.pipeline.syncOperations.addHandler(InboxFiller(inbox))
+                }
             }
             .connect(host: "127.0.0.1", port: port).get()
         return ScriptedClient(channel: channel, inbox: inbox, port: port)
@@ -65,6 +68,9 @@ package final class ScriptedClient: Sendable {
     /// Whether the other side has closed the connection.
     package var isClosed: Bool { inbox.isClosed }
 
+    /// Closes its own half of the connection and goes on listening.
+    package func sayNoMore() async throws { try await channel.close(mode: .output) }
+
     /// Closes the connection.
     package func leave() async {
         // It may be closed already.
@@ -95,6 +101,13 @@ private final class InboxFiller: ChannelInboundHandler {
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         inbox.append(Array(unwrapInboundIn(data).readableBytesView))
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        guard let event = event as? ChannelEvent, event == .inputClosed else { return }
+        // The other side has said everything: so have we.
+        inbox.close()
+        context.close(promise: nil)
     }
 
     func channelInactive(context: ChannelHandlerContext) { inbox.close() }

@@ -28,7 +28,9 @@ package indirect enum ScriptedAnswer: Sendable {
         .json(#"{"jsonrpc":"2.0","id":\#(request.id),"result":{\#(members)}}"#)
     }
 
-    package static func error(_ code: Int, _ words: String, to request: RecordedRequest, status: Int = 200) -> ScriptedAnswer {
+    package static func error(_ code: Int, _ words: String, to request: RecordedRequest, status: Int = 200)
+        -> ScriptedAnswer
+    {
         .json(#"{"jsonrpc":"2.0","id":\#(request.id),"error":{"code":\#(code),"message":"\#(words)"}}"#, status: status)
     }
 }
@@ -41,8 +43,8 @@ package enum Personality: Sendable {
 
 /// A real HTTP server on a random loopback port, whose answers a test writes.
 ///
-/// Where the script says nothing it is an MCP server with one tool, `echo`, which answers with its own arguments, byte for byte, as
-/// `structuredContent`.
+/// Where the script says nothing it is an MCP server with one tool, `echo`, which answers with its own arguments, byte
+/// for byte, as `structuredContent`.
 package final class ScriptedUpstream: Sendable {
     package typealias Script = @Sendable (RecordedRequest) -> ScriptedAnswer?
 
@@ -58,28 +60,24 @@ package final class ScriptedUpstream: Sendable {
         var tools: [ToolDescriptor]
     }
 
-    package let port: Int
+    package var port: Int { reservation.port }
+    private let reservation: PortReservation
     private let personality: Personality
     private let state: Mutex<State>
 
-    private init(_ personality: Personality, tools: [ToolDescriptor], port: Int) {
+    private init(_ personality: Personality, tools: [ToolDescriptor]) throws {
         self.personality = personality
-        self.port = port
+        reservation = try PortReservation()
         state = Mutex(State(tools: tools))
     }
 
     package var url: String { "http://127.0.0.1:\(port)/mcp" }
 
-    /// - Parameter isAway: reserves the port and serves nothing until `comeBack`.
+    /// - Parameter isAway: has its port, and serves nothing until `comeBack`.
     package static func start(
         _ personality: Personality, tools: [ToolDescriptor] = [.plain("echo")], isAway: Bool = false
     ) async throws -> ScriptedUpstream {
-        let probe = try await ServerBootstrap(group: .singletonMultiThreadedEventLoopGroup)
-            .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-            .bind(host: "127.0.0.1", port: 0).get()
-        let port = probe.localAddress?.port ?? 0
-        try await probe.close()
-        let upstream = ScriptedUpstream(personality, tools: tools, port: port)
+        let upstream = try ScriptedUpstream(personality, tools: tools)
         if !isAway { try await upstream.comeBack() }
         return upstream
     }
@@ -133,7 +131,10 @@ package final class ScriptedUpstream: Sendable {
     package var calls: [RecordedRequest] { requests("tools/call") }
     /// How many connections the gateway closed while a request on them had no complete answer.
     package var leftWaiting: Int { state.withLock { $0.left } }
+    /// How many connections there have been.
     package var connectionCount: Int { state.withLock { $0.connectionCount } }
+    /// How many there are now.
+    package var openConnections: Int { state.withLock { $0.channels.count } }
 
     // MARK: The connections' side
 

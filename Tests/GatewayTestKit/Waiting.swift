@@ -10,26 +10,28 @@ package struct WaitedTooLong: Error, CustomStringConvertible {
 
 /// Returns as soon as `condition` holds; throws when it does not hold within the time. Looks about every millisecond.
 package func wait(
-    for what: String, within patience: Duration = .seconds(10), until condition: () async throws -> Bool
+    for what: @autoclosure () -> String, within patience: Duration = .seconds(10),
+    until condition: () async throws -> Bool
 ) async throws {
     let clock = ContinuousClock()
     let end = clock.now + patience
     while try await !condition() {
-        guard clock.now < end else { throw WaitedTooLong(what: what) }
+        guard clock.now < end else { throw WaitedTooLong(what: what()) }
         try await Task.sleep(for: .milliseconds(1))
     }
 }
 
 /// Returns the value as soon as there is one; throws when there is none within the time.
 package func wait<Value>(
-    forValue what: String, within patience: Duration = .seconds(10), _ value: () async throws -> Value?
+    forValue what: @autoclosure () -> String, within patience: Duration = .seconds(10),
+    _ value: () async throws -> Value?
 ) async throws -> Value {
     var found: Value?
-    try await wait(for: what, within: patience) {
+    try await wait(for: what(), within: patience) {
         found = try await value()
         return found != nil
     }
-    guard let found else { throw WaitedTooLong(what: what) }
+    guard let found else { throw WaitedTooLong(what: what()) }
     return found
 }
 

@@ -34,14 +34,16 @@ import Testing
         + #""_meta":{"io.modelcontextprotocol/serverInfo":{"name":"theirs"},"a/b":1.0}}"#
 
     static let conversions: [Conversion] = [
-        Conversion(name: "nothing to change", from: #"{ "content" : [] }"#, to: .v2024_11_05, expected: #"{ "content" : [] }"#),
+        Conversion(
+            name: "no change", from: #"{ "content" : [] }"#, to: .v2024_11_05, expected: #"{ "content" : [] }"#),
         Conversion(name: "structure", from: structured, to: .v2024_11_05, expected: #"{"content":[],"isError":false}"#),
         Conversion(name: "structure", from: structured, to: .v2025_03_26, expected: #"{"content":[],"isError":false}"#),
         Conversion(name: "structure", from: structured, to: .v2025_06_18, expected: structured),
         Conversion(name: "structure", from: structured, to: .v2025_11_25, expected: structured),
         Conversion(
             name: "structure", from: structured, to: .v2026_07_28,
-            expected: #"{"resultType":"complete","content":[],"structuredContent":{"n":1.0},"isError":false,"# + ownMeta + "}"),
+            expected: #"{"resultType":"complete","content":[],"structuredContent":{"n":1.0},"isError":false,"# + ownMeta
+                + "}"),
         Conversion(name: "a list as structure", from: list, to: .v2025_11_25, expected: #"{"content":[]}"#),
         Conversion(
             name: "a list as structure", from: list, to: .v2026_07_28,
@@ -54,14 +56,17 @@ import Testing
         Conversion(
             name: "only modern members", from: #"{"resultType":"complete"}"#, to: .v2025_11_25, expected: "{}"),
         Conversion(
-            name: "only modern meta", from: #"{"_meta":{"io.modelcontextprotocol/x":1},"content":[]}"#, to: .v2025_11_25,
+            name: "only modern meta", from: #"{"_meta":{"io.modelcontextprotocol/x":1},"content":[]}"#,
+            to: .v2025_11_25,
             expected: #"{"content":[]}"#),
         Conversion(
             name: "meta alone", from: #"{"_meta":{"io.modelcontextprotocol/x":1,"k":2}}"#, to: .v2025_11_25,
             expected: #"{"_meta":{"k":2}}"#),
-        Conversion(name: "empty", from: "{}", to: .v2026_07_28, expected: #"{"resultType":"complete","# + ownMeta + "}"),
         Conversion(
-            name: "a forged identity with an escaped key", from: #"{"_meta":{"io.modelcontextprotocol/server\u0049nfo":{}}}"#,
+            name: "empty", from: "{}", to: .v2026_07_28, expected: #"{"resultType":"complete","# + ownMeta + "}"),
+        Conversion(
+            name: "a forged identity with an escaped key",
+            from: #"{"_meta":{"io.modelcontextprotocol/server\u0049nfo":{}}}"#,
             to: .v2026_07_28, expected: #"{"resultType":"complete","# + ownMeta + "}"),
     ]
 
@@ -72,10 +77,13 @@ import Testing
         #expect(throws: Never.self) { try JSONValue.parse(text) }
     }
 
-    @Test("Codes are those the reader's era knows", arguments: [
-        (-32002, -32002, -32602), (-32601, -32601, -32601), (-32602, -32602, -32602), (-32020, -32603, -32603),
-        (-32022, -32603, -32603), (-32099, -32603, -32603), (-32100, -32100, -32100), (-32019, -32019, -32019), (7, 7, 7),
-    ])
+    @Test(
+        "Codes are those the reader's era knows",
+        arguments: [
+            (-32002, -32002, -32602), (-32601, -32601, -32601), (-32602, -32602, -32602), (-32020, -32603, -32603),
+            (-32022, -32603, -32603), (-32099, -32603, -32603), (-32100, -32100, -32100), (-32019, -32019, -32019),
+            (7, 7, 7),
+        ])
     func codes(_ code: Int, _ legacy: Int, _ modern: Int) {
         let replies = ReplyBuilder(identity: Self.identity)
         #expect(replies.dialect(of: .modern).errorCode(code) == modern)
@@ -84,10 +92,14 @@ import Testing
         }
     }
 
-    @Test("Each era has its own methods", arguments: [
-        (MCPWire.Method.initialize, true, false), (.initialized, true, false), (.ping, true, false), (.discover, false, true),
-        (.toolsList, true, true), (.toolsCall, true, true), (.cancelled, true, false), (.other("resources/list"), false, false),
-    ])
+    @Test(
+        "Each era has its own methods",
+        arguments: [
+            (MCPWire.Method.initialize, true, false), (.initialized, true, false), (.ping, true, false),
+            (.discover, false, true),
+            (.toolsList, true, true), (.toolsCall, true, true), (.cancelled, true, false),
+            (.other("resources/list"), false, false),
+        ])
     func methods(_ method: MCPWire.Method, _ legacy: Bool, _ modern: Bool) {
         let replies = ReplyBuilder(identity: Self.identity)
         #expect(replies.dialect(of: .modern).offers(method) == modern)

@@ -26,7 +26,9 @@ import Testing
 
     static var corpus: [String] {
         var names: [String] = []
-        let pieces = ["a", "b", ".", "/", " ", "é", "e\u{301}", "日", "😀", "_", "-", "", "\u{0}", "A", "\n", "K", "\u{212a}"]
+        let pieces = [
+            "a", "b", ".", "/", " ", "é", "e\u{301}", "日", "😀", "_", "-", "", "\u{0}", "A", "\n", "K", "\u{212a}",
+        ]
         for one in pieces { for two in pieces { for three in pieces { names.append(one + two + three) } } }
         for length in 55...140 {
             names.append(String(repeating: "y", count: length))

@@ -52,7 +52,8 @@ import Testing
 
     static let failures: [Failure] = [
         Failure(
-            failure: .unavailable(detail: "because"), words: ["up__do was not called", "\"server\"", "(because)", "Nothing was sent"],
+            failure: .unavailable(detail: "because"),
+            words: ["up__do was not called", "\"server\"", "(because)", "Nothing was sent"],
             type: "upstream_unavailable"),
         Failure(
             failure: .timedOut(after: .seconds(2), sent: true),
@@ -63,18 +64,22 @@ import Testing
             words: ["no answer within 0.25 s", "It was not sent", "calling again is safe"], type: "call_timeout"),
         Failure(
             failure: .outcomeUnknown(detail: "because"),
-            words: ["was lost after up__do had been sent", "(because)", "unknown", "check before calling it again"],
+            words: ["was lost after up__do was sent", "(because)", "unknown", "check before calling it again"],
             type: "outcome_unknown"),
         Failure(
-            failure: .garbage(detail: "because"), words: ["\"server\"", "no answer (because)", "a fault of that server"],
+            failure: .garbage(detail: "because"),
+            words: ["\"server\"", "no answer (because)", "a fault of that server"],
             type: "bad_answer"),
         Failure(failure: .stopped(detail: "because"), words: ["up__do was stopped: because"], type: "tool_stopped"),
         Failure(
-            failure: .overloaded(detail: "because"), words: ["up__do was not called: because", "Try again in a second"],
+            failure: .overloaded(detail: "because"),
+            words: ["up__do was not called: because", "Try again in a second"],
             type: "overloaded"),
-        Failure(failure: .unknownTool, words: ["no tool named up__do", "list the tools again"], code: -32602, type: nil),
         Failure(
-            failure: .badArguments(detail: "because"), words: ["arguments of up__do", "because"], code: -32602, type: nil),
+            failure: .unknownTool, words: ["no tool named up__do", "list the tools again"], code: -32602, type: nil),
+        Failure(
+            failure: .badArguments(detail: "because"), words: ["arguments of up__do", "because"], code: -32602,
+            type: nil),
         Failure(failure: .cancelled, words: ["cancelled"], code: -32603, type: nil),
     ]
 
@@ -95,7 +100,9 @@ import Testing
             #expect((json["result"]?["resultType"]?.stringValue == "complete") == revision.isModern)
             text = json["result"]?["content"]?.arrayValue?.first?["text"]?.stringValue
         }
-        for words in one.words { #expect(text?.contains(words) == true, "\(words) is missing in: \(text ?? "nothing")") }
+        for words in one.words {
+            #expect(text?.contains(words) == true, "\(words) is missing in: \(text ?? "nothing")")
+        }
 
         let row = try #require(bench.journal.calls.first)
         #expect(row.status == (one.type == nil ? "refused" : "failed"))
@@ -105,10 +112,12 @@ import Testing
         #expect(bench.journal.errors.allSatisfy { $0.requestID == row.requestID })
     }
 
-    @Test("What a tool answered is written down as what it was", arguments: [
-        (#"{"content":[]}"#, "ok"), (#"{"content":[],"isError":true}"#, "tool_error"),
-        (#"{"content":[],"isError":false}"#, "ok"), (#"{"content":[],"isError":"true"}"#, "ok"),
-    ])
+    @Test(
+        "What a tool answered is written down as what it was",
+        arguments: [
+            (#"{"content":[]}"#, "ok"), (#"{"content":[],"isError":true}"#, "tool_error"),
+            (#"{"content":[],"isError":false}"#, "ok"), (#"{"content":[],"isError":"true"}"#, "ok"),
+        ])
     func outcomes(_ result: String, _ status: String) async throws {
         let bench = try bench { _ async throws(CallFailure) -> ToolReply in
             try .result(parsed(result))
@@ -120,12 +129,14 @@ import Testing
         #expect(metrics.contains(#"mcp_tool_calls_total{tool="up__do",route="upstream",outcome="\#(status)"} 1"#))
     }
 
-    @Test("An owner's error keeps message and data; without a message it gets one", arguments: [
-        (#"{"code":-32002,"message":"m","data":[1.0]}"#, #"{"code":-32002,"message":"m","data":[1.0]}"#),
-        (#"{"message":"m","code":5,"other":1}"#, #"{"code":5,"message":"m"}"#),
-        (#"{"code":1.5,"message":"m"}"#, #"{"code":-32603,"message":"m"}"#),
-        (#"{}"#, #"{"code":-32603,"message":"The upstream answered with an error without a message."}"#),
-    ])
+    @Test(
+        "An owner's error keeps message and data; without a message it gets one",
+        arguments: [
+            (#"{"code":-32002,"message":"m","data":[1.0]}"#, #"{"code":-32002,"message":"m","data":[1.0]}"#),
+            (#"{"message":"m","code":5,"other":1}"#, #"{"code":5,"message":"m"}"#),
+            (#"{"code":1.5,"message":"m"}"#, #"{"code":-32603,"message":"m"}"#),
+            (#"{}"#, #"{"code":-32603,"message":"The upstream answered with an error without a message."}"#),
+        ])
     func ownersErrors(_ error: String, _ expected: String) async throws {
         let bench = try bench { _ async throws(CallFailure) -> ToolReply in
             try .protocolError(parsed(error))
@@ -155,7 +166,10 @@ import Testing
         (#"{"jsonrpc":"2.0","id":5,"method":"tools/call"}"#, .v2025_11_25, -32602, .ok),
         (#"{"jsonrpc":"2.0","id":5,"method":"tools/call","params":{"name":7}}"#, .modern, -32602, .ok),
         (#"{"jsonrpc":"2.0","id":5,"method":"tools/call","params":{"name":"do"}}"#, .modern, -32602, .ok),
-        (#"{"jsonrpc":"2.0","id":5,"method":"tools/call","params":{"name":"up__do","arguments":null}}"#, .modern, -32602, .ok),
+        (
+            #"{"jsonrpc":"2.0","id":5,"method":"tools/call","params":{"name":"up__do","arguments":null}}"#, .modern,
+            -32602, .ok
+        ),
         (#"{"jsonrpc":"2.0","id":5,"method":"tools/list","params":{"cursor":"2"}}"#, .v2025_06_18, -32602, .ok),
     ]
 
@@ -205,7 +219,8 @@ private func parsed(_ json: String) throws(CallFailure) -> Payload {
     private func catalogue(_ backends: [(String, ScriptedBackend)]) throws -> Catalogue {
         Catalogue(
             entries: backends.map { CatalogueEntry(backend: $0.1, prefix: $0.0) },
-            identity: ServerIdentity(version: "1", instructions: ""), metrics: MetricsRegistry(), logs: try silentLogs())
+            identity: ServerIdentity(version: "1", instructions: ""), metrics: MetricsRegistry(), logs: try silentLogs()
+        )
     }
 
     private func backend(_ name: String, _ tools: [String]) -> ScriptedBackend {

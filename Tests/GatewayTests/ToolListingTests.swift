@@ -29,11 +29,17 @@ import Testing
         ),
         (
             .v2025_11_25,
-            ["name", "title", "description", "inputSchema", "outputSchema", "annotations", "icons", "_meta", "x-unknown"]
+            [
+                "name", "title", "description", "inputSchema", "outputSchema", "annotations", "icons", "_meta",
+                "x-unknown",
+            ]
         ),
         (
             .v2026_07_28,
-            ["name", "title", "description", "inputSchema", "outputSchema", "annotations", "icons", "_meta", "x-unknown"]
+            [
+                "name", "title", "description", "inputSchema", "outputSchema", "annotations", "icons", "_meta",
+                "x-unknown",
+            ]
         ),
     ]
 

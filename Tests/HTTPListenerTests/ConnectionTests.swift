@@ -132,12 +132,14 @@ private struct StreamRoute: HTTPRoute {
         }
     }
 
-    @Test("What is not HTTP gets a readable refusal", arguments: [
-        ("nonsense\r\n\r\n", 400), ("GET / HTTP/1.1\r\nbad header\r\n\r\n", 400),
-        ("POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: -5\r\n\r\n", 400),
-        ("POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n", 400),
-        ("GET /echo HTTP/1.1\r\nhost: a\r\nx: \(String(repeating: "y", count: 200_000))\r\n\r\n", 431),
-    ])
+    @Test(
+        "What is not HTTP gets a readable refusal",
+        arguments: [
+            ("nonsense\r\n\r\n", 400), ("GET / HTTP/1.1\r\nbad header\r\n\r\n", 400),
+            ("POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: -5\r\n\r\n", 400),
+            ("POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n", 400),
+            ("GET /echo HTTP/1.1\r\nhost: a\r\nx: \(String(repeating: "y", count: 200_000))\r\n\r\n", 431),
+        ])
     func notHTTP(_ bytes: String, _ status: Int) async throws {
         try await withSite { site in
             try await site.client { client async throws in
@@ -176,10 +178,12 @@ private struct StreamRoute: HTTPRoute {
         }
     }
 
-    @Test("A connection ends when its client wants that", arguments: [
-        "POST /echo HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 1\r\n\r\nx",
-        "POST /echo HTTP/1.0\r\ncontent-length: 1\r\n\r\nx",
-    ])
+    @Test(
+        "A connection ends when its client wants that",
+        arguments: [
+            "POST /echo HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 1\r\n\r\nx",
+            "POST /echo HTTP/1.0\r\ncontent-length: 1\r\n\r\nx",
+        ])
     func closing(_ request: String) async throws {
         try await withSite { site in
             try await site.client { client async throws in
@@ -201,7 +205,9 @@ private struct StreamRoute: HTTPRoute {
             #expect(try await idle.ask(post("x")).status == 200)
             try await slow.send("POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 50\r\n\r\npart")
             // The head has been read when a later connection has been served on every loop there may be.
-            for _ in 0..<20 { try await site.client { client async throws in #expect(try await client.ask(post("y")).status == 200) } }
+            for _ in 0..<20 {
+                try await site.client { client async throws in #expect(try await client.ask(post("y")).status == 200) }
+            }
             time.advance(by: .seconds(61))
             for late in [slow, silent] {
                 let answer = try await late.answer()

@@ -61,7 +61,8 @@ import Testing
         #expect(guardian.judge(host: one.host, origin: one.origin) == one.verdict)
     }
 
-    @Test("What follows the colon of a host must be a port", arguments: ["localhost:80@evil.example", "localhost:evil"])
+    @Test(
+        "What follows the colon of a host must be a port", arguments: ["localhost:80@evil.example", "localhost:evil"])
     func strangePorts(_ host: String) {
         let guardian = OriginGuard(listenHost: "127.0.0.1", hosts: [], origins: [])
         #expect(guardian.judge(host: host, origin: nil) == .badHost)
@@ -72,10 +73,12 @@ import Testing
         func respond(to request: HTTPRequest, _ exchange: HTTPExchange) async {}
     }
 
-    @Test("A router knows exact paths only", arguments: [
-        ("/mcp", 0), ("/health", 1), ("/health/live", 2), ("/MCP", nil), ("/mcp/", nil), ("/", nil), ("", nil),
-        ("/mc", nil), ("/mcpx", nil), ("/%6dcp", nil), ("//mcp", nil),
-    ] as [(String, Int?)])
+    @Test(
+        "A router knows exact paths only",
+        arguments: [
+            ("/mcp", 0), ("/health", 1), ("/health/live", 2), ("/MCP", nil), ("/mcp/", nil), ("/", nil), ("", nil),
+            ("/mc", nil), ("/mcpx", nil), ("/%6dcp", nil), ("//mcp", nil),
+        ] as [(String, Int?)])
     func routes(_ path: String, _ index: Int?) {
         var router = Router()
         router.add("/mcp", Silent())
@@ -84,10 +87,12 @@ import Testing
         #expect(router.find(path[...]) == index)
     }
 
-    @Test("A date is written as HTTP wants it", arguments: [
-        (0, "Thu, 01 Jan 1970 00:00:00 GMT"), (784_111_777_000, "Sun, 06 Nov 1994 08:49:37 GMT"),
-        (1_709_210_096_999, "Thu, 29 Feb 2024 12:34:56 GMT"), (4_102_444_799_000, "Thu, 31 Dec 2099 23:59:59 GMT"),
-    ] as [(Int64, String)])
+    @Test(
+        "A date is written as HTTP wants it",
+        arguments: [
+            (0, "Thu, 01 Jan 1970 00:00:00 GMT"), (784_111_777_000, "Sun, 06 Nov 1994 08:49:37 GMT"),
+            (1_709_210_096_999, "Thu, 29 Feb 2024 12:34:56 GMT"), (4_102_444_799_000, "Thu, 31 Dec 2099 23:59:59 GMT"),
+        ] as [(Int64, String)])
     func date(_ milliseconds: Int64, _ text: String) {
         #expect(HTTPDate.text(milliseconds: milliseconds) == text)
     }
@@ -97,6 +102,7 @@ import Testing
         let body = HTTPRefusal.body(code: "c", message: "a \"b\" \\ c\nd", request: RequestID(high: 1, low: 2))
         #expect(
             String(buffer: body)
-                == #"{"error":{"code":"c","message":"a \"b\" \\ c d","request_id":"00000000000000010000000000000002"}}"#)
+                == #"{"error":{"code":"c","message":"a \"b\" \\ c d","request_id":"00000000000000010000000000000002"}}"#
+        )
     }
 }

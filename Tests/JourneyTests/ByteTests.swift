@@ -42,10 +42,13 @@ import Testing
         await upstream.goAway()
     }
 
-    @Test("Ids come back as they were written", arguments: [
-        "0", "-1", "9007199254740993", "9223372036854775807", "18446744073709551616", #""""#, #""1""#, #""a\u0062\/c""#,
-        #""日本""#, "12345678901234567890123456789012345678901234567890",
-    ])
+    @Test(
+        "Ids come back as they were written",
+        arguments: [
+            "0", "-1", "9007199254740993", "9223372036854775807", "18446744073709551616", #""""#, #""1""#,
+            #""a\u0062\/c""#,
+            #""日本""#, "12345678901234567890123456789012345678901234567890",
+        ])
     func ids(_ id: String) async throws {
         let upstream = try await ScriptedUpstream.start(.modern)
         try await withHouse(HousePlan(["up": upstream])) { house in
@@ -111,7 +114,8 @@ import Testing
         try await withHouse(HousePlan(["up": upstream])) { house in
             try await house.client { client async throws in
                 let params =
-                    #""name":"up__echo","task":{"ttl":1},"inputResponses":{},"requestState":"s","extra":1.50,"arguments":{}"#
+                    #""name":"up__echo","task":{"ttl":1},"inputResponses":{},"requestState":"s","extra":1.50,"#
+                    + #""arguments":{}"#
                 _ = try await client.ask(RequestText.modern("tools/call", params: params, name: "up__echo"))
                 let call = try #require(upstream.calls.last)
                 #expect(call.param("task") == nil)

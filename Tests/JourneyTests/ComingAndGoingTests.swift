@@ -58,9 +58,11 @@ import Upstreams
         await upstream.goAway()
     }
 
-    @Test("A forgotten upstream session is opened again and the call repeated exactly once", arguments: [
-        ClientKind.modern, .legacy(.v2025_11_25),
-    ])
+    @Test(
+        "A forgotten upstream session is opened again and the call repeated exactly once",
+        arguments: [
+            ClientKind.modern, .legacy(.v2025_11_25),
+        ])
     func forgottenSession(_ kind: ClientKind) async throws {
         let upstream = try await ScriptedUpstream.start(Self.legacyUpstream)
         try await withHouse(HousePlan(["up": upstream])) { house in
@@ -77,6 +79,29 @@ import Upstreams
             #expect(upstream.calls.map { $0.param("arguments") } == ["{}", #"{"x":1.0}"#, #"{"x":1.0}"#])
             #expect(Set(upstream.calls.map(\.id)).count == 3)
             #expect(upstream.requests("initialize").count == 2)
+        }
+        await upstream.goAway()
+    }
+
+    @Test(
+        "A session is lost when a server says so in its own way, and not when it says something else",
+        arguments: [
+            (404, -32600, 2), (404, -32001, 2), (400, -32000, 2), (400, -32600, 2), (404, -32601, 1), (400, -32602, 1),
+            (200, -32600, 1),
+        ])
+    func waysToForget(_ status: Int, _ code: Int, _ calls: Int) async throws {
+        let upstream = try await ScriptedUpstream.start(Self.legacyUpstream)
+        upstream.answerCalls { request in
+            guard request.header("mcp-session-id") == "session-1" else { return nil }
+            upstream.forgetSessions()
+            return .error(code, "no", to: request, status: status)
+        }
+        try await withHouse(HousePlan(["up": upstream])) { house in
+            try await house.client { client async throws in
+                let reply = try await client.ask(try await ClientKind.modern.begin(client).call("up__echo"))
+                if calls == 2 { #expect(reply.words == "echo") } else { #expect(reply.errorCode == code) }
+            }
+            #expect(upstream.calls.count == calls)
         }
         await upstream.goAway()
     }
@@ -134,6 +159,30 @@ import Upstreams
         await upstream.goAway()
     }
 
+    @Test("A legacy client that has said everything may still listen")
+    func halfClosed() async throws {
+        let upstream = try await ScriptedUpstream.start(.modern)
+        let gate = Gate()
+        upstream.answerCalls {
+            .after(gate, .result(#""resultType":"complete","content":[{"type":"text","text":"late"}]"#, to: $0))
+        }
+        try await withHouse(HousePlan(["up": upstream])) { house in
+            try await house.client { client async throws in
+                let asker = try await ClientKind.legacy(.v2025_11_25).begin(client)
+                try await client.send(asker.call("up__echo"))
+                try await wait(for: "the call at the upstream") { upstream.calls.count == 1 }
+                try await client.sayNoMore()
+                for _ in 0..<5 { try await house.client { _ = try await $0.ask(RequestText.modern("tools/list")) } }
+                gate.open()
+                let answer = try await client.answer()
+                #expect(answer.words == "late")
+                #expect(answer.header("connection") == "close")
+            }
+            #expect(upstream.leftWaiting == 0)
+        }
+        await upstream.goAway()
+    }
+
     @Test("A legacy client that leaves does not cancel its call")
     func legacyLeaves() async throws {
         let upstream = try await ScriptedUpstream.start(.modern)
@@ -172,9 +221,11 @@ import Upstreams
         await upstream.goAway()
     }
 
-    @Test("A long wait becomes an event stream with comments for a client that takes events", arguments: [
-        ClientKind.modern, .legacy(.v2025_06_18),
-    ])
+    @Test(
+        "A long wait becomes an event stream with comments for a client that takes events",
+        arguments: [
+            ClientKind.modern, .legacy(.v2025_06_18),
+        ])
     func longWait(_ kind: ClientKind) async throws {
         let upstream = try await ScriptedUpstream.start(.modern)
         let gate = Gate()

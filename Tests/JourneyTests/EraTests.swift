@@ -11,15 +11,16 @@ import Testing
         let client: ClientKind
         let upstreamName: String
         let upstream: Personality
-        var testDescription: String { "\(client.testDescription), \(upstreamName)" }
+        var testDescription: String { "\(client.testDescription), upstream: \(upstreamName)" }
     }
 
     static let pairs: [Pair] = ClientKind.all.flatMap { client in
         [
-            Pair(client: client, upstreamName: "modern upstream", upstream: .modern),
-            Pair(client: client, upstreamName: "2025-11-25 upstream", upstream: .legacy(.v2025_11_25, hasSessions: true)),
+            Pair(client: client, upstreamName: "modern", upstream: .modern),
             Pair(
-                client: client, upstreamName: "2024-11-05 upstream without sessions",
+                client: client, upstreamName: "newest legacy", upstream: .legacy(.v2025_11_25, hasSessions: true)),
+            Pair(
+                client: client, upstreamName: "oldest legacy, no session",
                 upstream: .legacy(.v2024_11_05, hasSessions: false)),
         ]
     }
@@ -72,10 +73,12 @@ import Testing
         }
     }
 
-    @Test("A legacy client is answered in the revision it asked for", arguments: [
-        ("2024-11-05", "2024-11-05"), ("2025-03-26", "2025-03-26"), ("2025-06-18", "2025-06-18"),
-        ("2025-11-25", "2025-11-25"), ("2026-07-28", "2025-11-25"), ("1999-01-01", "2025-11-25"),
-    ])
+    @Test(
+        "A legacy client is answered in the revision it asked for",
+        arguments: [
+            ("2024-11-05", "2024-11-05"), ("2025-03-26", "2025-03-26"), ("2025-06-18", "2025-06-18"),
+            ("2025-11-25", "2025-11-25"), ("2026-07-28", "2025-11-25"), ("1999-01-01", "2025-11-25"),
+        ])
     func negotiation(_ asked: String, _ given: String) async throws {
         try await withHouse(HousePlan()) { house in
             try await house.client { client async throws in
@@ -129,7 +132,9 @@ import Testing
                 let deleted = try await client.ask(RequestText.http("DELETE", headers: [("mcp-session-id", first)]))
                 #expect(deleted.status == 200)
                 #expect(try await client.ask(RequestText.legacy("ping", session: first)).status == 404)
-                #expect(try await client.ask(RequestText.http("DELETE", headers: [("mcp-session-id", first)])).status == 404)
+                #expect(
+                    try await client.ask(RequestText.http("DELETE", headers: [("mcp-session-id", first)])).status == 404
+                )
                 let alive = try await client.ask(RequestText.legacy("ping", id: "5", session: second))
                 #expect(alive.status == 200)
                 #expect(alive.text == #"{"jsonrpc":"2.0","id":5,"result":{}}"#)

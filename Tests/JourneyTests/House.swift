@@ -27,7 +27,8 @@ struct HousePlan: Sendable {
     var time = ManualTime(runs: true)
     var journal = RecordingJournal()
 
-    init(_ upstreams: [String: ScriptedUpstream] = [:], timeout: Duration = .seconds(30), answerBytesMax: Int = 1 << 20) {
+    init(_ upstreams: [String: ScriptedUpstream] = [:], timeout: Duration = .seconds(30), answerBytesMax: Int = 1 << 20)
+    {
         self.timeout = timeout
         self.upstreams = upstreams.sorted { $0.key < $1.key }.map { name, upstream in
             UpstreamSettings(
@@ -37,8 +38,8 @@ struct HousePlan: Sendable {
     }
 }
 
-/// The whole gateway in this process, wired from its real rooms as the daemon wires them; only the clock, the journal and the
-/// upstreams are the test's.
+/// The whole gateway in this process, wired from its real rooms as the daemon wires them; only the clock, the journal
+/// and the upstreams are the test's.
 final class House: Sendable {
     let port: Int
     let pool: UpstreamPool
@@ -66,7 +67,8 @@ final class House: Sendable {
             entries: plan.backends + entries, identity: identity, metrics: metrics, logs: logs)
         let pipeline = Pipeline(
             settings: PipelineSettings(inFlightMax: plan.inFlightMax, timeout: plan.timeout, slowCall: .seconds(60)),
-            catalogue: catalogue, identity: identity, journal: plan.journal, time: plan.time, metrics: metrics, logs: logs)
+            catalogue: catalogue, identity: identity, journal: plan.journal, time: plan.time, metrics: metrics,
+            logs: logs)
         let sessions = SessionBook(
             keys: SessionKeys(current: .init(id: 7, secret: Array(repeating: 9, count: 32))),
             tombstones: MemoryTombstones(), time: plan.time, lifetime: .seconds(3_600))

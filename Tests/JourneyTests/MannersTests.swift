@@ -23,7 +23,7 @@ import Testing
     static let cases: [Case] = [
         Case(name: "not JSON", request: post("{nope"), status: 400, code: -32700),
         Case(name: "empty body", request: post(""), status: 400, code: -32700),
-        Case(name: "invalid UTF-8 stands in for itself", request: post("\u{1}"), status: 400, code: -32700),
+        Case(name: "a control character", request: post("\u{1}"), status: 400, code: -32700),
         Case(name: "duplicate keys", request: post(#"{"jsonrpc":"2.0","id":1,"id":2,"method":"ping"}"#), status: 400),
         Case(name: "a lone surrogate", request: post(#"{"jsonrpc":"2.0","id":1,"method":"\ud800"}"#), status: 400),
         Case(name: "a batch without a session", request: post("[]"), status: 400, code: -32600),
@@ -37,7 +37,8 @@ import Testing
             name: "a session of somebody else", request: RequestText.legacy("ping", session: "nonsense"), status: 404),
         Case(
             name: "another content type",
-            request: RequestText.http(headers: [("content-type", "text/plain"), RequestText.both], body: "{}"), status: 415),
+            request: RequestText.http(headers: [("content-type", "text/plain"), RequestText.both], body: "{}"),
+            status: 415),
         Case(
             name: "no acceptable answer",
             request: RequestText.http(headers: [RequestText.json, ("accept", "text/html")], body: "{}"), status: 406),
@@ -46,13 +47,15 @@ import Testing
         Case(name: "DELETE without a session", request: RequestText.http("DELETE"), status: 400),
         Case(name: "another path", request: RequestText.http("GET", "/nowhere"), status: 404),
         Case(
-            name: "a Host of elsewhere", request: RequestText.http("GET", "/health", headers: [("host", "evil.example")]),
+            name: "a Host of elsewhere",
+            request: RequestText.http("GET", "/health", headers: [("host", "evil.example")]),
             status: 421),
         Case(
             name: "an Origin of elsewhere",
             request: RequestText.http("GET", "/health", headers: [("origin", "https://evil.example")]), status: 403),
         Case(name: "a removed method", request: RequestText.modern("ping"), status: 404, code: -32601),
-        Case(name: "initialize in the modern way", request: RequestText.modern("initialize"), status: 404, code: -32601),
+        Case(
+            name: "initialize in the modern way", request: RequestText.modern("initialize"), status: 404, code: -32601),
         Case(
             name: "an unknown tool", request: RequestText.modern("tools/call", params: #""name":"none""#, name: "none"),
             status: 200, code: -32602),
@@ -92,7 +95,9 @@ import Testing
     func notUTF8() async throws {
         try await withHouse(HousePlan()) { house in
             try await house.client { client async throws in
-                let head = "POST /mcp HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 5\r\n\r\n"
+                let head =
+                    "POST /mcp HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+                    + "content-length: 5\r\n\r\n"
                 try await client.send(Array(head.utf8) + [0x22, 0xc3, 0x28, 0xff, 0x22])
                 let answer = try await client.answer()
                 #expect(answer.status == 400)
@@ -140,6 +145,12 @@ import Testing
                     let replies = answer.json?.arrayValue ?? []
                     #expect(replies.map { $0["id"]?.text } == ["1", #""b""#, "3"])
                     #expect(replies.last?["error"]?["code"]?.intValue == -32600)
+                    let silent = try await client.ask(
+                        RequestText.http(
+                            headers: [RequestText.json, RequestText.both, ("mcp-session-id", session)],
+                            body: #"[{"jsonrpc":"2.0","method":"notifications/x"}]"#))
+                    #expect(silent.status == 202)
+                    #expect(silent.body.isEmpty)
                 }
             }
         }
@@ -185,11 +196,13 @@ import Testing
     func eventsOnly() async throws {
         try await withHouse(HousePlan()) { house in
             try await house.client { client async throws in
-                let answer = try await client.ask(RequestText.modern("tools/list", id: "3", accept: "text/event-stream"))
+                let answer = try await client.ask(
+                    RequestText.modern("tools/list", id: "3", accept: "text/event-stream"))
                 #expect(answer.isStream)
                 #expect(answer.id == "3")
                 let begun = try await client.ask(
-                    RequestText.initialize("2025-06-18").replacing("application/json, text/event-stream", with: "text/event-stream"))
+                    RequestText.initialize("2025-06-18").replacing(
+                        "application/json, text/event-stream", with: "text/event-stream"))
                 #expect(begun.isStream)
                 #expect(begun.header("mcp-session-id") != nil)
             }
@@ -201,7 +214,8 @@ extension MannersTests.Case {
     fileprivate init(name: String, status100 params: String) {
         let body = #"{"jsonrpc":"2.0","id":1,"method":"ping","params":{"x":\#(params)}}"#
         self.init(
-            name: name, request: RequestText.http(headers: [RequestText.json, RequestText.both], body: body), status: 400,
+            name: name, request: RequestText.http(headers: [RequestText.json, RequestText.both], body: body),
+            status: 400,
             code: -32600)
     }
 }

@@ -10,7 +10,8 @@ import Testing
 @Suite("Upstream trouble") struct UpstreamTroubleTests {
     /// One call through a house whose upstream answers calls by `script`; then one more, answered normally.
     private func call(
-        _ personality: Personality = .modern, kind: ClientKind = .modern, plan change: (inout HousePlan) -> Void = { _ in },
+        _ personality: Personality = .modern, kind: ClientKind = .modern,
+        plan change: (inout HousePlan) -> Void = { _ in },
         _ script: @escaping @Sendable (RecordedRequest) -> ScriptedAnswer?
     ) async throws -> RecordedAnswer {
         let upstream = try await ScriptedUpstream.start(personality)
@@ -46,31 +47,37 @@ import Testing
     func closing(_ kind: ClientKind) async throws {
         let halves: [ScriptedAnswer] = [
             .closing,
-            .bytes("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 500\r\n\r\n{\"json", closes: true),
+            .bytes(
+                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 500\r\n\r\n{\"j", closes: true),
             .bytes("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n: wait\r\n\r\n", closes: true),
         ]
         for half in halves {
             let reply = try await call(kind: kind) { _ in half }
-            expectWords(reply, "up__echo", "\"up\"", "Whether it was carried out is unknown", "check before calling it again")
+            expectWords(
+                reply, "up__echo", "\"up\"", "Whether it was carried out is unknown", "check before calling it again")
         }
     }
 
-    @Test("An upstream's garbage is named as a fault of that server", arguments: [
-        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\nnot json!",
-        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n[]",
-        "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 13\r\n\r\n<html></html>",
-        "HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n",
-        "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
-        "SSH-2.0-OpenSSH_9.6\r\n\r\n",
-    ])
+    @Test(
+        "An upstream's garbage is named as a fault of that server",
+        arguments: [
+            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\nnot json!",
+            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n[]",
+            "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 13\r\n\r\n<html></html>",
+            "HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n",
+            "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
+            "SSH-2.0-OpenSSH_9.6\r\n\r\n",
+        ])
     func garbage(_ bytes: String) async throws {
         let reply = try await call { _ in .bytes(bytes, closes: false) }
         expectWords(reply, "\"up\"", "something that is no answer", "a fault of that server")
     }
 
-    @Test("A result that is no object, or of a kind that was not asked for, is garbage", arguments: [
-        "[]", #""text""#, "5", "null", #"{"resultType":"input_required","inputRequests":{}}"#, #"{"resultType":7}"#,
-    ])
+    @Test(
+        "A result that is no object, or of a kind that was not asked for, is garbage",
+        arguments: [
+            "[]", #""text""#, "5", "null", #"{"resultType":"input_required","inputRequests":{}}"#, #"{"resultType":7}"#,
+        ])
     func strangeResults(_ result: String) async throws {
         let reply = try await call { .json(#"{"jsonrpc":"2.0","id":\#($0.id),"result":\#(result)}"#) }
         expectWords(reply, "something that is no answer")
@@ -88,7 +95,9 @@ import Testing
         let asBody = try await call { .result(#""content":[{"type":"text","text":"\#(long)"}]"#, to: $0) }
         expectWords(asBody, "longer than 100000 bytes")
         let asEvents = try await call {
-            .events([#"data: {"jsonrpc":"2.0","id":\#($0.id),"result":{"content":[],"x":"\#(long)"}}"# + "\n\n"], ends: true)
+            .events(
+                [#"data: {"jsonrpc":"2.0","id":\#($0.id),"result":{"content":[],"x":"\#(long)"}}"# + "\n\n"], ends: true
+            )
         }
         expectWords(asEvents, "something that is no answer")
     }
@@ -99,7 +108,8 @@ import Testing
             .events(
                 [
                     ": hello\n\n", "event: other\ndata: {}\n\n",
-                    #"data: {"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":1}}"# + "\r\n\r\n",
+                    #"data: {"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":1}}"#
+                        + "\r\n\r\n",
                     #"id: 5"# + "\nevent: message\ndata: {\"jsonrpc\":\"2.0\",\ndata: \"id\":\(request.id),",
                     #""result":{"resultType":"complete","content":[{"type":"text","text":"by event"}]}}"# + "\n\n",
                 ], ends: ends)
@@ -108,17 +118,21 @@ import Testing
         #expect(!reply.saysError)
     }
 
-    @Test("An upstream's own error reaches the client with its words and data", arguments: [
-        (-32602, -32602, -32602), (-32002, -32602, -32002), (-32021, -32603, -32603), (-32000, -32000, -32000),
-        (42, 42, 42),
-    ])
+    @Test(
+        "An upstream's own error reaches the client with its words and data",
+        arguments: [
+            (-32602, -32602, -32602), (-32002, -32602, -32002), (-32021, -32603, -32603), (-32000, -32000, -32000),
+            (42, 42, 42),
+        ])
     func errors(_ code: Int, _ modern: Int, _ legacy: Int) async throws {
         for (kind, expected) in [(ClientKind.modern, modern), (.legacy(.v2025_11_25), legacy)] {
             let reply = try await call(kind: kind) {
-                .json(#"{"jsonrpc":"2.0","id":\#($0.id),"error":{"code":\#(code),"message":"no \u00e9","data":{"n":1.0}}}"#)
+                .json(
+                    #"{"jsonrpc":"2.0","id":\#($0.id),"error":{"code":\#(code),"message":"n\u00e9","data":{"n":1.0}}}"#
+                )
             }
             #expect(reply.errorCode == expected)
-            #expect(reply.text.contains(#""message":"no \u00e9""#))
+            #expect(reply.text.contains(#""message":"n\u00e9""#))
             #expect(reply.text.contains(#""data":{"n":1.0}"#))
         }
     }
@@ -133,7 +147,8 @@ import Testing
                 time.advance(by: .seconds(21))
                 return .silence
             })
-        expectWords(reply, "gave no answer within 2", "It may still have been carried out", "check before calling it again")
+        expectWords(
+            reply, "gave no answer within 2", "It may still have been carried out", "check before calling it again")
     }
 
     @Test("A call that outlives the deadline in a legacy upstream is cancelled there in words")
@@ -171,7 +186,8 @@ import Testing
             var stuck: [ScriptedClient] = []
             for _ in 0..<8 {
                 let client = try await ScriptedClient.connect(port: house.port)
-                try await client.send(RequestText.modern("tools/call", params: #""name":"hang__echo""#, name: "hang__echo"))
+                try await client.send(
+                    RequestText.modern("tools/call", params: #""name":"hang__echo""#, name: "hang__echo"))
                 stuck.append(client)
             }
             try await wait(for: "the calls at the hanging upstream") { hanging.calls.count == 8 }

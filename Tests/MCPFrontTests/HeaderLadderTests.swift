@@ -26,7 +26,9 @@ import Testing
             headers += name.map { ("MCP-NAME", $0) }
             var meta: [String] = []
             if let metaVersion { meta.append(#""io.modelcontextprotocol/protocolVersion":\#(metaVersion)"#) }
-            if let metaCapabilities { meta.append(#""io.modelcontextprotocol/clientCapabilities":\#(metaCapabilities)"#) }
+            if let metaCapabilities {
+                meta.append(#""io.modelcontextprotocol/clientCapabilities":\#(metaCapabilities)"#)
+            }
             let params = [bodyName, #""_meta":{\#(meta.joined(separator: ","))}"#].compactMap { $0 }
             let body =
                 #"{"jsonrpc":"2.0","id":"x","method":"\#(bodyMethod)","params":{\#(params.joined(separator: ","))}}"#
@@ -42,7 +44,10 @@ import Testing
         let change: @Sendable (inout Saying) -> Void
         var testDescription: String { name }
 
-        init(_ name: String, _ code: Int? = nil, _ words: String = "", _ change: @escaping @Sendable (inout Saying) -> Void) {
+        init(
+            _ name: String, _ code: Int? = nil, _ words: String = "",
+            _ change: @escaping @Sendable (inout Saying) -> Void
+        ) {
             self.name = name
             self.code = code
             self.words = words
@@ -64,7 +69,9 @@ import Testing
         Case("no method header", -32020, "Mcp-Method is missing") { $0.method = [] },
         Case("another method in the header", -32020, "Mcp-Method differs") { $0.method = ["tools/list"] },
         Case("another case of the method", -32020, "Mcp-Method differs") { $0.method = ["Tools/Call"] },
-        Case("two method headers", -32020, "Mcp-Method stands more than once") { $0.method = ["tools/call", "tools/call"] },
+        Case("two method headers", -32020, "Mcp-Method stands more than once") {
+            $0.method = ["tools/call", "tools/call"]
+        },
         Case("no name header", -32020, "Mcp-Name is missing") { $0.name = [] },
         Case("another name in the header", -32020, "Mcp-Name differs") { $0.name = ["T"] },
         Case("two name headers", -32020, "Mcp-Name stands more than once") { $0.name = ["t", "t"] },
@@ -135,10 +142,13 @@ import Testing
             ("MCP-Protocol-Version", { $0.version = ["2031-01-01"] }),
             ("Mcp-Method", { $0.method = ["tools/call"] }),
             ("Mcp-Name", { $0.name = ["t"] }),
-            ("not supported", { saying in
-                saying.version = ["2026-07-28"]
-                saying.metaVersion = #""2026-07-28""#
-            }),
+            (
+                "not supported",
+                { saying in
+                    saying.version = ["2026-07-28"]
+                    saying.metaVersion = #""2026-07-28""#
+                }
+            ),
         ]
         try await FrontBench().use { client, _ async throws in
             for (words, repair) in repairs {

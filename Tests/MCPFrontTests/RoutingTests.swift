@@ -51,35 +51,38 @@ import Testing
         }
         let stone = try #require(bench.tombstones.all.first)
         #expect(stone.value > bench.time.wallMilliseconds() + 3_500_000)
-        let answer = try await bench.use { client, _ async throws in try await client.ask(RequestText.legacy("ping", session: session)) }
+        let answer = try await bench.use { client, _ async throws in
+            try await client.ask(RequestText.legacy("ping", session: session))
+        }
         #expect(answer.status == 404)
         #expect(answer.refusal?.code == "session_unknown")
     }
 
-    @Test("A session is too old after its lifetime, once it is not in memory any more")
-    func lifetime() async throws {
-        let bench = FrontBench()
-        try await bench.use { client, sessions async throws in
-            let session = try await client.openSession(.v2025_06_18)
-            bench.time.advance(by: .seconds(3_590))
-            sessions.releaseMemory()
-            #expect(try await client.ask(RequestText.legacy("ping", session: session)).status == 200)
-        }
-        try await bench.use { client, _ async throws in
-            let session = try await client.openSession(.v2025_06_18)
-            bench.time.advance(by: .seconds(3_601))
-            try await ScriptedClient.with(port: client.port) { late async throws in
-                #expect(try await late.ask(RequestText.legacy("ping", session: session)).status == 404)
+    @Test("A session is too old after its lifetime, remembered or not", arguments: [true, false])
+    func lifetime(_ isRemembered: Bool) async throws {
+        for (age, status) in [(3_500, 200), (3_601, 404)] {
+            let bench = FrontBench()
+            try await bench.use { client, sessions async throws in
+                let session = try await client.openSession(.v2025_06_18)
+                bench.time.advance(by: .seconds(age))
+                if !isRemembered { sessions.releaseMemory() }
+                // Another connection: the first one has been silent for too long.
+                try await ScriptedClient.with(port: client.port) { late async throws in
+                    #expect(try await late.ask(RequestText.legacy("ping", session: session)).status == status)
+                }
             }
         }
     }
 
-    @Test("Client capabilities are read from initialize", arguments: [
-        ("{}", []), (#"{"roots":{}}"#, .roots), (#"{"sampling":{}}"#, .sampling),
-        (#"{"sampling":{"tools":{}}}"#, [.sampling, .samplingTools]), (#"{"elicitation":{}}"#, .elicitationForm),
-        (#"{"elicitation":{"form":{}}}"#, .elicitationForm), (#"{"elicitation":{"url":{}}}"#, .elicitationURL),
-        (#"{"elicitation":{"form":{},"url":{}},"roots":{}}"#, [.elicitationForm, .elicitationURL, .roots]), ("[]", []),
-    ] as [(String, ClientCapabilities)])
+    @Test(
+        "Client capabilities are read from initialize",
+        arguments: [
+            ("{}", []), (#"{"roots":{}}"#, .roots), (#"{"sampling":{}}"#, .sampling),
+            (#"{"sampling":{"tools":{}}}"#, [.sampling, .samplingTools]), (#"{"elicitation":{}}"#, .elicitationForm),
+            (#"{"elicitation":{"form":{}}}"#, .elicitationForm), (#"{"elicitation":{"url":{}}}"#, .elicitationURL),
+            (#"{"elicitation":{"form":{},"url":{}},"roots":{}}"#, [.elicitationForm, .elicitationURL, .roots]),
+            ("[]", []),
+        ] as [(String, ClientCapabilities)])
     func capabilities(_ json: String, _ expected: ClientCapabilities) async throws {
         #expect(ClientCapabilities(try JSONValue.parse(json)) == expected)
         try await FrontBench().use { client, sessions async throws in
@@ -106,7 +109,9 @@ import Testing
 
     @Test("Content types and Accept headers are read as RFC 9110 has them")
     func negotiation() {
-        for type in ["application/json", "Application/JSON", "application/json; charset=utf-8", "application/json ;x=y"] {
+        for type in [
+            "application/json", "Application/JSON", "application/json; charset=utf-8", "application/json ;x=y",
+        ] {
             #expect(Negotiation.isJSON(type), "\(type)")
         }
         for type in [nil, "", "text/json", "application/jsonx", "application/xml", ";application/json"] {

@@ -12,7 +12,8 @@ import Testing
 @Suite("Call writer") struct CallWriterTests {
     private let writer = CallWriter(identity: ["name": "gw", "version": "1"])
     static let modernMeta =
-        #""io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"gw","version":"1"},"#
+        #""io.modelcontextprotocol/protocolVersion":"2026-07-28","#
+        + #""io.modelcontextprotocol/clientInfo":{"name":"gw","version":"1"},"#
         + #""io.modelcontextprotocol/clientCapabilities":{}"#
 
     struct Case: Sendable, CustomTestStringConvertible {
@@ -42,7 +43,8 @@ import Testing
             modern: #"{"name":"t","_meta":{MODERN,"a/b":1.0,"traceparent":"00"}}"#),
         Case(
             "meta of the client's own hop",
-            #"{"name":"x","_meta":{"progressToken":1,"io.modelcontextprotocol/protocolVersion":"x","io.modelcontextprotocol/new":2}}"#,
+            #"{"name":"x","_meta":{"progressToken":1,"io.modelcontextprotocol/protocolVersion":"x","#
+                + #""io.modelcontextprotocol/new":2}}"#,
             legacy: #"{"name":"t"}"#, modern: #"{"name":"t","_meta":{MODERN}}"#),
         Case(
             "the same with escaped keys",
@@ -51,12 +53,15 @@ import Testing
         Case(
             "members that end here", #"{"name":"x","task":{},"inputResponses":{},"requestState":"s","other":[1.50]}"#,
             legacy: #"{"name":"t","other":[1.50]}"#, modern: #"{"name":"t","other":[1.50],"_meta":{MODERN}}"#),
-        Case("a meta that is no object", #"{"name":"x","_meta":5}"#, legacy: #"{"name":"t"}"#, modern: #"{"name":"t","_meta":{MODERN}}"#),
+        Case(
+            "a meta that is no object", #"{"name":"x","_meta":5}"#, legacy: #"{"name":"t"}"#,
+            modern: #"{"name":"t","_meta":{MODERN}}"#),
     ]
 
     @Test("Arguments are spliced in as the client wrote them, meta is sorted by whose it is", arguments: cases)
     func calls(_ one: Case) throws {
-        let call = try ToolCall.of(#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":\#(one.params)}"#, tool: "t")
+        let call = try ToolCall.of(
+            #"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":\#(one.params)}"#, tool: "t")
         for (era, params) in [(Era.legacy(.v2025_11_25, session: nil), one.legacy), (.modern, one.modern)] {
             let request = writer.call(call, id: 42, era: era)
             let text = String(buffer: request.body)
@@ -83,7 +88,9 @@ import Testing
         let list = writer.request("tools/list", id: 2, members: #""cursor":"c""#, era: .modern)
         #expect(
             String(buffer: list.body)
-                == #"{"jsonrpc":"2.0","id":2,"method":"tools/list","params":{"cursor":"c","_meta":{\#(Self.modernMeta)}}}"#)
+                == #"{"jsonrpc":"2.0","id":2,"method":"tools/list","params":{"cursor":"c","#
+                + #""_meta":{\#(Self.modernMeta)}}}"#
+        )
         let old = writer.request("tools/list", id: 3, era: .legacy(.v2024_11_05, session: nil))
         #expect(String(buffer: old.body) == #"{"jsonrpc":"2.0","id":3,"method":"tools/list","params":{}}"#)
         let opening = try JSONValue.parse(String(buffer: writer.initialize(id: 4).body))
@@ -96,16 +103,21 @@ import Testing
     static let heads: [(Era?, [String], [String])] = [
         (nil, [], ["mcp-protocol-version", "mcp-session-id", "mcp-method"]),
         (.modern, ["mcp-protocol-version: 2026-07-28", "mcp-method: tools/call", "mcp-name: t"], ["mcp-session-id"]),
-        (.legacy(.v2025_03_26, session: "s"), ["mcp-session-id: s"], ["mcp-protocol-version", "mcp-method", "mcp-name"]),
+        (
+            .legacy(.v2025_03_26, session: "s"), ["mcp-session-id: s"],
+            ["mcp-protocol-version", "mcp-method", "mcp-name"]
+        ),
         (.legacy(.v2025_06_18, session: nil), ["mcp-protocol-version: 2025-06-18"], ["mcp-session-id", "mcp-method"]),
     ]
 
     @Test("The head says what the era wants, and settings cannot smuggle in a line", arguments: heads)
     func head(_ era: Era?, _ present: [String], _ absent: [String]) throws {
         let heads = RequestHeads(
-            address: try UpstreamAddress("http://h:81/p?q"), headers: [(name: "authorization", value: "Bearer a\r\nx: y")])
+            address: try UpstreamAddress("http://h:81/p?q"),
+            headers: [(name: "authorization", value: "Bearer a\r\nx: y")])
         let body = ByteBuffer(string: "{}")
-        let text = String(buffer: heads.write(WireRequest(id: 1, method: "tools/call", name: "t", body: body, era: era)))
+        let text = String(
+            buffer: heads.write(WireRequest(id: 1, method: "tools/call", name: "t", body: body, era: era)))
         let lines = text.split(separator: "\r\n").map(String.init)
         #expect(lines.first == "POST /p?q HTTP/1.1")
         for line in present + ["host: h:81", "content-length: 2", "authorization: Bearer ax: y"] {

@@ -46,23 +46,32 @@ import Testing
         }
     }
 
-    static let discovered = #"{"resultType":"complete","supportedVersions":["2026-07-28","2025-11-25"],"capabilities":{}}"#
+    static let discovered =
+        #"{"resultType":"complete","supportedVersions":["2026-07-28","2025-11-25"],"capabilities":{}}"#
 
     static let table: [Case] = [
         Case("a DiscoverResult", .modern, result: discovered),
         Case("a DiscoverResult as an event", .modern) {
             .events(["data: {\"jsonrpc\":\"2.0\",\"id\":\($0.id),\"result\":\(discovered)}\n\n"], ends: true)
         },
-        Case("400, -32022, with our version", .modern, status: 400, code: -32022, data: #"{"supported":["2026-07-28"]}"#),
-        Case("400, -32022, with an old version", .legacy, status: 400, code: -32022, data: #"{"supported":["2025-06-18"]}"#),
         Case(
-            "400, -32022, with versions nobody knows", .away("protocol versions that this gateway does not know: 2031-01-01"),
+            "400, -32022, our version", .modern, status: 400, code: -32022, data: #"{"supported":["2026-07-28"]}"#),
+        Case(
+            "400, -32022, with an old version", .legacy, status: 400, code: -32022,
+            data: #"{"supported":["2025-06-18"]}"#),
+        Case(
+            "400, -32022, with versions nobody knows",
+            .away("protocol versions that this gateway does not know: 2031-01-01"),
             status: 400, code: -32022, data: #"{"supported":["2031-01-01"]}"#),
         Case("400, header mismatch", .modern, status: 400, code: -32020),
         Case("400, missing capability", .modern, status: 400, code: -32021),
         Case("400, invalid request", .legacy, status: 400, code: -32600),
         Case("400, invalid params", .legacy, status: 400, code: -32602),
-        Case("400, an error without our number", .legacy, status: 400, body: #"{"jsonrpc":"2.0","id":"server-error","error":{"code":-32600,"message":"Bad Request: Missing session ID"}}"#),
+        Case(
+            "400, an error without our number", .legacy, status: 400,
+            body:
+                #"{"jsonrpc":"2.0","id":"server-error","error":{"code":-32600,"message":"Missing session ID"}}"#
+        ),
         Case("400 without a body", .legacy, status: 400),
         Case("400 with a page", .legacy, status: 400, body: "<html>Bad Request</html>"),
         Case("404, no such method", .legacy, status: 404, code: -32601),
@@ -82,7 +91,9 @@ import Testing
         Case("500", .away("HTTP status 500"), status: 500),
         Case("503 with JSON-RPC", .away("HTTP status 503"), status: 503, code: -32022),
         Case("a closed connection", .away("closed the connection")) { _ in .closing },
-        Case("another protocol", .away("does not answer in HTTP")) { _ in .bytes("220 mail.example ESMTP\r\n\r\n", closes: false) },
+        Case("another protocol", .away("does not answer in HTTP")) { _ in
+            .bytes("220 mail.example ESMTP\r\n\r\n", closes: false)
+        },
     ]
 
     private func handshake(
@@ -133,7 +144,10 @@ import Testing
             #expect(error.words.contains(words), "\(error.words)")
         }
         let methods = upstream.requests.map(\.method)
-        #expect(methods == (one.outcome == .legacy ? ["server/discover", "initialize", "notifications/initialized"] : ["server/discover"]))
+        #expect(
+            methods
+                == (one.outcome == .legacy
+                    ? ["server/discover", "initialize", "notifications/initialized"] : ["server/discover"]))
         let probe = try #require(upstream.requests.first)
         #expect(probe.header("mcp-protocol-version") == "2026-07-28")
         #expect(probe.header("mcp-method") == "server/discover")
@@ -194,7 +208,11 @@ import Testing
         upstream.answer { request in
             guard request.method == "tools/list" else { return nil }
             switch request.json?["params"]?["cursor"]?.stringValue {
-            case nil: return .result(#""tools":[{"name":"a","x":1.0,"inputSchema":{"type":"object","k":1.50}},{"noname":1},"text"],"nextCursor":"p\u00e9 2""#, to: request)
+            case nil:
+                return .result(
+                    #""tools":[{"name":"a","x":1.0,"inputSchema":{"type":"object","k":1.50}},{"noname":1},"text"],"#
+                        + #""nextCursor":"p\u00e9 2""#,
+                    to: request)
             case "pé 2": return .result(#""tools":[{"name":"b"}],"nextCursor":"3""#, to: request)
             default: return .result(#""tools":[]"#, to: request)
             }
@@ -202,9 +220,12 @@ import Testing
         try await handshake(upstream) { handshake throws(TransportError) in
             let tools = try await handshake.listTools(.modern)
             #expect(tools.map(\.name) == ["a", "b"])
-            #expect(tools.first.map { String(decoding: $0.definition, as: UTF8.self) } 
-                == #"{"name":"a","x":1.0,"inputSchema":{"type":"object","k":1.50}}"#)
-            #expect(tools.last.map { String(decoding: $0.definition, as: UTF8.self) } == #"{"name":"b","inputSchema":{"type":"object"}}"#)
+            #expect(
+                tools.first.map { String(decoding: $0.definition, as: UTF8.self) }
+                    == #"{"name":"a","x":1.0,"inputSchema":{"type":"object","k":1.50}}"#)
+            #expect(
+                tools.last.map { String(decoding: $0.definition, as: UTF8.self) }
+                    == #"{"name":"b","inputSchema":{"type":"object"}}"#)
         }
         #expect(upstream.requests("tools/list").count == 3)
     }
@@ -238,7 +259,9 @@ import Testing
         let page = (0..<1_300).map { #"{"name":"t\#($0)"}"# }.joined(separator: ",")
         upstream.answer { .result(#""tools":[\#(page)],"nextCursor":"x""#, to: $0) }
         await #expect(throws: TransportError.self) {
-            try await handshake(upstream) { handshake throws(TransportError) in _ = try await handshake.listTools(.modern) }
+            try await handshake(upstream) { handshake throws(TransportError) in
+                _ = try await handshake.listTools(.modern)
+            }
         }
         #expect(upstream.requests.count == 4)
     }

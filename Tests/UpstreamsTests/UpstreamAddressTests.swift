@@ -44,14 +44,20 @@ import Testing
         #expect(address.authority == one.authority)
     }
 
-    @Test("An address that cannot work is refused in words", arguments: [
-        ("ftp://a/", "must begin with http"), ("localhost:80", "must begin with http"), ("", "must begin with http"),
-        ("http://user:secret@host/", "no user name"), ("http://host:0/", "port"), ("http://host:65536/", "port"),
-        ("http://host:/", "port"), ("http://host:x/", "port"), ("http://", "no usable host"), ("http:///mcp", "no usable host"),
-        ("http://ho st/", "no usable host"), ("http://host/a b", "percent-encoded"), ("http://host/\r\nx: y", "percent-encoded"),
-        ("http://host/\u{e9}", "percent-encoded"), ("http://h\u{f6}st/", "no usable host"), ("http://[::1/", "host"),
-        ("http://h\r\nx/", "no usable host"),
-    ])
+    @Test(
+        "An address that cannot work is refused in words",
+        arguments: [
+            ("ftp://a/", "must begin with http"), ("localhost:80", "must begin with http"),
+            ("", "must begin with http"),
+            ("http://user:secret@host/", "no user name"), ("http://host:0/", "port"), ("http://host:65536/", "port"),
+            ("http://host:/", "port"), ("http://host:x/", "port"), ("http://", "no usable host"),
+            ("http:///mcp", "no usable host"),
+            ("http://ho st/", "no usable host"), ("http://host/a b", "percent-encoded"),
+            ("http://host/\r\nx: y", "percent-encoded"),
+            ("http://host/\u{e9}", "percent-encoded"), ("http://h\u{f6}st/", "no usable host"),
+            ("http://[::1/", "host"),
+            ("http://h\r\nx/", "no usable host"),
+        ])
     func refused(_ url: String, _ words: String) {
         do {
             let address = try UpstreamAddress(url)

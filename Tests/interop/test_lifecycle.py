@@ -2,6 +2,7 @@
 """Start, stop, crash, a second start, a bad configuration, a missing library."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -160,13 +161,23 @@ def test_a_kill_under_traffic_leaves_a_sound_database(make):
     assert not list(gateway.home.rglob("*.corrupt"))
 
 
-def test_without_the_wasmtime_library_it_serves_its_upstreams_and_says_so(make):
+@pytest.mark.parametrize("case", ["nowhere", "not a library"])
+def test_without_the_wasmtime_library_it_serves_its_upstreams_and_says_so(make, tmp_path, monkeypatch, case):
+    """The library is optional: it is in none of the usual places, or what is there cannot be loaded. (A path in the
+    configuration that leads to nothing is another matter: that is a mistake in the configuration, and refused.)"""
     upstream = make.server(house.scripted_server())
-    gateway = make.gateway({"up": {"url": upstream.url}}, ["text"], {"wasm": {"library": "/nonexistent/libwasmtime.so"}})
+    gateway = make.gateway({"up": {"url": upstream.url}}, ["text"], start=False)
+    if case == "nowhere":
+        shutil.copy(house.BINARY, tmp_path / "mcp-gateway")
+        monkeypatch.setattr(house, "BINARY", tmp_path / "mcp-gateway")
+    else:
+        (tmp_path / "libwasmtime.so").write_bytes(b"this is not a library")
+        gateway.tables["wasm"]["library"] = tmp_path / "libwasmtime.so"
+    gateway.start()
     gateway.wait_for_tools("up__echo")
     assert gateway.call("up__echo", {"text": "x"}) == ('{"text": "x"}', False)
     wasm = gateway.component("wasm")
-    assert wasm["status"] != "healthy" and "/nonexistent/libwasmtime.so" in wasm["detail"]
+    assert wasm["status"] != "healthy" and "libwasmtime.so" in wasm["detail"], wasm
     assert gateway.health()["status"] == "degraded"
     status, message = gateway.modern("tools/call", {"name": "text__echo", "arguments": {"text": "x"}})
     assert "error" in message or message["result"]["isError"]
@@ -214,6 +225,7 @@ BAD_CONFIGURATIONS = {
     "a wrong type": ("[server]\nlisten = 8080\n", "2", "listen"),
     "not TOML": ("[server\nlisten = \"127.0.0.1:0\"\n", "1", ""),
     "not built yet": ("[cache]\nmax_bytes = \"1MiB\"\n", "1", "not built"),
+    "a library that is not there": ("[wasm]\nlibrary = \"/nonexistent/lib.so\"\n", "2", "/nonexistent/lib.so"),
     "a module that is not there": ("[tools.t]\nmodule = \"nothing.wasm\"\n", "2", "nothing.wasm"),
 }
 
