@@ -134,6 +134,8 @@ struct OpenDatabase {
             "another process holds the database's write lock; end that process or its transaction"
         case SQLITE_READONLY, SQLITE_CANTOPEN, SQLITE_PERM:
             "\(failure.message); " + StorageFiles.rights(of: path)
+        case SQLITE_IOERR where (StorageFiles.space(at: path)?.free ?? .max) < 1 << 20:
+            "the disk is full; free space where \(path) is"
         case SQLITE_IOERR: "the disk does not read or write (\(failure.message)); look at the disk and the kernel's log"
         case SQLITE_CORRUPT, SQLITE_NOTADB:
             "the database is damaged (\(failure.message)); restart the gateway: it sets the file aside"

@@ -4,8 +4,8 @@ internal import Synchronization
 
 /// The first moments of a gateway's life, in which it does not know yet what its upstreams have.
 ///
-/// A list given out in that time would lack tools, and old clients never ask again. So who needs the whole picture waits here:
-/// until every upstream has been asked once, or the time for that is over. After that it is over for good.
+/// A list given out in that time would lack tools, and old clients never ask again. So who needs the whole picture
+/// waits here: until every upstream has been asked once, or the time for that is over. After that it is over for good.
 package final class Settling: Sendable {
     private struct State {
         var remaining: Int

@@ -129,8 +129,8 @@ final class HTTPConnection: ChannelDuplexHandler, @unchecked Sendable {
 
     // MARK: Reading
 
-    /// Nothing is read while a request waits for the answer to the one before, nor while the client does not take the answers
-    /// it has. (Holding back from the first request on would cost two system calls a request.)
+    /// Nothing is read while a request waits for the answer to the one before, nor while the client does not take the
+    /// answers it has. (Holding back from the first request on would cost two system calls a request.)
     func read(context: ChannelHandlerContext) {
         if !waiting.isEmpty || !context.channel.isWritable { readIsHeld = true } else { context.read() }
     }

@@ -46,13 +46,13 @@ package struct OriginGuard: Sendable {
         return false
     }
 
+    /// The host without its port. What is no port stays, and then matches no name.
     package static func withoutPort(_ host: String) -> String {
-        if host.hasPrefix("[") {
-            guard let end = host.firstIndex(of: "]") else { return host }
-            return String(host[...end])
-        }
-        guard let colon = host.lastIndex(of: ":") else { return host }
-        return String(host[..<colon])
+        let end = host.hasPrefix("[") ? host.firstIndex(of: "]").map(host.index(after:)) : host.firstIndex(of: ":")
+        guard let end, end < host.endIndex else { return host }
+        let port = host[end...]
+        let isPort = port.first == ":" && port.dropFirst().utf8.allSatisfy { (0x30...0x39).contains($0) }
+        return isPort ? String(host[..<end]) : host
     }
 
     package static func isLoopback(_ host: String) -> Bool {

@@ -35,7 +35,7 @@ package final class SessionBook: Sendable {
 
     /// The session behind an id; nil when it is not ours, too old, or ended.
     func find(_ id: String) -> Session? {
-        if let session = known.withLock({ $0[id] }) {
+        if let session = known.withLock({ $0[id] }), time.wallMilliseconds() - session.createdAt < seal.lifetime {
             return tombstones.contains(session.key) ? nil : session
         }
         guard let session = seal.open(id, at: time.wallMilliseconds()), !tombstones.contains(session.key) else {

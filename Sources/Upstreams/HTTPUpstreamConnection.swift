@@ -139,10 +139,13 @@ final class HTTPUpstreamConnection: ChannelInboundHandler, @unchecked Sendable {
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        let words =
-            error is HTTPParserError || error is NIOHTTPDecoderError
-            ? "it does not answer in HTTP (\(error))" : ConnectWords.of(error)
-        fail(error is HTTPParserError ? .garbage(detail: words) : .outcomeUnknown(detail: words))
+        if let error = error as? HTTPParserError, error == .invalidEOFState {
+            fail(.outcomeUnknown(detail: "the server closed the connection before its answer was complete"))
+        } else if error is HTTPParserError || error is NIOHTTPDecoderError {
+            fail(.garbage(detail: "it does not answer in HTTP (\(error))"))
+        } else {
+            fail(.outcomeUnknown(detail: ConnectWords.of(error)))
+        }
         close()
     }
 
@@ -248,8 +251,10 @@ final class HTTPUpstreamConnection: ChannelInboundHandler, @unchecked Sendable {
         guard range.count <= 20 else { return false }
         for index in range {
             let digit = span[index] &- UInt8(ascii: "0")
-            guard digit < 10 else { return false }
-            number = number &* 10 &+ UInt64(digit)
+            let (tens, isTooLarge) = number.multipliedReportingOverflow(by: 10)
+            let (sum, isOver) = tens.addingReportingOverflow(UInt64(digit))
+            guard digit < 10, !isTooLarge, !isOver else { return false }
+            number = sum
         }
         return number == id
     }

@@ -51,7 +51,7 @@ extension Upstream {
         let handshake = Handshake(
             transport: transport, writer: writer, loop: loop, time: time, patience: cadence.patience,
             silence: cadence.silence, numbers: numbers, log: log)
-        let known = withState { $0.era }
+        let known = withState { $0.mustRenew ? nil : $0.era }
         if let known {
             // Still there and still the same? A list answers both.
             do throws(TransportError) {
@@ -72,7 +72,12 @@ extension Upstream {
     private func pause(_ duration: Duration, on loop: any EventLoop, mayWake: Bool) async {
         let bell = Bell()
         let timer = loop.scheduleTask(in: .nanoseconds(duration.nanosecondsClamped)) { bell.ring() }
-        if mayWake { withState { $0.wake = { bell.ring() } } }
+        if mayWake {
+            withState { state in
+                if state.isRung { bell.ring() } else { state.wake = { bell.ring() } }
+                state.isRung = false
+            }
+        }
         await withTaskCancellationHandler {
             await bell.wait()
         } onCancel: {

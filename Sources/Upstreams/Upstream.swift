@@ -27,6 +27,9 @@ package final class Upstream: ToolBackend {
         var era: Era?
         /// Counts successful handshakes, so that a call can tell whether the session it used has been replaced.
         var generation = 0
+        /// The session is lost: the next attempt opens another. Until then calls go on with the old era, find the same
+        /// out, and wait together.
+        var mustRenew = false
         var tools: [ToolDescriptor] = []
         var hasListed = false
         var awayReason: String? = "not connected yet"
@@ -34,6 +37,8 @@ package final class Upstream: ToolBackend {
         var checkedAt: Int64
         /// Set while `keepUp` sleeps; calling it ends the sleep.
         var wake: (@Sendable () -> Void)?
+        /// Somebody rang while `keepUp` was awake: its next sleep does not begin.
+        var isRung = false
         var waiters: [UnsafeContinuation<Void, Never>] = []
     }
 
@@ -138,7 +143,7 @@ package final class Upstream: ToolBackend {
         after generation: Int, deadline: Deadline, loop: any EventLoop
     ) async throws(CallFailure) -> Era {
         state.withLock { state in
-            if state.generation == generation { state.era = nil }
+            if state.generation == generation { state.mustRenew = true }
         }
         while true {
             let (era, current, reason) = state.withLock { ($0.era, $0.generation, $0.awayReason) }
@@ -158,11 +163,8 @@ package final class Upstream: ToolBackend {
         let timer = loop.scheduleTask(in: .nanoseconds(patience.nanosecondsClamped)) { self.releaseWaiters() }
         // Resumed exactly once: whoever takes it off the list resumes it.
         await withUnsafeContinuation { (continuation: UnsafeContinuation<Void, Never>) in
-            let wake = state.withLock { state in
-                state.waiters.append(continuation)
-                return state.wake
-            }
-            wake?()
+            state.withLock { $0.waiters.append(continuation) }
+            wakeUp()
         }
         timer.cancel()
     }
@@ -178,7 +180,10 @@ package final class Upstream: ToolBackend {
 
     /// Ends the pause of `keepUp`, if it is pausing.
     package func wakeUp() {
-        let wake = state.withLock { $0.wake }
+        let wake = state.withLock { state in
+            if state.wake == nil { state.isRung = true }
+            return state.wake
+        }
         wake?()
     }
 
@@ -194,6 +199,7 @@ package final class Upstream: ToolBackend {
             let isNews = state.era != nil || state.awayReason != reason
             if state.era != nil { state.since = now }
             state.era = nil
+            state.mustRenew = false
             state.awayReason = reason
             state.checkedAt = now
             return isNews
@@ -212,6 +218,7 @@ package final class Upstream: ToolBackend {
             if isNews { state.since = now }
             if isNewHandshake { state.generation += 1 }
             state.era = era
+            if isNewHandshake { state.mustRenew = false }
             state.awayReason = nil
             state.tools = tools
             state.hasListed = true

@@ -179,8 +179,8 @@ final class WorkerPool: Sendable {
         }
     }
 
-    /// Looks for new work a few microseconds long before the thread goes to sleep: under load the next call is about to come,
-    /// and waking a thread costs more than this.
+    /// Looks for new work a few microseconds long before the thread goes to sleep: under load the next call is about to
+    /// come, and waking a thread costs more than this.
     private func watchForWork() -> Bool {
         for _ in 0..<Self.watchSteps where waitingHint.load(ordering: .relaxed) > 0 { return true }
         return false

@@ -153,6 +153,19 @@ private struct StreamRoute: HTTPRoute {
         }
     }
 
+    @Test("A request with two Host headers is refused, as is a path of elsewhere")
+    func hosts() async throws {
+        try await withSite { site in
+            try await site.client { client async throws in
+                let two = "GET /echo HTTP/1.1\r\nhost: localhost\r\nhost: localhost\r\n\r\n"
+                #expect(try await client.ask(two).refusal?.code == "bad_http")
+                let absolute = "GET http://localhost/echo?x HTTP/1.1\r\nhost: localhost\r\n\r\n"
+                #expect(try await client.ask(absolute).status == 200)
+                #expect(try await client.ask(RequestText.http("GET", "/echo/..")).status == 404)
+            }
+        }
+    }
+
     @Test("HEAD has the head of GET and no body")
     func head() async throws {
         try await withSite { site in

@@ -35,6 +35,35 @@ import Upstreams
         await there.goAway()
     }
 
+    @Test("Just after the start lists and calls wait for the upstreams' first word")
+    func settling() async throws {
+        let upstream = try await ScriptedUpstream.start(Self.legacyUpstream)
+        let gate = Gate()
+        upstream.answer { request in
+            guard request.method == "server/discover" else { return nil }
+            return .after(gate, .error(-32600, "missing session", to: request, status: 400))
+        }
+        try await withHouse(HousePlan(["up": upstream]), waits: false) { house in
+            try await wait(for: "the probe") { !upstream.requests.isEmpty }
+            try await house.client { lister async throws in
+                try await house.client { caller async throws in
+                    let asker = try await ClientKind.modern.begin(lister)
+                    try await lister.send(asker.list())
+                    try await caller.send(asker.call("up__echo"))
+                    // What needs no list does not wait.
+                    try await house.client { client async throws in
+                        _ = try await client.ask(RequestText.modern("server/discover"))
+                    }
+                    #expect(lister.received.isEmpty && caller.received.isEmpty)
+                    gate.open()
+                    #expect(try await lister.answer().toolNames == ["up__echo"])
+                    #expect(try await caller.answer().words == "echo")
+                }
+            }
+        }
+        await upstream.goAway()
+    }
+
     @Test("Tools of an upstream that went away stay listed, calls say that nothing was sent, and it is found again")
     func goesAndComesBack() async throws {
         let upstream = try await ScriptedUpstream.start(Self.legacyUpstream)
@@ -120,22 +149,35 @@ import Upstreams
         await upstream.goAway()
     }
 
-    @Test("Many calls that meet a forgotten session open one new session")
+    @Test("Calls that come while a forgotten session is being renewed wait for it, and only one is opened")
     func forgottenByMany() async throws {
         let upstream = try await ScriptedUpstream.start(Self.legacyUpstream)
+        let gate = Gate()
+        let call = RequestText.modern("tools/call", params: #""name":"up__echo""#, name: "up__echo")
         try await withHouse(HousePlan(["up": upstream])) { house in
+            upstream.answer { request in
+                guard request.method == "server/discover" else { return nil }
+                return .after(gate, .error(-32600, "missing session", to: request, status: 400))
+            }
             upstream.forgetSessions()
-            try await withThrowingTaskGroup(of: String?.self) { group in
-                for _ in 0..<12 {
-                    group.addTask {
-                        try await house.client { client async throws in
-                            try await client.ask(
-                                RequestText.modern("tools/call", params: #""name":"up__echo""#, name: "up__echo")
-                            ).words
-                        }
-                    }
+            var clients: [ScriptedClient] = []
+            for number in 0..<12 {
+                let client = try await ScriptedClient.connect(port: house.port)
+                clients.append(client)
+                try await client.send(call)
+                guard number == 0 else { continue }
+                try await wait(for: "the new handshake") { upstream.requests("server/discover").count == 2 }
+            }
+            // All calls have come in when somebody who came later has been served a few times.
+            for _ in 0..<10 {
+                try await house.client { client async throws in
+                    _ = try await client.ask(RequestText.modern("tools/list"))
                 }
-                for try await words in group { #expect(words == "echo") }
+            }
+            gate.open()
+            for client in clients {
+                #expect(try await client.answer().words == "echo")
+                await client.leave()
             }
             #expect(upstream.requests("initialize").count == 2)
         }

@@ -67,7 +67,8 @@ final class House: Sendable {
             entries: plan.backends + entries, identity: identity, metrics: metrics, logs: logs)
         let pipeline = Pipeline(
             settings: PipelineSettings(inFlightMax: plan.inFlightMax, timeout: plan.timeout, slowCall: .seconds(60)),
-            catalogue: catalogue, identity: identity, journal: plan.journal, time: plan.time, metrics: metrics,
+            catalogue: catalogue, settling: pool.settling, identity: identity, journal: plan.journal, time: plan.time,
+            metrics: metrics,
             logs: logs)
         let sessions = SessionBook(
             keys: SessionKeys(current: .init(id: 7, secret: Array(repeating: 9, count: 32))),

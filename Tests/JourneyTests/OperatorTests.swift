@@ -4,6 +4,7 @@ import GatewayCore
 import GatewayTestKit
 import MCPWire
 import Testing
+import Upstreams
 
 /// What operators and strangers see of the gateway.
 @Suite("Operators") struct OperatorTests {

@@ -70,7 +70,8 @@ final class Workbench: Sendable {
         var text: String { all.withLock { $0.joined(separator: "\n") } }
     }
 
-    init(workers: Int = 2, waitingMax: Int = 16, compileCommand: [String] = [], library: String = Library.path,
+    init(
+        workers: Int = 2, waitingMax: Int = 16, compileCommand: [String] = [], library: String = Library.path,
         compileTimeout: Duration = .seconds(60), isPooled: Bool = true
     ) {
         let lines = Lines()
