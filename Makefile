@@ -43,7 +43,8 @@ test: target ## runs all tests: Swift's, then real MCP clients and servers again
 	@echo "make: debug build (a few minutes the first time)"
 	@swift build --build-tests
 	@swift build
-	@swift test --skip-build
+	@# One at a time: they start real servers and processes, and a busy machine must not make them late.
+	@swift test --skip-build --no-parallel
 	@if [ -x Tests/interop/run ]; then echo "make: interop tests"; Tests/interop/run; fi
 
 .PHONY: check

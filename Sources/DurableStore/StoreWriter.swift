@@ -163,7 +163,8 @@ final class StoreWriter: @unchecked Sendable {
         guard isNews else { return }
         switch condition {
         case .well: log.notice("the database can be written again")
-        case .flawed(let words): log.warning("the database is not as it should be", metadata: ["detail": "\(words)"])
+        case .flawed(let words):
+            log.warning("the database is not as it should be", metadata: [LogKey.detail: "\(words)"])
         case .broken(let words): log.error("\(words)")
         }
     }
@@ -218,7 +219,8 @@ final class StoreWriter: @unchecked Sendable {
         // Rows that another process kept us from writing get a last chance.
         let rest = shared.inbox.withLock { $0.take(wallSecond: time.wallMilliseconds() / 1_000) }
         if rest.hasRows, !write(rest) {
-            log.warning("log rows could not be written before the stop", metadata: ["count": "\(rest.calls.count)"])
+            log.warning(
+                "log rows could not be written before the stop", metadata: [LogKey.count: "\(rest.calls.count)"])
         }
         for job in rest.jobs + shared.inbox.withLock({ $0.end() }) { job(nil) }
         if let connection, !isComplete { complete(connection, waitMax: 1_000) }

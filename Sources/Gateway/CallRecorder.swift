@@ -54,8 +54,9 @@ struct CallRecorder: Sendable {
         log.warning(
             "call failed",
             metadata: [
-                "tool": "\(destination.exposedName)", "upstream": "\(destination.backend.name)", "detail": "\(words)",
-                "request_id": "\(inbound.requestID)",
+                LogKey.tool: "\(destination.exposedName)", LogKey.upstream: "\(destination.backend.name)",
+                LogKey.detail: "\(words)",
+                LogKey.requestID: "\(inbound.requestID)",
             ])
         journal.record(
             ErrorRecord(
@@ -79,7 +80,7 @@ struct CallRecorder: Sendable {
         journal.record(
             ErrorRecord(
                 wallMilliseconds: time.wallMilliseconds(), errorType: "overloaded",
-                message: "more calls at once than limits.max_in_flight allows", component: "gateway",
+                message: "more calls at once than limits.max_in_flight allows", component: LogComponent.gateway,
                 requestID: inbound.requestID))
     }
 
@@ -93,8 +94,8 @@ struct CallRecorder: Sendable {
             log.warning(
                 "slow call",
                 metadata: [
-                    "tool": "\(destination.exposedName)", "upstream": "\(destination.backend.name)",
-                    "took": "\(Words.seconds(took))", "request_id": "\(inbound.requestID)",
+                    LogKey.tool: "\(destination.exposedName)", LogKey.upstream: "\(destination.backend.name)",
+                    LogKey.took: "\(Words.seconds(took))", LogKey.requestID: "\(inbound.requestID)",
                 ])
         }
     }
@@ -125,7 +126,7 @@ private struct RequestCounters: Sendable {
 
     init(registry: MetricsRegistry) {
         func counter(_ method: String) -> Counter {
-            registry.counter("mcp_requests_total", help: "MCP requests by method.", labels: [("method", method)])
+            registry.counter(.mcpRequests, labels: [("method", method)])
         }
         call = counter("tools/call")
         list = counter("tools/list")

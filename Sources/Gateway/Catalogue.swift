@@ -47,7 +47,7 @@ package final class Catalogue: Sendable {
         self.entries = entries
         self.identity = identity
         self.metrics = metrics
-        log = logs.logger(component: "catalogue")
+        log = logs.logger(component: LogComponent.catalogue)
         state = Mutex((0, Snapshot(routes: RouteTable([:]), toolLists: [:], toolCount: 0)))
         rebuild()
     }
@@ -72,7 +72,7 @@ package final class Catalogue: Sendable {
                 guard destinations[name] == nil else {
                     log.warning(
                         "two tools have one name; the second is left out, give one of their owners another prefix",
-                        metadata: ["tool": "\(name)", "upstream": "\(entry.backend.name)"])
+                        metadata: [LogKey.tool: "\(name)", LogKey.upstream: "\(entry.backend.name)"])
                     continue
                 }
                 let counters = CallCounters(registry: metrics, tool: name, route: entry.backend.route)

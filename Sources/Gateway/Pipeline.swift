@@ -41,10 +41,11 @@ package final class Pipeline: MCPService {
         self.identity = identity
         self.settling = settling
         admission = Admission(inFlightMax: settings.inFlightMax, timeout: settings.timeout)
+        metrics.gauge(.callsInFlight) { [admission] in Double(admission.running) }
         dispatcher = Dispatcher()
         replies = ReplyBuilder(identity: identity)
         recorder = CallRecorder(
-            journal: journal, time: time, metrics: metrics, log: logs.logger(component: "gateway"),
+            journal: journal, time: time, metrics: metrics, log: logs.logger(component: LogComponent.gateway),
             slowCall: settings.slowCall)
     }
 

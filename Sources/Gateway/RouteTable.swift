@@ -21,15 +21,14 @@ struct CallCounters: Sendable {
     init(registry: MetricsRegistry, tool: String, route: String) {
         func counter(_ outcome: String) -> Counter {
             registry.counter(
-                "mcp_tool_calls_total", help: "Tool calls by tool, route and outcome.",
+                .toolCalls,
                 labels: [("tool", tool), ("route", route), ("outcome", outcome)])
         }
         ok = counter("ok")
         toolError = counter("tool_error")
         failed = counter("failed")
         duration = registry.histogram(
-            "mcp_tool_call_duration_seconds", help: "Time a tool call took, from admission to reply.",
-            buckets: Histogram.requestSeconds, labels: [("route", route)])
+            .toolCallDuration, labels: [("route", route)])
     }
 }
 

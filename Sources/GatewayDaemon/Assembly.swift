@@ -50,7 +50,7 @@ struct Assembly: Sendable {
                 StoreSettings(
                     directory: settings.storage.directory, requestRowsPerSecond: settings.log.requestRowsPerSecond,
                     retention: settings.storage.retention),
-                time: time, log: logs.logger(component: "storage"), metrics: metrics)
+                time: time, log: logs.logger(component: LogComponent.storage), metrics: metrics)
         } catch let error as StoreError {
             throw StartError(error.text)
         } catch {
@@ -67,7 +67,8 @@ struct Assembly: Sendable {
 
         let sandbox = sandbox(settings, time: time, logs: logs)
         let modules = await load(
-            settings.tools, into: sandbox, environment: environment, log: logs.logger(component: "wasm"))
+            settings.tools, into: sandbox, environment: environment, logs: logs)
+        metrics.gauge(.wasmInstances) { Double(sandbox.usage().running) }
 
         let identity = ServerIdentity(version: GatewayVersion.text, instructions: instructions)
         let upstreams: UpstreamPool
@@ -99,13 +100,13 @@ struct Assembly: Sendable {
             sources: [store, sandbox, upstreams], version: GatewayVersion.text, instance: "\(RequestID.random())",
             time: time)
         return Assembly(
-            settings: settings, time: time, group: group, logs: logs, log: logs.logger(component: "daemon"),
+            settings: settings, time: time, group: group, logs: logs, log: logs.logger(component: LogComponent.daemon),
             metrics: metrics, store: store, sandbox: sandbox, upstreams: upstreams, catalogue: catalogue,
             sessions: sessions, health: health, pipeline: pipeline)
     }
 
     private static func sandbox(_ settings: GatewaySettings, time: SystemTime, logs: LogFiles) -> Sandbox {
-        let log = logs.logger(component: "wasm")
+        let log = logs.logger(component: LogComponent.wasm)
         let workers = settings.wasm.workers > 0 ? settings.wasm.workers : System.coreCount
         return Sandbox(
             settings: SandboxSettings(
@@ -125,16 +126,22 @@ struct Assembly: Sendable {
 
     /// A module that cannot be loaded is left out and reported; the others are served.
     private static func load(
-        _ tools: [ToolSettings], into sandbox: Sandbox, environment: [String: String], log: Logger
+        _ tools: [ToolSettings], into sandbox: Sandbox, environment: [String: String], logs: LogFiles
     ) async -> [String: WasmModule] {
-        await withTaskGroup(of: (String, WasmModule?).self) { tasks in
+        let log = logs.logger(component: LogComponent.wasm)
+        return await withTaskGroup(of: (String, WasmModule?).self) { tasks in
             for tool in tools {
                 tasks.addTask {
                     do throws(SandboxError) {
                         return (tool.name, try await sandbox.load(tool.room(environment: environment)))
                     } catch {
+                        if case .wrongDigest = error {
+                            logs.security(
+                                SecurityEvent.toolPinMismatch, facts: [("tool", tool.name), ("file", tool.modulePath)])
+                        }
                         log.warning(
-                            "a module is left out", metadata: ["tool": "\(tool.name)", "detail": "\(error.text)"])
+                            "a module is left out",
+                            metadata: [LogKey.tool: "\(tool.name)", LogKey.detail: "\(error.text)"])
                         return (tool.name, nil)
                     }
                 }
@@ -195,6 +202,6 @@ struct Assembly: Sendable {
         let after = ProcessMetrics.residentBytes()
         log.info(
             "gave back what was not in use",
-            metadata: ["resident_before": "\(before)", "resident_after": "\(after)"])
+            metadata: [LogKey.residentBefore: "\(before)", LogKey.residentAfter: "\(after)"])
     }
 }

@@ -52,7 +52,7 @@ package struct Daemon: Sendable {
             await assembly.upstreams.run { assembly.catalogue.rebuild() }
         }
         notify("READY=1")
-        assembly.log.info("serving", metadata: ["address": "\(address(listener))", "pid": "\(getpid())"])
+        assembly.log.info("serving", metadata: [LogKey.address: "\(address(listener))", LogKey.pid: "\(getpid())"])
         let greeting = Task { await announceWhenListed(assembly, listener, announce) }
 
         for await signal in stream {
@@ -61,7 +61,7 @@ package struct Daemon: Sendable {
         }
 
         greeting.cancel()
-        assembly.log.info("stopping", metadata: ["grace": "\(settings.server.shutdownGrace)"])
+        assembly.log.info("stopping", metadata: [LogKey.grace: "\(settings.server.shutdownGrace)"])
         notify("STOPPING=1")
         assembly.health.drain()
         await listener.stop(grace: settings.server.shutdownGrace)
@@ -90,7 +90,7 @@ package struct Daemon: Sendable {
                 try assembly.logs.reopen()
                 assembly.log.info("log files opened anew")
             } catch {
-                assembly.log.warning("log files could not be opened anew", metadata: ["detail": "\(error.text)"])
+                assembly.log.warning("log files could not be opened anew", metadata: [LogKey.detail: "\(error.text)"])
             }
         case .reload:
             assembly.log.notice(
@@ -108,7 +108,7 @@ package struct Daemon: Sendable {
                 guardian: OriginGuard(
                     listenHost: listen.host, hosts: settings.server.allowedHosts,
                     origins: settings.server.allowedOrigins),
-                group: assembly.group, time: assembly.time, metrics: assembly.metrics)
+                group: assembly.group, time: assembly.time, metrics: assembly.metrics, security: assembly.logs)
         } catch {
             let reason = (error as? IOError).map { SystemText.of($0.errnoCode) } ?? "\(error)"
             throw StartError(

@@ -33,10 +33,12 @@ final class HTTPSite: Sendable {
     let limits: HTTPLimits
     /// nil on the control socket, which no web page can reach.
     private let guardian: OriginGuard?
+    private let refusals: RefusalLog?
     private let connections = Atomic<Int>(0)
     private let draining = Atomic<Bool>(false)
 
-    init(router: Router, limits: HTTPLimits, guardian: OriginGuard?) {
+    init(router: Router, limits: HTTPLimits, guardian: OriginGuard?, refusals: RefusalLog?) {
+        self.refusals = refusals
         self.router = router
         self.limits = limits
         self.guardian = guardian
@@ -53,6 +55,8 @@ final class HTTPSite: Sendable {
     }
 
     var isDraining: Bool { draining.load(ordering: .relaxed) }
+
+    var connectionCount: Int { connections.load(ordering: .relaxed) }
 
     func drain() { draining.store(true, ordering: .relaxed) }
 
@@ -78,12 +82,14 @@ final class HTTPSite: Sendable {
             switch isKnown ? .allowed : guardian.judge(host: host, origin: origin) {
             case .allowed: knownHost = host
             case .badHost:
+                refusals?.note(SecurityEvent.hostRefused, request, header: "host")
                 return Refusal(
                     status: .misdirected, code: "host_not_allowed",
                     message:
                         "The Host header does not name this gateway. Add the name to server.allowed_hosts if it should."
                 )
             case .badOrigin:
+                refusals?.note(SecurityEvent.originRefused, request, header: "origin")
                 return Refusal(
                     status: .forbidden, code: "origin_not_allowed",
                     message:
@@ -134,12 +140,18 @@ package final class HTTPListener: Sendable {
 
     /// Binds and serves. Throws what the system says about the address.
     ///
-    /// - Parameter guardian: checks `Host` and `Origin` on every route; nil on a Unix socket.
+    /// - Parameters:
+    ///   - guardian: checks `Host` and `Origin` on every route; nil on a Unix socket.
+    ///   - security: takes what the guardian refused.
     package static func start(
         _ address: Address, router: Router, limits: HTTPLimits, guardian: OriginGuard?, group: any EventLoopGroup,
-        time: any TimeSource, metrics: MetricsRegistry
+        time: any TimeSource, metrics: MetricsRegistry, security: (any SecurityLog)? = nil
     ) async throws -> HTTPListener {
-        let site = HTTPSite(router: router, limits: limits, guardian: guardian)
+        let site = HTTPSite(
+            router: router, limits: limits, guardian: guardian,
+            refusals: security.map { RefusalLog(log: $0, time: time) })
+        let kind = if case .unix = address { "control" } else { "public" }
+        metrics.gauge(.connections, labels: [("listener", kind)]) { Double(site.connectionCount) }
         let labels = HTTPMetrics(registry: metrics, paths: router.entries.map(\.path) + ["other"])
         let loops = group.makeIterator().map { LoopContext(loop: $0, time: time, metrics: labels) }
         let contexts = Dictionary(uniqueKeysWithValues: loops.map { (ObjectIdentifier($0.loop), $0) })

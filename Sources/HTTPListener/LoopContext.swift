@@ -90,14 +90,13 @@ struct HTTPMetrics: Sendable {
 
     func requests(verb: HTTPVerb, path: Int, status: HTTPStatus) -> Counter {
         registry.counter(
-            "http_requests_total", help: "HTTP requests answered.",
+            .httpRequests,
             labels: [("method", verb.label), ("path", paths[path]), ("status", String(status.rawValue))])
     }
 
     func duration(path: Int) -> Histogram {
         registry.histogram(
-            "http_request_duration_seconds", help: "Time from the last byte of a request to its answer.",
-            buckets: Histogram.requestSeconds, labels: [("path", paths[path])])
+            .httpDuration, labels: [("path", paths[path])])
     }
 }
 

@@ -21,7 +21,7 @@ package struct MCPEndpoint: HTTPRoute {
         self.service = service
         self.sessions = sessions
         limits = WireLimits(bytesMax: bodyBytesMax)
-        log = logs.logger(component: "front")
+        log = logs.logger(component: LogComponent.front)
     }
 
     package func respond(to request: HTTPRequest, _ exchange: HTTPExchange) async {
@@ -192,6 +192,7 @@ package struct MCPEndpoint: HTTPRoute {
     }
 
     private func refuseSession(_ exchange: HTTPExchange) {
+        log.debug("a session id was not accepted", metadata: [LogKey.requestID: "\(exchange.request.id)"])
         exchange.refuse(
             .notFound, code: "session_unknown",
             "There is no such session: it was ended, is too old, or is not one of this gateway. Begin with initialize."

@@ -31,32 +31,15 @@ package struct MetricName: Sendable {
     package static let toolCallDuration = MetricName(
         "mcp_tool_call_duration_seconds", "Time from a tool call's arrival to its answer.")
     package static let callsInFlight = MetricName("mcp_calls_in_flight", "Tool calls being worked on now.")
-    package static let rateLimited = MetricName("mcp_rate_limited_total", "Requests refused by a limit.")
-    package static let authFailures = MetricName("mcp_auth_failures_total", "Requests whose credentials were refused.")
-    package static let sessions = MetricName("mcp_sessions_total", "Sessions begun, by revision of the protocol.")
-    package static let badRequests = MetricName("mcp_bad_requests_total", "Messages refused as malformed, by reason.")
 
     // Backends.
     package static let upstreamUp = MetricName("mcp_upstream_up", "1 when the upstream answers, else 0.")
-    package static let breakerState = MetricName(
-        "mcp_circuit_breaker_state", "0 closed (traffic flows), 1 half-open, 2 open.")
-    package static let upstreamConnections = MetricName(
-        "mcp_upstream_connections", "Open connections or processes of an upstream.")
     package static let wasmInstances = MetricName("mcp_wasm_instances", "Sandboxed instances at work now.")
-    package static let wasmStops = MetricName("mcp_wasm_stops_total", "Sandboxed calls stopped, by reason.")
-    package static let wasmCompileDuration = MetricName(
-        "mcp_wasm_compile_seconds", "Time to compile or load one module.")
 
     // Listener.
     package static let connections = MetricName("mcp_connections", "Open client connections.")
-    package static let connectionsRefused = MetricName(
-        "mcp_connections_refused_total", "Client connections closed at once because of the limit.")
-    package static let streams = MetricName("mcp_streams", "Open answer streams.")
 
     // Storage and logs.
-    package static let queueItems = MetricName("mcp_queue_items", "Stored calls by status.")
-    package static let queueOldestAge = MetricName(
-        "mcp_queue_oldest_age_seconds", "Age of the stored call that has waited longest.")
     package static let journalRows = MetricName("mcp_journal_rows_total", "Log rows written to the database, by table.")
     package static let journalDropped = MetricName(
         "mcp_journal_rows_dropped_total", "Log rows lost because the database could not take them, by table.")
@@ -64,7 +47,6 @@ package struct MetricName: Sendable {
     package static let storageFree = MetricName("mcp_storage_free_bytes", "Free space where the database is.")
     package static let logDropped = MetricName(
         "mcp_log_lines_dropped_total", "Log lines that could not be written, by file.")
-    package static let incidentsOpen = MetricName("mcp_incidents_open", "Open incidents by severity.")
 }
 
 extension MetricsRegistry {
@@ -98,50 +80,35 @@ extension MetricsRegistry {
 /// The keys of facts in log lines, one vocabulary for the whole house.
 package enum LogKey {
     package static let requestID = "request_id"
-    package static let caller = "caller"
     package static let upstream = "upstream"
     package static let tool = "tool"
-    package static let method = "method"
-    package static let route = "route"
-    package static let status = "status"
-    package static let session = "session"
-    package static let peer = "peer"
-    package static let path = "path"
-    package static let file = "file"
-    package static let pid = "pid"
-    package static let port = "port"
-    package static let signal = "signal"
+    package static let tools = "tools"
+    package static let revision = "revision"
+    package static let took = "took"
     package static let count = "count"
-    package static let bytes = "bytes"
-    package static let milliseconds = "ms"
     package static let detail = "detail"
-    /// What the operator can do about it.
-    package static let remedy = "remedy"
+    package static let address = "address"
+    package static let pid = "pid"
+    package static let grace = "grace"
+    package static let residentBefore = "resident_before"
+    package static let residentAfter = "resident_after"
 }
 
 /// Who is speaking in a log line.
 package enum LogComponent {
     package static let daemon = "daemon"
-    package static let listener = "listener"
     package static let front = "front"
     package static let gateway = "gateway"
+    package static let catalogue = "catalogue"
     package static let wasm = "wasm"
     package static let upstreams = "upstreams"
     package static let storage = "storage"
-    package static let admin = "admin"
-    package static let config = "config"
 }
 
 /// The events of `security.log`.
 package enum SecurityEvent {
     package static let authFailure = "auth_failure"
-    package static let adminCall = "admin_call"
-    package static let adminRefused = "admin_refused"
-    package static let policyRefused = "policy_refused"
     package static let originRefused = "origin_refused"
     package static let hostRefused = "host_refused"
-    package static let sessionForged = "session_forged"
     package static let toolPinMismatch = "tool_pin_mismatch"
-    package static let lockout = "lockout"
-    package static let intrusion = "intrusion"
 }

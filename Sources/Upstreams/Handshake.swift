@@ -4,6 +4,7 @@ internal import GatewayCore
 internal import Logging
 internal import MCPWire
 internal import NIOCore
+internal import Telemetry
 
 /// Finds out which era an upstream belongs to, and lists its tools. Never with a call that could have an effect: only
 /// `server/discover`, `initialize` and `tools/list` are sent.
@@ -144,7 +145,7 @@ struct Handshake: Sendable {
         if era == .modern, transport.kind == "http", text.contains("\"x-mcp-header\"") {
             log.warning(
                 "a tool that wants its arguments in headers is left out; this version cannot send them",
-                metadata: ["tool": "\(name)"])
+                metadata: [LogKey.tool: "\(name)"])
             return nil
         }
         return ToolDescriptor(name: name, definition: Array(text.utf8))

@@ -5,6 +5,7 @@ internal import Logging
 internal import MCPWire
 internal import NIOCore
 internal import Outbound
+internal import Telemetry
 
 /// MCP over the standard input and output of a process of ours. One process serves all calls; answers find theirs by
 /// number.
@@ -86,7 +87,7 @@ final class StdioTransport: Transport, @unchecked Sendable {
         switch event {
         case .line(let line): take(line)
         case .stderr(let text):
-            log.debug("said on standard error", metadata: ["upstream": "\(name)", "detail": "\(text)"])
+            log.debug("said on standard error", metadata: [LogKey.upstream: "\(name)", LogKey.detail: "\(text)"])
         case .ended(let exit):
             child = nil
             exitText = exit.text
@@ -105,7 +106,9 @@ final class StdioTransport: Transport, @unchecked Sendable {
         do throws(WireError) {
             message = try MessageParser.parse(line.readableBytesUInt8Span, limits: limits)
         } catch {
-            log.debug("wrote a line that is no message", metadata: ["upstream": "\(name)", "detail": "\(error.text)"])
+            log.debug(
+                "wrote a line that is no message",
+                metadata: [LogKey.upstream: "\(name)", LogKey.detail: "\(error.text)"])
             return
         }
         switch message.kind {

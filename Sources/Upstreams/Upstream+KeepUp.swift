@@ -4,6 +4,7 @@ internal import GatewayCore
 internal import Logging
 internal import NIOCore
 internal import Synchronization
+internal import Telemetry
 
 extension Upstream {
     /// Keeps knowing whether the server is there, what it speaks and which tools it has, until its task is cancelled.
@@ -59,7 +60,7 @@ extension Upstream {
                 if noteUp(known, tools: tools, isNewHandshake: false) { changed() }
                 return
             } catch {
-                log.debug("listing again did not work, beginning anew", metadata: ["upstream": "\(name)"])
+                log.debug("listing again did not work, beginning anew", metadata: [LogKey.upstream: "\(name)"])
             }
         }
         try await transport.open()
@@ -128,6 +129,8 @@ package struct Cadence: Sendable {
     package var pauseMax: Duration = .seconds(5)
     /// How long one request of a handshake may take.
     package var patience: Duration = .seconds(10)
+    /// How long, after the start, lists wait for the first word of every upstream.
+    package var settle: Duration = .seconds(2)
     /// How long a process may be silent to `server/discover`.
     package var silence: Duration = .seconds(5)
 

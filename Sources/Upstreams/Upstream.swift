@@ -205,7 +205,7 @@ package final class Upstream: ToolBackend {
             return isNews
         }
         if isNews {
-            log.warning("upstream is away", metadata: ["upstream": "\(name)", "detail": "\(reason)"])
+            log.warning("upstream is away", metadata: [LogKey.upstream: "\(name)", LogKey.detail: "\(reason)"])
         }
     }
 
@@ -228,7 +228,9 @@ package final class Upstream: ToolBackend {
         if isNews {
             log.info(
                 "upstream is there",
-                metadata: ["upstream": "\(name)", "revision": "\(era.revision.name)", "tools": "\(tools.count)"])
+                metadata: [
+                    LogKey.upstream: "\(name)", LogKey.revision: "\(era.revision.name)", LogKey.tools: "\(tools.count)",
+                ])
         }
         return isChanged
     }

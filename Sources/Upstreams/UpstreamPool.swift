@@ -13,7 +13,7 @@ package final class UpstreamPool: StatusSource {
     package let upstreams: [Upstream]
     private let loops: [any EventLoop]
     private let cadence: Cadence
-    /// Over when every upstream has been asked once, at the latest two seconds after `run` began.
+    /// Over when every upstream has been asked once, at the latest `settle` after `run` began.
     package let settling: Settling
 
     /// - Parameters:
@@ -25,7 +25,7 @@ package final class UpstreamPool: StatusSource {
     ) throws(UpstreamSettingsError) {
         let loops = Array(group.makeIterator())
         let writer = CallWriter(identity: identity)
-        let log = logs.logger(component: "upstreams")
+        let log = logs.logger(component: LogComponent.upstreams)
         var upstreams: [Upstream] = []
         for (index, one) in settings.enumerated() {
             let transport: any Transport
@@ -40,7 +40,7 @@ package final class UpstreamPool: StatusSource {
             }
             let upstream = Upstream(settings: one, transport: transport, writer: writer, time: time, log: log)
             metrics.gauge(
-                "mcp_upstream_up", help: "1 while the upstream can be reached.", labels: [("upstream", one.name)],
+                .upstreamUp, labels: [("upstream", one.name)],
                 read: { upstream.isUp ? 1 : 0 })
             upstreams.append(upstream)
         }
@@ -55,7 +55,7 @@ package final class UpstreamPool: StatusSource {
     /// - Parameter changed: called when some upstream's list of tools has changed.
     package func run(changed: @escaping @Sendable () -> Void) async {
         let settling = settling
-        let timer = loops[0].scheduleTask(in: .seconds(2)) { settling.end() }
+        let timer = loops[0].scheduleTask(in: .nanoseconds(cadence.settle.nanosecondsClamped)) { settling.end() }
         defer { timer.cancel() }
         await withDiscardingTaskGroup { group in
             for (index, upstream) in upstreams.enumerated() {

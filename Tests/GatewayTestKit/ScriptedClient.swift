@@ -51,7 +51,7 @@ package final class ScriptedClient: Sendable {
     /// The next answer, whole.
     ///
     /// - Parameter toHead: it answers a HEAD request and so has no body.
-    package func answer(within patience: Duration = .seconds(10), toHead: Bool = false) async throws -> RecordedAnswer {
+    package func answer(within patience: Duration = .seconds(60), toHead: Bool = false) async throws -> RecordedAnswer {
         try await wait(forValue: "an answer; so far: \(inbox.text.prefix(200))", within: patience) {
             inbox.takeAnswer(toHead: toHead)
         }

@@ -10,7 +10,7 @@ package struct WaitedTooLong: Error, CustomStringConvertible {
 
 /// Returns as soon as `condition` holds; throws when it does not hold within the time. Looks about every millisecond.
 package func wait(
-    for what: @autoclosure () -> String, within patience: Duration = .seconds(10),
+    for what: @autoclosure () -> String, within patience: Duration = .seconds(60),
     until condition: () async throws -> Bool
 ) async throws {
     let clock = ContinuousClock()
@@ -23,7 +23,7 @@ package func wait(
 
 /// Returns the value as soon as there is one; throws when there is none within the time.
 package func wait<Value>(
-    forValue what: @autoclosure () -> String, within patience: Duration = .seconds(10),
+    forValue what: @autoclosure () -> String, within patience: Duration = .seconds(60),
     _ value: () async throws -> Value?
 ) async throws -> Value {
     var found: Value?

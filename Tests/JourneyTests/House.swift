@@ -24,6 +24,8 @@ struct HousePlan: Sendable {
     var timeout: Duration = .seconds(30)
     var inFlightMax = 256
     var bodyBytesMax = 1 << 20
+    /// Long: a test that waits for the first lists must not lose them to a busy machine.
+    var settle: Duration = .seconds(60)
     var time = ManualTime(runs: true)
     var journal = RecordingJournal()
 
@@ -58,7 +60,8 @@ final class House: Sendable {
         var cadence = Cadence()
         cadence.attemptsApart = .milliseconds(2)
         cadence.pauseMax = .milliseconds(15)
-        cadence.patience = .seconds(5)
+        cadence.patience = .seconds(45)
+        cadence.settle = plan.settle
         let pool = try UpstreamPool(
             plan.upstreams, identity: identity.json, children: ChildSettings(), cadence: cadence, group: group,
             time: plan.time, metrics: metrics, logs: logs)

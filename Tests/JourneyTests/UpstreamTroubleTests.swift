@@ -181,7 +181,10 @@ import Testing
         let silent = try await ScriptedUpstream.start(.modern)
         silent.answer { _ in .silence }
         hanging.answerCalls { _ in .silence }
-        try await withHouse(HousePlan(["hang": hanging, "live": healthy, "mute": silent]), waits: false) { house in
+        var plan = HousePlan(["hang": hanging, "live": healthy, "mute": silent])
+        // The first list waits for the mute one just so long.
+        plan.settle = .milliseconds(500)
+        try await withHouse(plan, waits: false) { house in
             try await wait(for: "two upstreams") { house.catalogue.toolCount == 2 }
             var stuck: [ScriptedClient] = []
             for _ in 0..<8 {

@@ -53,7 +53,7 @@ struct LogFilesTests {
         let files = try LogFiles(LogSettings(directory: scratch.logs), time: StoppedTime())
         files.logger(component: "daemon").info("listening", metadata: ["port": "8080"])
         files.security(SecurityEvent.authFailure, facts: [("peer", "127.0.0.1"), ("detail", "no\nsuch token")])
-        files.security(SecurityEvent.adminCall, facts: [("path", "/admin/drain")])
+        files.security(SecurityEvent.originRefused, facts: [("path", "/admin/drain")])
         #expect(scratch.mode("/app.log") == 0o640)
         #expect(scratch.mode("/security.log") == 0o640)
         #expect(scratch.mode("") & 0o777 == 0o750)
@@ -61,7 +61,7 @@ struct LogFilesTests {
         #expect(
             scratch.read("security.log") == """
                 auth 1970-01-01 00:00:00.000Z auth_failure peer=127.0.0.1 detail="no\\nsuch token"
-                security 1970-01-01 00:00:00.000Z admin_call path=/admin/drain
+                security 1970-01-01 00:00:00.000Z origin_refused path=/admin/drain
 
                 """)
     }
