@@ -6,8 +6,8 @@ internal import Telemetry
 
 /// Writes refused hosts and origins to `security.log`: somebody may be trying to get in by a web page.
 ///
-/// At most ten lines in ten seconds, so that a flood of such requests does not become a flood of lines; what was left out is
-/// counted in the next line.
+/// At most ten lines in ten seconds, so that a flood of such requests does not become a flood of lines; what was left
+/// out is counted in the next line.
 struct RefusalLog: Sendable {
     private struct Window {
         var began: Moment
