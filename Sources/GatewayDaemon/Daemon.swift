@@ -44,7 +44,14 @@ package struct Daemon: Sendable {
     ) async throws {
         let control = try await openControlSocket(assembly)
         let socket = ControlSocketFile(path: settings.admin.controlSocket)
-        let listener = try await openListener(assembly)
+        let listener: HTTPListener
+        do {
+            listener = try await openListener(assembly)
+        } catch {
+            await control.stop(grace: .zero)
+            socket.remove()
+            throw error
+        }
         assembly.store.noteListening(port: listener.port ?? settings.server.listen.port)
         let (stream, channel) = try await signals.open(on: assembly.group.next())
 
