@@ -46,6 +46,8 @@ final class WorkerPool: Sendable {
         /// Threads that sleep and have not been rung for. Only they are woken: a thread that is awake looks for more
         /// work by itself, which saves most of the switches between threads under load.
         var sleepers = 0
+        /// Threads that are about to look for work anyway.
+        var watchers = 0
         var isStopped = false
         var isTicking = false
         var trims = 0
@@ -99,7 +101,7 @@ final class WorkerPool: Sendable {
             waitingHint.store(state.waiting.count, ordering: .relaxed)
             let wakesTicker = !state.isTicking
             state.isTicking = true
-            let wakesWorker = state.sleepers > 0
+            let wakesWorker = state.sleepers > 0 && state.waiting.count > state.watchers
             if wakesWorker { state.sleepers -= 1 }
             return (nil, wakesTicker, wakesWorker)
         }
@@ -159,8 +161,9 @@ final class WorkerPool: Sendable {
         let seat = Seat()
         var trimmed = 0
         var maySleep = false
+        var isWatching = false
         while true {
-            switch next(thread, &trimmed, maySleep: maySleep) {
+            switch next(thread, &trimmed, &isWatching, maySleep: maySleep) {
             case .job(let job):
                 let answer = job.work(seat)
                 state.withLock { state in
@@ -189,8 +192,10 @@ final class WorkerPool: Sendable {
     private static let watchSteps = 4_000
 
     /// What the thread does next; with `nothing`, when it may sleep, it has been counted among the sleepers.
-    private func next(_ thread: Int, _ trimmed: inout Int, maySleep: Bool) -> Task {
+    private func next(_ thread: Int, _ trimmed: inout Int, _ isWatching: inout Bool, maySleep: Bool) -> Task {
         state.withLock { state in
+            if isWatching { state.watchers -= 1 }
+            isWatching = false
             if !state.waiting.isEmpty {
                 let job = state.waiting.removeFirst()
                 waitingHint.store(state.waiting.count, ordering: .relaxed)
@@ -203,7 +208,12 @@ final class WorkerPool: Sendable {
                 trimmed = state.trims
                 return .trim
             }
-            if maySleep { state.sleepers += 1 }
+            if maySleep {
+                state.sleepers += 1
+            } else {
+                state.watchers += 1
+                isWatching = true
+            }
             return .nothing
         }
     }
