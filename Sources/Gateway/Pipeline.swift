@@ -49,6 +49,9 @@ package final class Pipeline: MCPService {
             slowCall: settings.slowCall)
     }
 
+    /// Calls that are being worked on now.
+    package var callsInFlight: Int { admission.running }
+
     package func refuse(_ refusal: ProtocolRefusal) -> Reply { replies.refusal(refusal) }
 
     package func handle(_ inbound: InboundMessage) async -> Reply {

@@ -192,6 +192,23 @@ struct Assembly: Sendable {
             receiveTimeout: settings.server.headerTimeout)
     }
 
+    /// Looks every half minute whether a burst of large messages has left pages behind that nobody uses, and hands them back
+    /// while no call runs. Ends when its task is cancelled.
+    func trimWhenIdle() async {
+        var lowest = ProcessMetrics.residentBytes()
+        while true {
+            // Cancelled means that the gateway is stopping.
+            do { try await Task.sleep(for: .seconds(30)) } catch { return }
+            let resident = ProcessMetrics.residentBytes()
+            lowest = min(lowest, resident)
+            guard pipeline.callsInFlight == 0, resident > lowest + Self.trimWorthwhile else { continue }
+            csystem_malloc_trim()
+            lowest = ProcessMetrics.residentBytes()
+        }
+    }
+
+    private static let trimWorthwhile = 32 << 20
+
     /// Drops what can be had again and hands the pages back.
     func releaseMemory() async {
         let before = ProcessMetrics.residentBytes()

@@ -56,7 +56,9 @@ package struct Daemon: Sendable {
         let (stream, channel) = try await signals.open(on: assembly.group.next())
 
         let upkeep = Task {
+            async let trimming: Void = assembly.trimWhenIdle()
             await assembly.upstreams.run { assembly.catalogue.rebuild() }
+            await trimming
         }
         notify("READY=1")
         assembly.log.info("serving", metadata: [LogKey.address: "\(address(listener))", LogKey.pid: "\(getpid())"])
