@@ -192,8 +192,8 @@ struct Assembly: Sendable {
             receiveTimeout: settings.server.headerTimeout)
     }
 
-    /// Looks every half minute whether a burst of large messages has left pages behind that nobody uses, and hands them back
-    /// while no call runs. Ends when its task is cancelled.
+    /// Looks every half minute whether a burst of large messages has left pages behind that nobody uses, and hands them
+    /// back while no call runs. Ends when its task is cancelled.
     func trimWhenIdle() async {
         var lowest = ProcessMetrics.residentBytes()
         while true {
