@@ -12,15 +12,6 @@ package struct ToolDescriptor: Sendable, Equatable {
     }
 }
 
-/// How current a backend's own knowledge of itself is.
-package enum Freshness: Sendable, Equatable {
-    case fresh
-    /// Last heard of some time ago; what it told us then is still shown.
-    case stale(reason: String)
-    /// Cannot be reached.
-    case away(reason: String)
-}
-
 /// Somebody who owns tools: a sandboxed module or an upstream server.
 package protocol ToolBackend: Sendable {
     /// The label in the configuration; also the default prefix.

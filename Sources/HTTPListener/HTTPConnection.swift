@@ -30,7 +30,6 @@ final class HTTPConnection: ChannelDuplexHandler, @unchecked Sendable {
     private var readIsHeld = false
     private var exchange: HTTPExchange?
     private var task: Task<Void, Never>?
-    private(set) var isGone = false
     /// When to give up on a client that keeps us waiting; nil while the waiting is ours.
     var patienceEnds: Moment?
     /// The connection ends with the answer that is being made.
@@ -73,7 +72,6 @@ final class HTTPConnection: ChannelDuplexHandler, @unchecked Sendable {
     }
 
     func channelInactive(context: ChannelHandlerContext) {
-        isGone = true
         phase = .closing
         waiting = []
         loop.remove(self)

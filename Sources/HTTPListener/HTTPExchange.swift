@@ -83,9 +83,6 @@ package final class HTTPExchange: @unchecked Sendable {
         self.request = request
     }
 
-    /// Whether the client closed its connection before the answer was complete.
-    package var isClientGone: Bool { connection.isGone }
-
     /// Sends a whole answer. A second answer to the same request is a mistake of ours and is ignored.
     package func answer(
         _ status: HTTPStatus, _ content: HTTPContent, _ body: ByteBuffer, headers: [(String, String)] = []

