@@ -51,6 +51,8 @@ let package = Package(
         .target(name: "GatewayCore", dependencies: ["MCPWire", nioCore], swiftSettings: strict),
 
         // Tools: no knowledge of any room.
+        .target(name: "JSONSchema", dependencies: ["MCPWire"], swiftSettings: strictMemory),
+        .target(name: "Sealing", dependencies: ["MCPWire", crypto], swiftSettings: strict),
         .target(name: "Telemetry", dependencies: ["GatewayCore", logging], swiftSettings: strict),
         .target(
             name: "HTTPListener", dependencies: ["GatewayCore", "Telemetry", nioCore, nioPosix, nioHTTP1],
@@ -60,11 +62,14 @@ let package = Package(
 
         // Rooms: never import each other.
         .target(
-            name: "Gateway", dependencies: ["GatewayCore", "MCPWire", "Telemetry", logging, nioCore],
+            name: "Gateway",
+            dependencies: [
+                "GatewayCore", "JSONSchema", "MCPWire", "Sealing", "Telemetry", logging, nioCore,
+            ],
             swiftSettings: strict),
         .target(
             name: "MCPFront",
-            dependencies: ["GatewayCore", "MCPWire", "Telemetry", "HTTPListener", logging, nioCore, crypto],
+            dependencies: ["GatewayCore", "MCPWire", "Telemetry", "HTTPListener", "Sealing", logging, nioCore],
             swiftSettings: strict),
         .target(
             name: "WasmSandbox",
@@ -88,7 +93,7 @@ let package = Package(
             name: "GatewayDaemon",
             dependencies: [
                 "GatewayCore", "MCPWire", "Telemetry", "HTTPListener", "Outbound", "Gateway", "MCPFront", "WasmSandbox",
-                "Upstreams", "DurableStore", "AdminPlane", "CHost", nioCore, nioPosix, logging, toml,
+                "Upstreams", "DurableStore", "AdminPlane", "Sealing", "CHost", nioCore, nioPosix, logging, toml,
             ],
             swiftSettings: strictMemory),
         .executableTarget(
@@ -100,6 +105,7 @@ let package = Package(
 
         // Tests, one target beside each room.
         .testTarget(name: "MCPWireTests", dependencies: ["MCPWire"], swiftSettings: strict),
+        .testTarget(name: "JSONSchemaTests", dependencies: ["JSONSchema", "MCPWire"], swiftSettings: strict),
         .testTarget(name: "GatewayCoreTests", dependencies: ["GatewayCore"], swiftSettings: strict),
         .testTarget(
             name: "TelemetryTests", dependencies: ["Telemetry", "GatewayCore", logging], swiftSettings: strict),

@@ -2,6 +2,7 @@
 
 internal import GatewayCore
 package import HTTPListener
+package import MCPWire
 internal import NIOCore
 package import Telemetry
 
@@ -57,6 +58,22 @@ package struct MetricsRoute: HTTPRoute {
             )
         }
         exchange.answer(.ok, .prometheus, ByteBuffer(bytes: registry.render()))
+    }
+}
+
+/// `/admin/explain?tool=NAME`: what would become of a call. Only on the control socket.
+package struct ExplainRoute: HTTPRoute {
+    private let explain: @Sendable (String) -> JSONValue
+
+    package init(explain: @escaping @Sendable (String) -> JSONValue) { self.explain = explain }
+
+    package func respond(to request: HTTPRequest, _ exchange: HTTPExchange) async {
+        guard exchange.isReading(request) else { return }
+        guard let name = request.query("tool"), !name.isEmpty else {
+            return exchange.refuse(
+                .badRequest, code: "tool_missing", "Say which tool is meant: /admin/explain?tool=NAME")
+        }
+        exchange.answer(.ok, .json, ByteBuffer(string: explain(String(name)).text))
     }
 }
 

@@ -24,37 +24,44 @@ struct CallRecorder: Sendable {
         requests = RequestCounters(registry: metrics)
     }
 
-    func finished(_ inbound: InboundMessage, _ destination: Destination, _ reply: ToolReply) {
+    func finished(_ inbound: InboundMessage, _ destination: Destination, _ reply: CallAnswer) {
         let status: String
         switch reply {
         case .result(let payload) where payload.saysError:
-            destination.counters.toolError.increment()
+            destination.counters?.toolError.increment()
             status = "tool_error"
-        case .result:
-            destination.counters.ok.increment()
+        case .result, .task, .inputRequired:
+            destination.counters?.ok.increment()
             status = "ok"
         case .protocolError:
-            destination.counters.toolError.increment()
+            destination.counters?.toolError.increment()
             status = "tool_error"
         }
         note(inbound, destination, status)
     }
 
+    /// One round of a call that ended in questions. The call itself is counted when it ends.
+    func asked(_ inbound: InboundMessage, _ destination: Destination) {
+        write(
+            inbound, tool: destination.shownTool, upstream: destination.backend.name, route: destination.backend.route,
+            status: "input_required")
+    }
+
     func failed(_ inbound: InboundMessage, _ destination: Destination, _ failure: CallFailure) {
         switch failure {
-        case .unknownTool, .badArguments, .cancelled:
-            destination.counters.toolError.increment()
+        case .unknownTool, .badArguments, .needsInput, .cancelled:
+            destination.counters?.toolError.increment()
             note(inbound, destination, "refused")
             return
         case .unavailable, .timedOut, .outcomeUnknown, .garbage, .stopped, .overloaded: break
         }
-        destination.counters.failed.increment()
+        destination.counters?.failed.increment()
         note(inbound, destination, "failed")
         let words = failure.words
         log.warning(
             "call failed",
             metadata: [
-                LogKey.tool: "\(destination.exposedName)", LogKey.upstream: "\(destination.backend.name)",
+                LogKey.tool: "\(destination.shownTool ?? destination.operation.method)", LogKey.upstream: "\(destination.backend.name)",
                 LogKey.detail: "\(words)",
                 LogKey.requestID: "\(inbound.requestID)",
             ])
@@ -86,15 +93,15 @@ struct CallRecorder: Sendable {
 
     private func note(_ inbound: InboundMessage, _ destination: Destination, _ status: String) {
         let took = write(
-            inbound, tool: destination.exposedName, upstream: destination.backend.name,
+            inbound, tool: destination.shownTool, upstream: destination.backend.name,
             route: destination.backend.route,
             status: status)
-        destination.counters.duration.observe(seconds: took.milliseconds / 1_000)
+        destination.counters?.duration.observe(seconds: took.milliseconds / 1_000)
         if took > slowCall {
             log.warning(
                 "slow call",
                 metadata: [
-                    LogKey.tool: "\(destination.exposedName)", LogKey.upstream: "\(destination.backend.name)",
+                    LogKey.tool: "\(destination.shownTool ?? destination.operation.method)", LogKey.upstream: "\(destination.backend.name)",
                     LogKey.took: "\(Words.seconds(took))", LogKey.requestID: "\(inbound.requestID)",
                 ])
         }
@@ -115,35 +122,33 @@ struct CallRecorder: Sendable {
     }
 }
 
-/// `mcp_requests_total{method}`, one handle for each method we know.
+/// `mcp_requests_total{method}`, one handle for each method a client can ask.
 private struct RequestCounters: Sendable {
-    private let call: Counter
-    private let list: Counter
-    private let initialize: Counter
-    private let discover: Counter
-    private let ping: Counter
+    private let known: [(method: MCPWire.Method, counter: Counter)]
     private let other: Counter
 
     init(registry: MetricsRegistry) {
-        func counter(_ method: String) -> Counter {
-            registry.counter(.mcpRequests, labels: [("method", method)])
-        }
-        call = counter("tools/call")
-        list = counter("tools/list")
-        initialize = counter("initialize")
-        discover = counter("server/discover")
-        ping = counter("ping")
-        other = counter("other")
+        let methods: [MCPWire.Method] = [
+            .toolsCall, .toolsList, .promptsGet, .promptsList, .resourcesRead, .resourcesList, .templatesList,
+            .complete, .initialize, .discover, .ping, .setLevel, .subscribe, .unsubscribe, .listen, .tasksGet,
+            .tasksUpdate, .tasksCancel,
+        ]
+        known = methods.map { ($0, registry.counter(.mcpRequests, labels: [("method", $0.name)])) }
+        other = registry.counter(.mcpRequests, labels: [("method", "other")])
     }
 
     func count(_ method: MCPWire.Method) {
-        switch method {
-        case .toolsCall: call.increment()
-        case .toolsList: list.increment()
-        case .initialize: initialize.increment()
-        case .discover: discover.increment()
-        case .ping: ping.increment()
-        case .initialized, .cancelled, .other: other.increment()
+        for entry in known where entry.method == method { return entry.counter.increment() }
+        other.increment()
+    }
+}
+
+extension Destination {
+    /// What rows and logs call it: names that the gateway itself lists, never a URI, which a client may make up.
+    var shownTool: String? {
+        switch operation {
+        case .tool, .prompt: exposedName
+        case .resource, .completion, .taskGet, .taskUpdate, .taskCancel: nil
         }
     }
 }
@@ -177,6 +182,7 @@ extension CallFailure {
         case .unknownTool: "unknown_tool"
         case .badArguments: "bad_arguments"
         case .overloaded: "overloaded"
+        case .needsInput: "needs_input"
         case .cancelled: "cancelled"
         }
     }
@@ -184,7 +190,7 @@ extension CallFailure {
     var words: String {
         switch self {
         case .unavailable(let detail), .outcomeUnknown(let detail), .garbage(let detail), .stopped(let detail),
-            .badArguments(let detail), .overloaded(let detail):
+            .badArguments(let detail), .overloaded(let detail), .needsInput(let detail):
             detail
         case .timedOut(let after, let sent):
             "timeout: no answer within \(Words.seconds(after))\(sent ? ", sent" : ", not sent")"

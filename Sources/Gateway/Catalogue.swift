@@ -6,86 +6,147 @@ internal import MCPWire
 internal import Synchronization
 package import Telemetry
 
-/// A backend with the prefix its tools carry.
+/// A backend with the prefix its tools carry, and what of it is shown how.
 package struct CatalogueEntry: Sendable {
-    package let backend: any ToolBackend
+    package let backend: any Backend
     package let prefix: String
+    package let exposure: Exposure
 
-    package init(backend: any ToolBackend, prefix: String) {
+    package init(backend: any Backend, prefix: String, exposure: Exposure = Exposure()) {
         self.backend = backend
         self.prefix = prefix
+        self.exposure = exposure
     }
 }
 
 /// Everything one call needs to know, as it was when the call began.
 final class Snapshot: Sendable {
+    let owners: [Owner]
     let routes: RouteTable
-    /// The finished `result` of `tools/list` for each revision: lists are asked for often and change seldom.
-    let toolLists: [Revision: [UInt8]]
-    let toolCount: Int
+    let lists: [Listing]
+    /// All tools, also those that compact mode does not list.
+    let tools: [ListedItem]
+    /// Ranked search over `tools`; only in compact mode.
+    let index: ToolIndex?
+    let instructions: [(label: String, text: String)]
 
-    init(routes: RouteTable, toolLists: [Revision: [UInt8]], toolCount: Int) {
+    init(
+        owners: [Owner], routes: RouteTable, lists: [Listing], tools: [ListedItem], index: ToolIndex?,
+        instructions: [(label: String, text: String)]
+    ) {
+        self.owners = owners
         self.routes = routes
-        self.toolLists = toolLists
-        self.toolCount = toolCount
+        self.lists = lists
+        self.tools = tools
+        self.index = index
+        self.instructions = instructions
     }
+
+    func list(_ kind: ListKind) -> Listing { lists[kind.rawValue] }
 }
 
-/// Merges the tools of all backends into one list with one set of names.
+/// Merges what all backends offer into one set of lists with one set of names.
 ///
 /// The order is that of the configuration, then each backend's own: it does not depend on who answered first. A backend
-/// that is away keeps its last known tools in the list.
+/// that is away keeps its last known offers in the lists.
 package final class Catalogue: Sendable {
-    private let entries: [CatalogueEntry]
+    private let entries: [(entry: CatalogueEntry, owner: Owner)]
     private let identity: ServerIdentity
+    private let isCompact: Bool
     private let metrics: MetricsRegistry
     private let log: Logger
     private let state: Mutex<(ticket: Int, snapshot: Snapshot)>
     private let tickets = Atomic<Int>(0)
+    /// What was found out of definitions that have not changed, by owner and name.
+    private let known = Mutex<[String: KnownTool]>([:])
 
-    package init(entries: [CatalogueEntry], identity: ServerIdentity, metrics: MetricsRegistry, logs: LogFiles) {
-        self.entries = entries
+    struct KnownTool: Sendable {
+        let definition: [UInt8]
+        let tree: JSONValue
+        let facts: Result<ToolFacts, ToolFactsError>
+    }
+
+    /// - Parameter isCompact: clients see `search_tools` and `call_tool` instead of the tools.
+    package init(
+        entries: [CatalogueEntry], identity: ServerIdentity, isCompact: Bool = false, metrics: MetricsRegistry,
+        logs: LogFiles
+    ) {
+        self.entries = entries.map { ($0, Owner(backend: $0.backend, prefix: $0.prefix)) }
+        owners = self.entries.map(\.owner)
         self.identity = identity
+        self.isCompact = isCompact
         self.metrics = metrics
         log = logs.logger(component: LogComponent.catalogue)
-        state = Mutex((0, Snapshot(routes: RouteTable([:]), toolLists: [:], toolCount: 0)))
-        rebuild()
+        let nothing = RouteTable(tools: [:], prompts: [:], resources: ResourceRoutes([]))
+        let lists = ListKind.allCases.map { Listing(kind: $0, items: [], identity: identity) }
+        state = Mutex((0, Snapshot(owners: [], routes: nothing, lists: lists, tools: [], index: nil, instructions: [])))
+        _ = rebuild()
     }
 
     var current: Snapshot { state.withLock { $0.snapshot } }
 
-    /// How many tools clients see now.
-    package var toolCount: Int { current.toolCount }
+    /// The owners, in the order of the configuration.
+    let owners: [Owner]
+    var sources: [(entry: CatalogueEntry, owner: Owner)] { entries }
 
-    /// Whether clients see a tool of this name now.
-    package func has(_ name: String) -> Bool { current.routes.resolve(name) != nil }
+    /// How many tools there are now.
+    package var toolCount: Int { current.routes.tools.count }
 
-    /// Takes up what the backends know now. Called when one of them has a new list.
-    package func rebuild() {
+    /// Whether clients can call a tool of this name now.
+    package func has(_ name: String) -> Bool { current.routes.tool(name) != nil }
+
+    /// Takes up what the backends know now. Called when one of them has a new list. Returns the lists that differ from
+    /// before.
+    func rebuild() -> Set<ListKind> {
         // Two may run at once: what was read later wins, whoever finishes last.
         let ticket = tickets.add(1, ordering: .sequentiallyConsistent).newValue
-        var destinations: [String: Destination] = [:]
-        var definitions: [(name: String, json: [UInt8])] = []
-        for entry in entries {
-            for tool in entry.backend.tools() {
-                let name = ExposedName.make(prefix: entry.prefix, tool: tool.name)
-                guard destinations[name] == nil else {
-                    log.warning(
-                        "two tools have one name; the second is left out, give one of their owners another prefix",
-                        metadata: [LogKey.tool: "\(name)", LogKey.upstream: "\(entry.backend.name)"])
-                    continue
-                }
-                let counters = CallCounters(registry: metrics, tool: name, route: entry.backend.route)
-                destinations[name] = Destination(
-                    exposedName: name, tool: tool.name, backend: entry.backend, counters: counters)
-                definitions.append((name, tool.definition))
-            }
+        let offers = entries.map { $0.entry.backend.offers() }
+        var builder = SnapshotBuilder(identity: identity, metrics: metrics, log: log)
+        for ((entry, owner), offers) in zip(entries, offers) {
+            for tool in offers.tools { builder.add(tool, entry, owner, self) }
+            for prompt in offers.prompts { builder.add(prompt: prompt, owner) }
+            for item in offers.resources { builder.add(item, .resources, owner) }
+            for item in offers.templates { builder.add(item, .templates, owner) }
+            builder.add(instructions: offers.instructions, owner)
         }
-        var lists: [Revision: [UInt8]] = [:]
-        for revision in Revision.allCases {
-            lists[revision] = ToolListing.result(definitions, revision: revision, identity: identity)
+        let routes = ResourceRoutes(zip(entries, offers).map { ($0.owner, $1) })
+        let snapshot = builder.snapshot(owners, routes, isCompact: isCompact)
+        let previous = state.withLock { state -> Snapshot? in
+            guard ticket > state.ticket else { return nil }
+            let previous = state.snapshot
+            state = (ticket, snapshot)
+            return previous
         }
-        let snapshot = Snapshot(routes: RouteTable(destinations), toolLists: lists, toolCount: definitions.count)
-        state.withLock { if ticket > $0.ticket { $0 = (ticket, snapshot) } }
+        guard let previous else { return [] }
+        return Set(ListKind.allCases.filter { snapshot.list($0).differs(from: previous.list($0)) })
     }
+
+    /// Reads a definition, or remembers what it read.
+    func know(_ tool: OfferedItem, _ owner: Owner) -> KnownTool {
+        let key = "\(owner.backend.name) \(tool.name)"
+        if let found = known.withLock({ $0[key] }), found.definition == tool.definition { return found }
+        // A definition reached us through the same scanner, so it scans again.
+        let tree = (try? JSONValue.parse(tool.definition.span)) ?? [:]
+        let facts: Result<ToolFacts, ToolFactsError>
+        do throws(ToolFactsError) {
+            facts = .success(try ToolFacts.of(tree, checksSchemas: owner.backend.route == "wasm"))
+        } catch {
+            facts = .failure(error)
+            log.warning(
+                "a tool is left out",
+                metadata: [
+                    LogKey.tool: "\(tool.name)", LogKey.upstream: "\(owner.backend.name)",
+                    LogKey.detail: "\(error.words)",
+                ])
+        }
+        let made = KnownTool(definition: tool.definition, tree: tree, facts: facts)
+        known.withLock { known in
+            // Names come from upstreams: what grows by them has a bound.
+            if known.count > Self.knownMax { known.removeAll() }
+            known[key] = made
+        }
+        return made
+    }
+
+    private static let knownMax = 20_000
 }

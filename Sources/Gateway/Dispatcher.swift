@@ -4,7 +4,7 @@ internal import GatewayCore
 
 /// Sends a call to the owner of its tool.
 struct Dispatcher: Sendable {
-    func send(_ call: ToolCall, to destination: Destination) async -> Result<ToolReply, CallFailure> {
+    func send(_ call: RoutedCall, to destination: Destination) async -> Result<CallAnswer, CallFailure> {
         do throws(CallFailure) {
             return .success(try await destination.backend.call(call))
         } catch {

@@ -26,7 +26,7 @@ enum ExposedName {
     }
 
     /// FNV-1a folded to 32 bits. It separates names; it guards nothing.
-    private static func digest(_ text: String) -> String {
+    static func digest(_ text: String) -> String {
         var hash: UInt64 = 0xcbf2_9ce4_8422_2325
         for byte in text.utf8 { hash = (hash ^ UInt64(byte)) &* 0x0000_0100_0000_01b3 }
         let folded = UInt32(truncatingIfNeeded: hash ^ (hash >> 32))

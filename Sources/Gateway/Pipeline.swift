@@ -2,8 +2,9 @@
 
 package import GatewayCore
 internal import Logging
-internal import MCPWire
+package import MCPWire
 internal import NIOCore
+package import Sealing
 package import Telemetry
 
 /// Settings of the pipeline.
@@ -22,31 +23,43 @@ package struct PipelineSettings: Sendable {
     }
 }
 
-/// The one way of every message: admission → route → dispatch → reply.
+/// The one way of every message: admission → route → checks → dispatch over all questions → reply.
 package final class Pipeline: MCPService {
     private let catalogue: Catalogue
-    private let identity: ServerIdentity
     private let admission: Admission
     private let dispatcher: Dispatcher
+    private let legacyBridge: LegacyClientBridge
+    private let modernBridge: ModernClientBridge
+    private let states: StateKeeper
+    private let parked = ParkedCalls()
     private let replies: ReplyBuilder
     private let recorder: CallRecorder
     private let settling: Settling
+    private let desk: Desk
+    private let changes: Changes
 
+    /// - Parameter keys: seal what clients carry from one round of a call to the next.
     package init(
         settings: PipelineSettings, catalogue: Catalogue, settling: Settling = Settling(expected: 0),
-        identity: ServerIdentity, journal: any Journal,
+        identity: ServerIdentity, keys: SealKeys, journal: any Journal,
         time: any TimeSource, metrics: MetricsRegistry, logs: LogFiles
     ) {
         self.catalogue = catalogue
-        self.identity = identity
         self.settling = settling
         admission = Admission(inFlightMax: settings.inFlightMax, timeout: settings.timeout)
         metrics.gauge(.callsInFlight) { [admission] in Double(admission.running) }
+        metrics.gauge(.callsParked) { [parked] in Double(parked.count) }
         dispatcher = Dispatcher()
+        states = StateKeeper(keys: keys, time: time)
+        legacyBridge = LegacyClientBridge(dispatcher: dispatcher, time: time, timeout: settings.timeout)
+        modernBridge = ModernClientBridge(dispatcher: dispatcher, time: time, states: states, parked: parked)
         replies = ReplyBuilder(identity: identity)
         recorder = CallRecorder(
             journal: journal, time: time, metrics: metrics, log: logs.logger(component: LogComponent.gateway),
             slowCall: settings.slowCall)
+        changes = Changes(catalogue: catalogue)
+        metrics.gauge(.listeners) { [changes] in Double(changes.hub.listenerCount) }
+        desk = Desk(catalogue: catalogue, identity: identity, changes: changes, replies: replies)
     }
 
     /// Calls that are being worked on now.
@@ -57,7 +70,7 @@ package final class Pipeline: MCPService {
     package func handle(_ inbound: InboundMessage) async -> Reply {
         let dialect = replies.dialect(of: inbound.revision)
         guard inbound.message.kind == .request else { return .accepted }
-        guard dialect.offers(inbound.message.method) else {
+        guard dialect.offers(inbound.message.method), desk.offers(inbound.message.method) else {
             recorder.refused(inbound)
             return replies.error(
                 -32601,
@@ -65,60 +78,198 @@ package final class Pipeline: MCPService {
                 to: inbound, status: dialect.unknownMethodStatus)
         }
         switch inbound.message.method {
-        case .toolsCall: return await call(inbound, dialect)
-        case .toolsList: return await list(inbound)
-        case .discover: return answered(inbound, replies.result(members: discovery, to: inbound, dialect))
-        case .initialize:
-            return answered(inbound, replies.result(members: greeting(inbound.revision), to: inbound, dialect))
+        case .toolsCall, .promptsGet, .resourcesRead, .complete, .tasksGet, .tasksUpdate, .tasksCancel:
+            return await call(inbound, dialect)
+        case .toolsList: return await list(.tools, inbound)
+        case .promptsList: return await list(.prompts, inbound)
+        case .resourcesList: return await list(.resources, inbound)
+        case .templatesList: return await list(.templates, inbound)
+        case .discover: return answered(inbound, desk.discovery(inbound, dialect))
+        case .initialize: return answered(inbound, desk.greeting(inbound, dialect))
         case .ping: return answered(inbound, replies.empty(to: inbound))
-        case .initialized, .cancelled, .other:
-            return refused(inbound, -32601, "\(inbound.message.method.knownName) is a notification and takes no id.")
+        case .setLevel: return answered(inbound, desk.setLevel(inbound))
+        case .subscribe: return answered(inbound, await desk.subscribe(inbound, dialect))
+        case .unsubscribe: return answered(inbound, await desk.unsubscribe(inbound))
+        case .listen: return answered(inbound, await desk.listen(inbound, dialect))
+        case .initialized, .cancelled, .progress, .logMessage, .toolsChanged, .promptsChanged, .resourcesChanged,
+            .resourceUpdated, .rootsChanged, .acknowledged, .elicitationComplete, .createMessage, .elicit, .rootsList,
+            .other:
+            return refused(inbound, -32601, "\(inbound.message.method.knownName) is nothing that a client asks.")
         }
     }
 
-    // MARK: tools/call
+    // MARK: Calls
 
-    private func call(_ inbound: InboundMessage, _ dialect: any Dialect) async -> Reply {
+    private func call(_ original: InboundMessage, _ dialect: any Dialect) async -> Reply {
         // May it enter?
-        guard let permit = admission.admit(at: inbound.arrivedAt) else { return overloaded(inbound, dialect) }
+        guard let permit = admission.admit(at: original.arrivedAt) else { return overloaded(original, dialect) }
         // Whom is it for?
-        let bytes = inbound.bytes.readableBytesUInt8Span
-        guard let name = inbound.message.member("name", in: bytes), name.kind == .string else {
-            return badCall(inbound, "\"params.name\" must name the tool to call")
+        let inbound: InboundMessage
+        let destination: Destination
+        switch await route(original) {
+        case .refused(let code, let words, let data, let status):
+            return refused(original, code, words, data: data, status: status)
+        case .answered(let members): return answered(original, replies.result(members: members, to: original, dialect))
+        case .destination(let found, let message): (destination, inbound) = (found, message)
         }
-        if let arguments = inbound.message.member("arguments", in: bytes), arguments.kind != .object {
-            return badCall(inbound, "\"params.arguments\" must be an object")
-        }
-        guard let destination = await resolve(JSONText.string(bytes, value: name.value)) else {
-            return badCall(inbound, "There is no tool of this name; tools/list tells which there are")
+        // Is it what its owner takes?
+        switch CallChecks.judge(inbound, destination) {
+        case .fits: break
+        case .badHeader(let words): return refused(inbound, -32020, words, status: .badEnvelope)
+        case .badArguments(let words):
+            recorder.failed(inbound, destination, .badArguments(detail: words))
+            return replies.failure(.badArguments(detail: words), of: destination, to: inbound, dialect)
         }
         // Go.
-        let call = ToolCall(
-            tool: destination.tool, bytes: inbound.bytes, message: inbound.message, caller: inbound.caller,
-            requestID: inbound.requestID, deadline: permit.deadline, loop: inbound.loop)
-        switch await dispatcher.send(call, to: destination) {
-        case .success(let reply):
-            recorder.finished(inbound, destination, reply)
-            return replies.reply(reply, to: inbound, dialect)
-        case .failure(let failure):
+        var call = RoutedCall(
+            operation: destination.operation, target: destination.target, targetJSON: destination.targetJSON,
+            bytes: inbound.bytes, message: inbound.message, caller: inbound.caller, requestID: inbound.requestID,
+            deadline: permit.deadline, loop: inbound.loop)
+        call.wishes = inbound.wishes
+        let bridge: any QuestionBridge = inbound.revision.isModern ? modernBridge : legacyBridge
+        switch await bridge.carry(call, to: destination, for: inbound) {
+        case .ended(.success(let answer)):
+            return reply(answer, inbound, destination, dialect)
+        case .ended(.failure(let failure)):
+            recorder.failed(inbound, destination, failure)
+            return replies.failure(failure, of: destination, to: inbound, dialect)
+        case .inputRequired(let members):
+            recorder.asked(inbound, destination)
+            return replies.inputRequired(members: members, to: inbound)
+        case .badState:
+            return refused(inbound, -32602, "\"requestState\" is not one of ours for this call, or is too old.")
+        case .interactionLost:
+            return refused(
+                inbound, -32602, "The call that asked this is not waiting any more; begin it anew if it is still wanted.")
+        case .tooManyParked: return overloaded(inbound, dialect)
+        case .clientLeft:
+            recorder.failed(inbound, destination, .cancelled)
+            return .accepted
+        }
+    }
+
+    private func reply(
+        _ answer: CallAnswer, _ inbound: InboundMessage, _ destination: Destination, _ dialect: any Dialect
+    ) -> Reply {
+        if case .result(let payload) = answer, let words = CallChecks.outputProblem(payload, destination) {
+            let failure = CallFailure.garbage(detail: words)
             recorder.failed(inbound, destination, failure)
             return replies.failure(failure, of: destination, to: inbound, dialect)
         }
+        recorder.finished(inbound, destination, answer)
+        let shown: (String) -> String = { [states] task in
+            states.handle(task: task, owner: destination.backend.name, caller: inbound.caller)
+        }
+        return replies.reply(answer, of: destination, to: inbound, dialect, taskHandle: shown)
+    }
+
+    private enum Way {
+        case destination(Destination, InboundMessage)
+        /// The gateway's own tools.
+        case answered(members: String)
+        case refused(Int, String, data: String? = nil, status: ReplyStatus = .ok)
     }
 
     /// From one snapshot. Just after a start a name that is not known may be about to be.
-    private func resolve(_ name: String) async -> Destination? {
-        if let found = catalogue.current.routes.resolve(name) { return found }
-        guard !settling.isOver else { return nil }
+    private func route(_ inbound: InboundMessage) async -> Way {
+        let first = Self.look(inbound, catalogue.current, states)
+        guard case .refused = first, !settling.isOver else { return first }
         await settling.wait()
-        return catalogue.current.routes.resolve(name)
+        return Self.look(inbound, catalogue.current, states)
     }
 
-    private func badCall(_ inbound: InboundMessage, _ words: String) -> Reply { refused(inbound, -32602, words) }
+    private static func look(_ inbound: InboundMessage, _ snapshot: Snapshot, _ states: StateKeeper) -> Way {
+        let bytes = inbound.bytes.readableBytesUInt8Span
+        func text(_ key: StaticString) -> String? {
+            guard let member = inbound.message.member(key, in: bytes), member.kind == .string else { return nil }
+            return JSONText.string(bytes, value: member.value)
+        }
+        if let arguments = inbound.message.member("arguments", in: bytes), arguments.kind != .object {
+            return .refused(-32602, "\"params.arguments\" must be an object")
+        }
+        switch inbound.message.method {
+        case .toolsCall:
+            guard let name = text("name") else { return .refused(-32602, "\"params.name\" must name the tool to call") }
+            if let found = snapshot.routes.tool(name) { return .destination(found, inbound) }
+            if snapshot.index != nil, let way = compact(name, inbound, snapshot) { return way }
+            return .refused(-32602, "There is no tool of this name; tools/list tells which there are")
+        case .promptsGet:
+            guard let name = text("name") else { return .refused(-32602, "\"params.name\" must name the prompt") }
+            if let found = snapshot.routes.prompt(name) { return .destination(found, inbound) }
+            return .refused(-32602, "There is no prompt of this name; prompts/list tells which there are")
+        case .resourcesRead:
+            guard let uri = text("uri") else { return .refused(-32602, "\"params.uri\" must say what to read") }
+            if let found = snapshot.routes.resource(uri) { return .destination(found, inbound) }
+            return .refused(
+                inbound.revision.isModern ? -32602 : -32002, "There is nothing of this URI behind this gateway",
+                data: #"{"uri":\#(JSONText.quoted(uri))}"#)
+        case .complete:
+            guard let member = inbound.message.member("ref", in: bytes),
+                let reference = try? JSONValue.parse(bytes.extracting(member.value))
+            else { return .refused(-32602, "\"params.ref\" must say what is completed") }
+            guard let found = snapshot.routes.completion(reference) else {
+                return .refused(-32602, "There is no prompt and no resource that \"params.ref\" names")
+            }
+            guard found.backend.offers().completes else {
+                return .answered(members: #""completion":{"values":[],"total":0,"hasMore":false}"#)
+            }
+            return .destination(found, inbound)
+        default: return task(inbound, text("taskId"), snapshot, states)
+        }
+    }
 
-    private func refused(_ inbound: InboundMessage, _ code: Int, _ words: String) -> Reply {
+    private static func compact(_ name: String, _ inbound: InboundMessage, _ snapshot: Snapshot) -> Way? {
+        let bytes = inbound.bytes.readableBytesUInt8Span
+        switch name {
+        case CompactTools.search:
+            let arguments = inbound.message.member("arguments", in: bytes).flatMap {
+                try? JSONValue.parse(bytes.extracting($0.value))
+            }
+            switch CompactTools.found(arguments, in: snapshot) {
+            case .success(let members): return .answered(members: members)
+            case .failure(let error): return .answered(members: ReplyBuilder.toolErrorMembers(error.words))
+            }
+        case CompactTools.call:
+            guard let inner = CompactTools.inner(inbound),
+                let member = inner.message.member("name", in: inner.bytes.readableBytesUInt8Span),
+                let found = snapshot.routes.tool(
+                    JSONText.string(inner.bytes.readableBytesUInt8Span, value: member.value))
+            else {
+                return .answered(
+                    members: ReplyBuilder.toolErrorMembers(
+                        "\"name\" must be the name of a tool as search_tools gives it."))
+            }
+            return .destination(found, inner)
+        default: return nil
+        }
+    }
+
+    private static func task(
+        _ inbound: InboundMessage, _ handle: String?, _ snapshot: Snapshot, _ states: StateKeeper
+    ) -> Way {
+        guard inbound.capabilities.contains(.tasks) else {
+            return .refused(
+                -32021, "This method belongs to an extension that the request does not declare.",
+                data: #"{"requiredCapabilities":{"extensions":{"\#(ClientCapabilities.tasksExtension)":{}}}}"#,
+                status: .badEnvelope)
+        }
+        guard let handle, let (owner, task) = states.task(handle, caller: inbound.caller),
+            let found = snapshot.owners.first(where: { $0.backend.name == owner })
+        else { return .refused(-32602, "There is no task of this id") }
+        let operation: Operation
+        switch inbound.message.method {
+        case .tasksUpdate: operation = .taskUpdate
+        case .tasksCancel: operation = .taskCancel
+        default: operation = .taskGet
+        }
+        return .destination(Destination(operation, handle, target: task, owner: found), inbound)
+    }
+
+    private func refused(
+        _ inbound: InboundMessage, _ code: Int, _ words: String, data: String? = nil, status: ReplyStatus = .ok
+    ) -> Reply {
         recorder.refused(inbound)
-        return replies.error(code, words, to: inbound)
+        return replies.error(code, words, data: data, to: inbound, status: status)
     }
 
     private func overloaded(_ inbound: InboundMessage, _ dialect: any Dialect) -> Reply {
@@ -137,24 +288,45 @@ package final class Pipeline: MCPService {
         return reply
     }
 
-    private func list(_ inbound: InboundMessage) async -> Reply {
+    private func list(_ kind: ListKind, _ inbound: InboundMessage) async -> Reply {
         if !settling.isOver { await settling.wait() }
         let bytes = inbound.bytes.readableBytesUInt8Span
         if let cursor = inbound.message.member("cursor", in: bytes), cursor.kind != .null {
             return refused(inbound, -32602, "This cursor is not one of ours: the list has a single page.")
         }
-        let list = catalogue.current.toolLists[inbound.revision] ?? Array("{}".utf8)
-        return answered(inbound, replies.result(list, to: inbound))
+        return answered(inbound, replies.result(catalogue.current.list(kind).result(inbound.revision), to: inbound))
     }
 
-    private var discovery: String {
-        let versions = Revision.allCases.reversed().map { "\"\($0.name)\"" }.joined(separator: ",")
-        return #""supportedVersions":[\#(versions)],"capabilities":{"tools":{}},"#
-            + #""instructions":\#(JSONText.quoted(identity.instructions)),"ttlMs":60000,"cacheScope":"private""#
+    // MARK: Changes and the end
+
+    package func began(_ session: any ClientSession) { changes.hub.add(session) }
+
+    package func ended(_ session: SessionKey) { changes.end(session) }
+
+    /// Takes up what the backends have now, and tells whoever wants to know.
+    package func offersChanged() { changes.offersChanged() }
+
+    /// An owner says that one of its resources has changed.
+    package func updated(_ uri: String, of backend: String) { changes.updated(uri, of: backend) }
+
+    /// Ends what has no end of its own: open listens get their last word, waiting calls are given up.
+    package func drain() {
+        changes.hub.close()
+        parked.abandonAll()
     }
 
-    private func greeting(_ revision: Revision) -> String {
-        #""protocolVersion":"\#(revision.name)","capabilities":{"tools":{}},"serverInfo":\#(identity.json.text),"#
-            + #""instructions":\#(JSONText.quoted(identity.instructions))"#
+    /// What would become of a call, from the code that decides it.
+    package func explain(_ name: String) -> JSONValue { Explanation.of(name, catalogue: catalogue) }
+}
+
+extension InboundMessage {
+    var wishes: Wishes {
+        var wishes = Wishes()
+        wishes.capabilities = capabilities
+        guard stream != nil else { return wishes }
+        wishes.logLevel = wantedLogLevel
+        wishes.progress = progressToken != nil
+        wishes.session = session?.key
+        return wishes
     }
 }

@@ -48,56 +48,105 @@ struct ReplyBuilder: Sendable {
         return .response(out, .ok)
     }
 
-    /// A result given by its members, without braces.
-    func result(members: String, to inbound: InboundMessage, _ dialect: any Dialect) -> Reply {
+    /// A result given by its members, without braces; `meta` are members of its `_meta`.
+    func result(members: String, meta: String = "", to inbound: InboundMessage, _ dialect: any Dialect) -> Reply {
         var out = open(inbound, "result", room: members.utf8.count)
-        dialect.writeResult(members: members, to: &out)
+        dialect.writeResult(members: members, meta: meta, to: &out)
         out.writeStaticString("}")
         return .response(out, .ok)
     }
 
-    /// The empty result.
+    /// The empty result of the eras that had sessions.
     func empty(to inbound: InboundMessage) -> Reply { result(Array("{}".utf8), to: inbound) }
 
-    /// What the owner of a tool answered.
-    func reply(_ reply: ToolReply, to inbound: InboundMessage, _ dialect: any Dialect) -> Reply {
-        switch reply {
+    /// The owner asks first (2026-07-28).
+    func inputRequired(members: String, to inbound: InboundMessage) -> Reply {
+        var out = open(inbound, "result", room: members.utf8.count)
+        out.writeStaticString(#"{"resultType":"input_required","#)
+        out.writeString(members)
+        out.writeStaticString("}}")
+        return .response(out, .ok)
+    }
+
+    /// What the owner answered.
+    ///
+    /// - Parameter taskHandle: makes of an owner's task id one that clients may have.
+    func reply(
+        _ answer: CallAnswer, of destination: Destination, to inbound: InboundMessage, _ dialect: any Dialect,
+        taskHandle: (String) -> String
+    ) -> Reply {
+        switch answer {
         case .result(let payload):
             var out = open(inbound, "result", room: payload.range.count + 192)
-            dialect.write(payload, to: &out)
+            let shown = withHandle(payload, destination, taskHandle) ?? payload
+            dialect.write(shown, of: destination, as: "complete", to: &out)
             out.writeStaticString("}")
             return .response(out, .ok)
+        case .task(let payload):
+            guard let shown = withHandle(payload, destination, taskHandle) else {
+                return error(-32603, "The owner began a task without an id.", to: inbound)
+            }
+            var out = open(inbound, "result", room: payload.range.count + 192)
+            dialect.write(shown, of: destination, as: "task", to: &out)
+            out.writeStaticString("}")
+            return .response(out, .ok)
+        case .inputRequired: return error(-32603, "The owner asks where nothing can be asked.", to: inbound)
         case .protocolError(let payload):
             var out = open(inbound, "error", room: payload.range.count)
-            writeError(payload, dialect, to: &out)
+            let code = writeError(payload, destination, dialect, to: &out)
             out.writeStaticString("}")
-            return .response(out, .ok)
+            return .response(out, code == -32021 ? .badEnvelope : .ok)
         }
     }
 
-    /// An upstream's error: its words and data, its code as this client's era knows it.
-    private func writeError(_ payload: Payload, _ dialect: any Dialect, to out: inout ByteBuffer) {
-        let bytes = payload.bytes.readableBytesUInt8Span
-        let code = Message.find("code", payload.members, bytes).flatMap {
-            Int(JSONText.string(bytes, inside: $0.value))
+    /// The same with our handle in place of the owner's task id; nil when there is none to replace.
+    private func withHandle(
+        _ payload: Payload, _ destination: Destination, _ taskHandle: (String) -> String
+    ) -> Payload? {
+        let shown: String
+        switch destination.operation {
+        case .tool:
+            guard let id = payload.member("taskId"), let text = payload.tree(id)?.stringValue else { return nil }
+            shown = taskHandle(text)
+        case .taskGet: shown = destination.exposedName
+        case .prompt, .resource, .completion, .taskUpdate, .taskCancel: return nil
         }
+        return payload.tree(payload.range).flatMap { Payload($0.with("taskId", .string(shown))) }
+    }
+
+    /// An upstream's error: its words and data, its code as this client's era knows it.
+    private func writeError(
+        _ payload: Payload, _ destination: Destination, _ dialect: any Dialect, to out: inout ByteBuffer
+    ) -> Int {
+        let bytes = payload.bytes.readableBytesUInt8Span
+        let theirs =
+            Message.find("code", payload.members, bytes).flatMap { Int(JSONText.string(bytes, inside: $0.value)) }
+            ?? -32603
+        var code = dialect.errorCode(theirs)
+        let isMissing = destination.operation == .resource && (theirs == -32002 || theirs == -32602)
+        if isMissing { code = dialect.noResourceCode }
         out.writeStaticString(#"{"code":"#)
-        out.writeString(String(dialect.errorCode(code ?? -32603)))
+        out.writeString(String(code))
         for member in payload.members where member.isNamed("message", in: bytes) || member.isNamed("data", in: bytes) {
+            if isMissing, member.isNamed("data", in: bytes) { continue }
             out.writeStaticString(",")
             payload.write(member, to: &out)
         }
         if Message.find("message", payload.members, bytes) == nil {
             out.writeStaticString(#","message":"The upstream answered with an error without a message.""#)
         }
+        if isMissing { out.writeString(#","data":{"uri":\#(JSONText.quoted(destination.exposedName))}"#) }
         out.writeStaticString("}")
+        return code
     }
 
     /// `isError: true` with words: for what a model can react to.
     func toolError(_ words: String, to inbound: InboundMessage, _ dialect: any Dialect) -> Reply {
-        result(
-            members: #""content":[{"type":"text","text":\#(JSONText.quoted(words))}],"isError":true"#, to: inbound,
-            dialect)
+        result(members: Self.toolErrorMembers(words), to: inbound, dialect)
+    }
+
+    static func toolErrorMembers(_ words: String) -> String {
+        #""content":[{"type":"text","text":\#(JSONText.quoted(words))}],"isError":true"#
     }
 
     // MARK: Errors
@@ -136,43 +185,51 @@ struct ReplyBuilder: Sendable {
 
     // MARK: Failures in words
 
-    /// What a failed call looks like to the client: mostly a tool error, because a model can act on it; a protocol
-    /// error where the request itself was wrong.
+    /// What a failed call looks like to the client: of a tool mostly a result that says so, because a model can act on
+    /// it; a protocol error where the request itself was wrong, and for everything that is no tool.
     func failure(
         _ failure: CallFailure, of destination: Destination, to inbound: InboundMessage, _ dialect: any Dialect
     ) -> Reply {
-        let owner = destination.backend.name
-        let name = destination.exposedName
+        let words = FailureWords.of(failure, destination)
         switch failure {
-        case .unknownTool:
-            return error(-32602, "There is no tool named \(name) any more; list the tools again.", to: inbound)
-        case .badArguments(let detail):
-            return error(-32602, "The arguments of \(name) are not what it takes: \(detail).", to: inbound)
+        case .unknownTool: return error(-32602, words, to: inbound)
+        case .badArguments where !dialect.badArgumentsAreResults: return error(-32602, words, to: inbound)
+        case .cancelled: return error(-32603, words, to: inbound)
+        case .unavailable, .timedOut, .outcomeUnknown, .garbage, .stopped, .badArguments, .overloaded, .needsInput:
+            guard destination.operation == .tool else { return error(-32603, words, to: inbound) }
+            return toolError(words, to: inbound, dialect)
+        }
+    }
+}
+
+/// Failures in words that a model, or the person behind it, can act on.
+enum FailureWords {
+    static func of(_ failure: CallFailure, _ destination: Destination) -> String {
+        let owner = destination.backend.name
+        let name = destination.operation == .completion ? "The completion" : destination.exposedName
+        switch failure {
+        case .unknownTool: return "There is no tool named \(name) any more; list the tools again."
+        case .badArguments(let detail): return "The arguments of \(name) are not what it takes: \(detail)."
         case .unavailable(let detail):
-            return toolError(
-                "\(name) was not called: its server \"\(owner)\" cannot be reached (\(detail)). Nothing was sent. "
-                    + "Try again later, or use another tool.", to: inbound, dialect)
+            return "\(name) was not called: its server \"\(owner)\" cannot be reached (\(detail)). Nothing was sent. "
+                + "Try again later, or use another tool."
         case .timedOut(let after, let sent):
             let consequence =
                 sent
                 ? "It may still have been carried out: check before calling it again."
                 : "It was not sent, so calling again is safe."
-            return toolError(
-                "\(name) gave no answer within \(Words.seconds(after)). \(consequence)", to: inbound, dialect)
+            return "\(name) gave no answer within \(Words.seconds(after)). \(consequence)"
         case .outcomeUnknown(let detail):
-            return toolError(
-                "The connection to the server \"\(owner)\" was lost after \(name) was sent (\(detail)). Whether it was "
-                    + "carried out is unknown: check before calling it again.", to: inbound, dialect)
+            return "The connection to the server \"\(owner)\" was lost after \(name) was sent (\(detail)). Whether it was "
+                + "carried out is unknown: check before calling it again."
         case .garbage(let detail):
-            return toolError(
-                "The server \"\(owner)\" answered \(name) with something that is no answer (\(detail)). "
-                    + "This is a fault of that server; calling again is unlikely to help.", to: inbound, dialect)
-        case .stopped(let detail):
-            return toolError("\(name) was stopped: \(detail)", to: inbound, dialect)
-        case .overloaded(let detail):
-            return toolError("\(name) was not called: \(detail). Try again in a second.", to: inbound, dialect)
-        case .cancelled:
-            return error(-32603, "The call was cancelled.", to: inbound)
+            return "The server \"\(owner)\" answered \(name) with something that is no answer (\(detail)). "
+                + "This is a fault of that server; calling again is unlikely to help."
+        case .stopped(let detail): return "\(name) was stopped: \(detail)"
+        case .overloaded(let detail): return "\(name) was not called: \(detail). Try again in a second."
+        case .needsInput(let detail):
+            return "\(name) needs input that it did not get: \(detail). Nothing more was done."
+        case .cancelled: return "The call was cancelled."
         }
     }
 }

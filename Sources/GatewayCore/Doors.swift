@@ -1,9 +1,10 @@
 // Licensed under the Apache License 2.0; see LICENSE.
 
-/// A tool as its owner describes it: the owner's own name and the raw JSON of its definition.
-package struct ToolDescriptor: Sendable, Equatable {
+/// Something an owner offers: a tool, a prompt, a resource or a template of resources, as the owner describes it.
+package struct OfferedItem: Sendable, Equatable {
+    /// What it is asked for by: the owner's own name of a tool or prompt, a URI, or a URI template.
     package var name: String
-    /// One JSON object as it stands in the owner's `tools/list`, number spelling and unknown keywords untouched.
+    /// One JSON object as it stands in the owner's list, number spelling and unknown keywords untouched.
     package var definition: [UInt8]
 
     package init(name: String, definition: [UInt8]) {
@@ -12,16 +13,51 @@ package struct ToolDescriptor: Sendable, Equatable {
     }
 }
 
-/// Somebody who owns tools: a sandboxed module or an upstream server.
-package protocol ToolBackend: Sendable {
+/// Everything an owner is known to have.
+package struct Offers: Sendable, Equatable {
+    package var tools: [OfferedItem]
+    package var prompts: [OfferedItem]
+    package var resources: [OfferedItem]
+    package var templates: [OfferedItem]
+    /// It completes arguments.
+    package var completes = false
+    /// It tells when single resources change.
+    package var announcesUpdates = false
+    /// What it tells models about itself.
+    package var instructions: String?
+
+    package init(
+        tools: [OfferedItem] = [], prompts: [OfferedItem] = [], resources: [OfferedItem] = [],
+        templates: [OfferedItem] = []
+    ) {
+        self.tools = tools
+        self.prompts = prompts
+        self.resources = resources
+        self.templates = templates
+    }
+}
+
+/// Somebody who owns tools, prompts or resources: a sandboxed module or an upstream server.
+package protocol Backend: Sendable {
     /// The label in the configuration; also the default prefix.
     var name: String { get }
     /// `wasm` or `upstream`, for metrics and rows.
     var route: String { get }
-    /// The tools it is known to have. Never waits: the last known list, in the owner's order.
-    func tools() -> [ToolDescriptor]
+    /// What it is known to have. Never waits: the last known lists, in the owner's order.
+    func offers() -> Offers
     /// Carries one call out. Ends by the call's deadline, whatever the owner does.
-    func call(_ call: ToolCall) async throws(CallFailure) -> ToolReply
+    func call(_ call: RoutedCall) async throws(CallFailure) -> CallAnswer
+    /// Whether it may ask its questions while a call stays open. A client that cannot be asked then needs the call kept
+    /// for it.
+    var asksDuringCalls: Bool { get }
+    /// From here on exactly these resources are watched, by their owner's URIs. Returns when that is in force, or after
+    /// a few seconds when it cannot be had now; it is then put in force as soon as it can.
+    func watch(_ uris: Set<String>) async
+}
+
+extension Backend {
+    package var asksDuringCalls: Bool { false }
+    package func watch(_ uris: Set<String>) async {}
 }
 
 /// One line of `/health`.

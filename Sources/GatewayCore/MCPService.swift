@@ -47,12 +47,25 @@ package struct InboundMessage: Sendable {
     package var requestID: RequestID
     package var arrivedAt: Moment
     package var loop: any EventLoop
+    /// What the client declared: on this very request, or when its session began.
+    package var capabilities: ClientCapabilities
+    /// Where notifications and questions that belong to this request go; nil when the client takes none.
+    package var stream: (any ClientStream)?
+    /// The legacy session it belongs to.
+    package var session: (any ClientSession)?
+    /// The headers `Mcp-Param-…` of a modern HTTP request, names in lower case; nil on transports without headers.
+    package var parameterHeaders: [(name: String, value: String)]?
 
     package init(
         bytes: ByteBuffer, message: Message, revision: Revision, caller: Caller, requestID: RequestID,
-        arrivedAt: Moment,
-        loop: any EventLoop
+        arrivedAt: Moment, loop: any EventLoop, capabilities: ClientCapabilities = [],
+        stream: (any ClientStream)? = nil, session: (any ClientSession)? = nil,
+        parameterHeaders: [(name: String, value: String)]? = nil
     ) {
+        self.capabilities = capabilities
+        self.stream = stream
+        self.session = session
+        self.parameterHeaders = parameterHeaders
         self.bytes = bytes
         self.message = message
         self.revision = revision
@@ -67,7 +80,7 @@ package struct InboundMessage: Sendable {
 package enum Reply: Sendable {
     /// One JSON-RPC response.
     case response(ByteBuffer, ReplyStatus)
-    /// Nothing: it was a notification.
+    /// Nothing: it was a notification, or a request whose client has taken it back.
     case accepted
 }
 
@@ -92,6 +105,15 @@ package protocol MCPService: Sendable {
 
     /// The reply to bytes that are no message, or that the transport refuses on the protocol's behalf.
     func refuse(_ refusal: ProtocolRefusal) -> Reply
+
+    /// A legacy session has somebody at its other end from here on; it hears of changes until it ends.
+    func began(_ session: any ClientSession)
+    func ended(_ session: SessionKey)
+}
+
+extension MCPService {
+    package func began(_ session: any ClientSession) {}
+    package func ended(_ session: SessionKey) {}
 }
 
 /// A JSON-RPC error that is decided before a message reaches the pipeline.

@@ -12,6 +12,7 @@ internal import MCPWire
 internal import NIOCore
 internal import NIOPosix
 internal import Outbound
+internal import Sealing
 internal import Telemetry
 internal import Upstreams
 internal import WasmSandbox
@@ -31,6 +32,8 @@ struct Assembly: Sendable {
     let sessions: SessionBook
     let health: HealthReport
     let pipeline: Pipeline
+    let endpoint: MCPEndpoint
+    let oldEndpoint: EventSourceEndpoint
 
     static let instructions =
         "Tools of several servers behind one gateway. A tool's name begins with the name of the server it belongs to."
@@ -72,7 +75,7 @@ struct Assembly: Sendable {
 
         let identity = ServerIdentity(version: GatewayVersion.text, instructions: instructions)
         let upstreams: UpstreamPool
-        let keys: SessionKeys
+        let keys: SealKeys
         do {
             upstreams = try UpstreamPool(
                 settings.upstreams.map { $0.room(base: environment) }, identity: identity.json,
@@ -88,21 +91,26 @@ struct Assembly: Sendable {
             throw error as? StartError ?? StartError("\(error)")
         }
         let catalogue = Catalogue(
-            entries: entries(settings, modules, upstreams), identity: identity, metrics: metrics, logs: logs)
+            entries: entries(settings, modules, upstreams), identity: identity,
+            isCompact: settings.server.hasCompactTools, metrics: metrics, logs: logs)
         let pipeline = Pipeline(
             settings: PipelineSettings(
                 inFlightMax: settings.limits.inFlightMax, timeout: settings.server.requestTimeout,
                 slowCall: settings.log.slowCall),
-            catalogue: catalogue, settling: upstreams.settling, identity: identity, journal: store, time: time,
+            catalogue: catalogue, settling: upstreams.settling, identity: identity, keys: keys, journal: store, time: time,
             metrics: metrics, logs: logs)
         let sessions = SessionBook(keys: keys, tombstones: store, time: time, lifetime: .seconds(30 * 86_400))
         let health = HealthReport(
             sources: [store, sandbox, upstreams], version: GatewayVersion.text, instance: "\(RequestID.random())",
             time: time)
+        let endpoint = MCPEndpoint(
+            service: pipeline, sessions: sessions, bodyBytesMax: settings.server.bodyBytesMax, time: time, logs: logs)
+        let oldEndpoint = EventSourceEndpoint(
+            service: pipeline, bodyBytesMax: settings.server.bodyBytesMax, messagesPath: "/messages", time: time)
         return Assembly(
             settings: settings, time: time, group: group, logs: logs, log: logs.logger(component: LogComponent.daemon),
             metrics: metrics, store: store, sandbox: sandbox, upstreams: upstreams, catalogue: catalogue,
-            sessions: sessions, health: health, pipeline: pipeline)
+            sessions: sessions, health: health, pipeline: pipeline, endpoint: endpoint, oldEndpoint: oldEndpoint)
     }
 
     private static func sandbox(_ settings: GatewaySettings, time: SystemTime, logs: LogFiles) -> Sandbox {
@@ -157,9 +165,13 @@ struct Assembly: Sendable {
         _ settings: GatewaySettings, _ modules: [String: WasmModule], _ upstreams: UpstreamPool
     ) -> [CatalogueEntry] {
         let own = settings.tools.compactMap { tool in
-            modules[tool.name].map { CatalogueEntry(backend: $0, prefix: tool.prefix) }
+            modules[tool.name].map {
+                CatalogueEntry(backend: $0, prefix: tool.prefix, exposure: tool.exposure.room)
+            }
         }
-        let others = zip(settings.upstreams, upstreams.upstreams).map { CatalogueEntry(backend: $1, prefix: $0.prefix) }
+        let others = zip(settings.upstreams, upstreams.upstreams).map {
+            CatalogueEntry(backend: $1, prefix: $0.prefix, exposure: $0.exposure.room)
+        }
         return own + others
     }
 
@@ -168,15 +180,21 @@ struct Assembly: Sendable {
     /// What the public listener serves.
     var router: Router {
         var router = operatorRouter
-        router.add(
-            settings.server.path,
-            MCPEndpoint(
-                service: pipeline, sessions: sessions, bodyBytesMax: settings.server.bodyBytesMax, logs: logs))
+        router.add(settings.server.path, endpoint)
+        router.add("/sse", oldEndpoint.stream)
+        router.add("/messages", oldEndpoint.messages)
         return router
     }
 
     /// What the control socket serves: the operator's side only.
-    var operatorRouter: Router {
+    var controlRouter: Router {
+        var router = operatorRouter
+        router.add("/admin/explain", ExplainRoute(explain: pipeline.explain), isForOperators: true)
+        return router
+    }
+
+    /// What both serve.
+    private var operatorRouter: Router {
         let door = OperatorDoor(isPublic: settings.admin.hasPublicMetrics)
         var router = Router()
         router.add("/health", HealthRoute(.whole, report: health, door: door), isForOperators: true)
@@ -184,6 +202,14 @@ struct Assembly: Sendable {
         router.add("/health/ready", HealthRoute(.ready, report: health, door: door), isForOperators: true)
         router.add("/metrics", MetricsRoute(registry: metrics, door: door), isForOperators: true)
         return router
+    }
+
+    /// Ends what clients hold open without an end of its own, so that a stop need not wait for them.
+    func drain() {
+        health.drain()
+        pipeline.drain()
+        endpoint.drain()
+        oldEndpoint.drain()
     }
 
     var limits: HTTPLimits {

@@ -49,6 +49,38 @@ package struct ControlClient: Sendable {
         return Health(text: body, canServe: status == 200, json: json)
     }
 
+    /// What would become of a call.
+    package struct Explanation: Sendable {
+        let answer: JSONValue
+
+        package var isAllowed: Bool { answer["verdict"]?.stringValue == "allowed" }
+        package var json: String { answer.text }
+
+        /// One line for each step.
+        package var screen: String {
+            let steps = answer.objectValue ?? []
+            let width = steps.map(\.key.count).max() ?? 0
+            return steps.map { step in
+                let name = step.key.split(separator: "_").joined(separator: " ")
+                let value = step.value.stringValue ?? step.value.text
+                return name + String(repeating: " ", count: width - name.count + 2) + value
+            }.joined(separator: "\n")
+        }
+    }
+
+    /// What would become of a call of this tool.
+    package func explain(_ tool: String) async throws(StartError) -> Explanation {
+        let isPlain = tool.utf8.allSatisfy { byte in
+            SettingsUnits.isNameByte(byte) || byte == UInt8(ascii: ".")
+        }
+        guard isPlain, !tool.isEmpty else { throw StartError("a tool's name is letters, digits, - and _") }
+        let (status, body) = try get("/admin/explain?tool=\(tool)")
+        guard status == 200, let json = try? JSONValue.parse(body) else {
+            throw StartError("the gateway at \(socketPath) cannot explain (HTTP status \(status)); is it an older one?")
+        }
+        return Explanation(answer: json)
+    }
+
     private func get(_ path: String) throws(StartError) -> (status: Int, body: String) {
         let connection = try connect()
         defer { close(connection) }
@@ -72,7 +104,8 @@ package struct ControlClient: Sendable {
         return (status, String(text[end.upperBound...]))
     }
 
-    private func connect() throws(StartError) -> Int32 {
+    /// A descriptor of the socket, which the caller closes.
+    func connect() throws(StartError) -> Int32 {
         var address = sockaddr_un()
         address.sun_family = sa_family_t(AF_UNIX)
         let path = Array(socketPath.utf8)

@@ -18,10 +18,13 @@ internal import WasmSandbox
 package struct Daemon: Sendable {
     private let settings: GatewaySettings
     private let environment: [String: String]
+    /// Whether clients are served over the network, and not only over the sockets of this machine.
+    private let listens: Bool
 
-    package init(settings: GatewaySettings, environment: [String: String]) {
+    package init(settings: GatewaySettings, environment: [String: String], listens: Bool = true) {
         self.settings = settings
         self.environment = environment
+        self.listens = listens
     }
 
     /// Serves until TERM or INT, and returns when everything is closed.
@@ -44,25 +47,32 @@ package struct Daemon: Sendable {
     ) async throws {
         let control = try await openControlSocket(assembly)
         let socket = ControlSocketFile(path: settings.admin.controlSocket)
-        let listener: HTTPListener
+        let lines: LineListener
+        let listener: HTTPListener?
         do {
-            listener = try await openListener(assembly)
+            lines = try await LineListener.start(assembly)
+            listener = listens ? try await openListener(assembly) : nil
         } catch {
             await control.stop(grace: .zero)
             socket.remove()
             throw error
         }
-        assembly.store.noteListening(port: listener.port ?? settings.server.listen.port)
+        assembly.store.noteListening(port: listener?.port ?? settings.server.listen.port)
         let (stream, channel) = try await signals.open(on: assembly.group.next())
 
         let upkeep = Task {
             async let trimming: Void = assembly.trimWhenIdle()
-            await assembly.upstreams.run { assembly.catalogue.rebuild() }
+            await assembly.upstreams.run {
+                assembly.pipeline.offersChanged()
+            } updated: { upstream, uri in
+                assembly.pipeline.updated(uri, of: upstream)
+            }
             await trimming
         }
         notify("READY=1")
-        assembly.log.info("serving", metadata: [LogKey.address: "\(address(listener))", LogKey.pid: "\(getpid())"])
-        let greeting = Task { await announceWhenListed(assembly, listener, announce) }
+        let place = listener.map(address) ?? settings.admin.messageSocket
+        assembly.log.info("serving", metadata: [LogKey.address: "\(place)", LogKey.pid: "\(getpid())"])
+        let greeting = Task { if listener != nil { await announceWhenListed(assembly, place, announce) } }
 
         for await signal in stream {
             if signal == .stop { break }
@@ -72,8 +82,9 @@ package struct Daemon: Sendable {
         greeting.cancel()
         assembly.log.info("stopping", metadata: [LogKey.grace: "\(settings.server.shutdownGrace)"])
         notify("STOPPING=1")
-        assembly.health.drain()
-        await listener.stop(grace: settings.server.shutdownGrace)
+        assembly.drain()
+        await listener?.stop(grace: settings.server.shutdownGrace)
+        await lines.stop(grace: settings.server.shutdownGrace)
         await control.stop(grace: .seconds(1))
         socket.remove()
         upkeep.cancel()
@@ -136,7 +147,7 @@ package struct Daemon: Sendable {
         }
         do {
             let control = try await HTTPListener.start(
-                .unix(path: path), router: assembly.operatorRouter, limits: assembly.limits, guardian: nil,
+                .unix(path: path), router: assembly.controlRouter, limits: assembly.limits, guardian: nil,
                 group: assembly.group, time: assembly.time, metrics: assembly.metrics)
             // The folder keeps strangers out while the mode is still being set.
             unsafe chmod(path, 0o660)
@@ -156,14 +167,14 @@ package struct Daemon: Sendable {
 
     /// Gives the upstreams a moment to tell their tools, then says what there is.
     private func announceWhenListed(
-        _ assembly: Assembly, _ listener: HTTPListener, _ announce: @Sendable (String) -> Void
+        _ assembly: Assembly, _ address: String, _ announce: @Sendable (String) -> Void
     ) async {
         for _ in 0..<30 {
             if assembly.upstreams.components().allSatisfy({ $0.status == .healthy }) { break }
             // Ends early only when the gateway is stopping already.
             do { try await Task.sleep(for: .milliseconds(100)) } catch { return }
         }
-        announce(Announcement.text(assembly, address: address(listener)))
+        announce(Announcement.text(assembly, address: address))
     }
 
     private func notify(_ state: String) {

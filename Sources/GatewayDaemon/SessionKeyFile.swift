@@ -1,7 +1,7 @@
 // Licensed under the Apache License 2.0; see LICENSE.
 
 internal import Glibc
-internal import MCPFront
+internal import Sealing
 
 /// The key that seals session ids, in a file of its own in the state directory, so that sessions outlive the process.
 enum SessionKeyFile {
@@ -9,7 +9,7 @@ enum SessionKeyFile {
     private static let magic: [UInt8] = Array("mcpgw-session-key-1\n".utf8)
 
     /// Reads the key, or makes one: written aside, synced, renamed, readable by the owner alone.
-    static func load(directory: String) throws(StartError) -> SessionKeys {
+    static func load(directory: String) throws(StartError) -> SealKeys {
         let folder = "\(directory)/keys"
         if unsafe mkdir(folder, 0o700) != 0, errno != EEXIST {
             throw StartError("cannot make \(folder): \(SystemText.of(errno))")
@@ -28,8 +28,8 @@ enum SessionKeyFile {
         return keys(body)
     }
 
-    private static func keys(_ body: [UInt8]) -> SessionKeys {
-        SessionKeys(current: SessionKeys.Key(id: body[0], secret: Array(body[1...])))
+    private static func keys(_ body: [UInt8]) -> SealKeys {
+        SealKeys(current: SealKeys.Key(id: body[0], secret: Array(body[1...])))
     }
 
     private static func read(_ path: String) throws(StartError) -> [UInt8]? {

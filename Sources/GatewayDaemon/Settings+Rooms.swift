@@ -1,5 +1,7 @@
 // Licensed under the Apache License 2.0; see LICENSE.
 
+internal import Gateway
+internal import GatewayCore
 internal import Logging
 internal import Outbound
 internal import Telemetry
@@ -60,5 +62,13 @@ extension ToolSettings {
                     ModuleGrants.Directory(guest: $0.guestPath, host: $0.hostPath, readOnly: !$0.isWritable)
                 },
                 clock: allowsClock, random: allowsRandom))
+    }
+}
+
+extension ExposureSettings {
+    var room: Exposure {
+        Exposure(
+            filter: NameFilter(allow: allowed.map(NamePattern.init), deny: denied.map(NamePattern.init)),
+            edits: edits.mapValues { ToolEdit(name: $0.name, title: $0.title, description: $0.description) })
     }
 }

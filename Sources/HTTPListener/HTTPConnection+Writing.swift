@@ -152,10 +152,13 @@ extension HTTPConnection {
     private var isChunked: Bool { head?.version == .http1_1 }
 
     /// One message as one `data:` line. Line ends stand in JSON only between tokens, where a space does as well.
-    func writeEvent(_ json: ByteBuffer) {
+    func writeEvent(_ json: ByteBuffer, id: String?, name: StaticString) {
         var event = ByteBuffer()
-        event.reserveCapacity(json.readableBytes + 32)
-        event.writeStaticString("event: message\r\ndata: ")
+        event.reserveCapacity(json.readableBytes + 64)
+        event.writeStaticString("event: ")
+        event.writeStaticString(name)
+        if let id { event.writeString("\r\nid: \(id)") }
+        event.writeStaticString("\r\ndata: ")
         if json.readableBytesView.contains(where: { $0 == 0x0a || $0 == 0x0d }) {
             event.writeBytes(json.readableBytesView.lazy.map { $0 == 0x0a || $0 == 0x0d ? 0x20 : $0 })
         } else {
@@ -163,6 +166,11 @@ extension HTTPConnection {
         }
         event.writeStaticString("\r\n\r\n")
         writeChunk(event)
+    }
+
+    func writeMark(id: String, retryMilliseconds: Int?) {
+        let retry = retryMilliseconds.map { "retry: \($0)\r\n" } ?? ""
+        writeChunk(ByteBuffer(string: "id: \(id)\r\n\(retry)data: \r\n\r\n"))
     }
 
     func writeKeepAlive() { writeChunk(ByteBuffer(string: ":\r\n\r\n")) }

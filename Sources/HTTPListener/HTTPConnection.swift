@@ -123,6 +123,13 @@ final class HTTPConnection: ChannelDuplexHandler, @unchecked Sendable {
         return (unsent ?? 0) > 0
     }
 
+    /// Whether the client takes what it is sent.
+    var isKeepingUp: Bool { context?.channel.isWritable ?? false }
+
+    func cancelWork(on exchange: HTTPExchange) {
+        if self.exchange === exchange { task?.cancel() }
+    }
+
     func cutOff() { context?.close(promise: nil) }
 
     // MARK: Reading

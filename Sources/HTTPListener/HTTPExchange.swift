@@ -75,6 +75,8 @@ package final class HTTPExchange: @unchecked Sendable {
     /// Turn a quiet wait into an event stream with comments, so that nobody on the path gives up. Only for clients that
     /// take events.
     package var keepsAliveByEvents = false
+    /// Called instead of `startEvents` when a quiet wait turns into a stream.
+    package var beginsEvents: (() -> Void)?
 
     private enum State { case waiting, streaming, done }
 
@@ -107,10 +109,26 @@ package final class HTTPExchange: @unchecked Sendable {
     package var isStreaming: Bool { state == .streaming }
 
     /// One JSON-RPC message as one event. JSON text has no raw line ends, so it always fits one `data:` line.
-    package func sendEvent(_ json: ByteBuffer) {
+    ///
+    /// - Parameters:
+    ///   - id: where a client can go on after a break.
+    ///   - name: what kind of event it is.
+    package func sendEvent(_ json: ByteBuffer, id: String? = nil, name: StaticString = "message") {
         guard state == .streaming else { return }
-        connection.writeEvent(json)
+        connection.writeEvent(json, id: id, name: name)
     }
+
+    /// An event without data: tells a client where it is, and, where given, how long to stay away after a break.
+    package func sendMark(id: String, retry: Duration? = nil) {
+        guard state == .streaming else { return }
+        connection.writeMark(id: id, retryMilliseconds: retry.map { Int($0.milliseconds) })
+    }
+
+    /// Whether the client takes what it is sent; a slow one has some hundred KiB waiting for it.
+    package var isKeepingUp: Bool { connection.isKeepingUp }
+
+    /// Ends the work on this request as if its client had left.
+    package func cancelWork() { connection.cancelWork(on: self) }
 
     /// A comment, so that nobody on the path takes a quiet stream for a dead one.
     package func sendKeepAlive() {
@@ -128,7 +146,7 @@ package final class HTTPExchange: @unchecked Sendable {
     func tick(waited: Duration) {
         guard keepsAliveByEvents, waited >= Self.keepAliveInterval * (keepAlives + 1) else { return }
         keepAlives += 1
-        startEvents()
+        if state == .waiting, let beginsEvents { beginsEvents() } else { startEvents() }
         sendKeepAlive()
     }
 

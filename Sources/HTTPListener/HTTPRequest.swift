@@ -45,6 +45,21 @@ package struct HTTPRequest: Sendable {
         return rest.prefix { $0 != "?" }
     }
 
+    /// The value of a parameter of the query, as it is written there.
+    package func query(_ name: String) -> Substring? {
+        let text = head.uri.drop { $0 != "?" }.dropFirst()
+        for part in text.split(separator: "&") where part.hasPrefix(name + "=") { return part.dropFirst(name.count + 1) }
+        return nil
+    }
+
+    /// Every header whose name begins so, names in lower case; `prefix` in lower case.
+    package func headers(beginningWith prefix: String) -> [(name: String, value: String)] {
+        head.headers.compactMap { header in
+            let name = header.name.lowercased()
+            return name.hasPrefix(prefix) ? (name, header.value) : nil
+        }
+    }
+
     /// The value of a header that may stand once; the first where it stands more often. Names compare without case.
     package func header(_ name: String) -> String? { head.headers.first(name: name) }
 

@@ -12,23 +12,12 @@ internal import NIOCore
 enum HeaderLadder {
     static func refusal(of request: HTTPRequest, _ message: Message) -> ProtocolRefusal? {
         let bytes = request.body.readableBytesUInt8Span
-        func refuse(_ code: Int, _ words: String, data: String? = nil) -> ProtocolRefusal {
-            let bytes = request.body.readableBytesUInt8Span
-            return ProtocolRefusal(code: code, message: words, data: data, idText: message.id.map { Array(bytes, $0) })
+        func refuse(_ code: Int, _ words: String) -> ProtocolRefusal {
+            EnvelopeCheck.refuse(code, words, message, request.body)
         }
 
-        guard let version = message.metaMember("io.modelcontextprotocol/protocolVersion", in: bytes),
-            version.kind == .string
-        else {
-            return refuse(-32602, "params._meta must say io.modelcontextprotocol/protocolVersion, as a string.")
-        }
-        guard let capabilities = message.metaMember("io.modelcontextprotocol/clientCapabilities", in: bytes),
-            capabilities.kind == .object
-        else {
-            return refuse(-32602, "params._meta must say io.modelcontextprotocol/clientCapabilities, as an object.")
-        }
-
-        let named = JSONText.string(bytes, value: version.value)
+        if let refusal = EnvelopeCheck.shape(of: message, request.body) { return refusal }
+        let named = EnvelopeCheck.version(of: message, request.body)
         switch only(request, "mcp-protocol-version") {
         case .one(let header) where header == named: break
         case .one: return refuse(-32020, "The header MCP-Protocol-Version differs from the version in params._meta.")
@@ -43,13 +32,7 @@ enum HeaderLadder {
         }
         if let words = nameProblem(request, message, bytes) { return refuse(-32020, words) }
 
-        guard named == Revision.modern.name else {
-            let supported = Revision.allCases.reversed().map { "\"\($0.name)\"" }.joined(separator: ",")
-            return refuse(
-                -32022, "This protocol version is not supported; use one of those named in data.supported.",
-                data: #"{"supported":[\#(supported)],"requested":\#(JSONText.quoted(named))}"#)
-        }
-        return nil
+        return EnvelopeCheck.support(of: message, request.body)
     }
 
     /// `Mcp-Name` repeats whom the call is for.
@@ -58,6 +41,7 @@ enum HeaderLadder {
         switch message.method.name {
         case "tools/call", "prompts/get": key = "name"
         case "resources/read": key = "uri"
+        case "tasks/get", "tasks/update", "tasks/cancel": key = "taskId"
         default: return nil
         }
         // A body without a name is refused later, as what it is.
@@ -89,5 +73,51 @@ enum HeaderLadder {
         let tail = text.drop { $0 == " " || $0 == "\t" }
         let end = tail.lastIndex { $0 != " " && $0 != "\t" }
         return end.map { String(tail[...$0]) } ?? ""
+    }
+}
+
+/// What the stateless revision demands of a request's own `_meta`, whatever the transport.
+enum EnvelopeCheck {
+    static func refusal(of message: Message, _ body: ByteBuffer) -> ProtocolRefusal? {
+        shape(of: message, body) ?? support(of: message, body)
+    }
+
+    static func refuse(
+        _ code: Int, _ words: String, _ message: Message, _ body: ByteBuffer, data: String? = nil
+    ) -> ProtocolRefusal {
+        let bytes = body.readableBytesUInt8Span
+        return ProtocolRefusal(code: code, message: words, data: data, idText: message.id.map { Array(bytes, $0) })
+    }
+
+    /// Both members are there and of the right kind.
+    static func shape(of message: Message, _ body: ByteBuffer) -> ProtocolRefusal? {
+        let bytes = body.readableBytesUInt8Span
+        let version = message.metaMember("io.modelcontextprotocol/protocolVersion", in: bytes)
+        guard version?.kind == .string else {
+            return refuse(
+                -32602, "params._meta must say io.modelcontextprotocol/protocolVersion, as a string.", message, body)
+        }
+        let capabilities = message.metaMember("io.modelcontextprotocol/clientCapabilities", in: bytes)
+        guard capabilities?.kind == .object else {
+            return refuse(
+                -32602, "params._meta must say io.modelcontextprotocol/clientCapabilities, as an object.", message, body)
+        }
+        return nil
+    }
+
+    static func version(of message: Message, _ body: ByteBuffer) -> String {
+        let bytes = body.readableBytesUInt8Span
+        let member = message.metaMember("io.modelcontextprotocol/protocolVersion", in: bytes)
+        return member.map { JSONText.string(bytes, value: $0.value) } ?? ""
+    }
+
+    /// The version is one that has no handshake and that the gateway speaks.
+    static func support(of message: Message, _ body: ByteBuffer) -> ProtocolRefusal? {
+        let named = version(of: message, body)
+        guard named != Revision.modern.name else { return nil }
+        let supported = Revision.allCases.reversed().map { "\"\($0.name)\"" }.joined(separator: ",")
+        return refuse(
+            -32022, "This protocol version is not supported; use one of those named in data.supported.", message, body,
+            data: #"{"supported":[\#(supported)],"requested":\#(JSONText.quoted(named))}"#)
     }
 }

@@ -4,26 +4,85 @@ internal import GatewayCore
 internal import HTTPListener
 internal import NIOCore
 
-/// Writes one reply in the form the client takes: a JSON body, or an event stream.
+/// Writes what belongs to one request in the form the client takes: a JSON body, or an event stream.
 ///
-/// JSON is preferred, being one write. A client that takes only events gets a stream with one event; one that takes
-/// both gets a stream when its answer takes long, so that comments keep the connection alive.
-final class ReplyWriter {
+/// JSON is preferred, being one write. It becomes a stream when something has to be said before the answer, when the
+/// client takes nothing else, or when the answer takes long, so that comments keep the connection alive.
+final class ReplyWriter: ClientStream, @unchecked Sendable {
+    // Everything mutable is confined to the loop of the exchange; needs no lock.
     let exchange: HTTPExchange
     private let accepts: Negotiation.Accepts
     private let service: any MCPService
+    private let time: any TimeSource
+    /// The legacy session the request belongs to.
+    var live: LiveSession?
     var headers: [(String, String)] = []
+    /// The stream of a legacy session, kept for clients that lose it.
+    private var trail: EventTrail?
+    private var outlet: EventOutlet?
+    private let loop: any EventLoop
 
-    init(exchange: HTTPExchange, accepts: Negotiation.Accepts, service: any MCPService) {
+    init(exchange: HTTPExchange, accepts: Negotiation.Accepts, service: any MCPService, time: any TimeSource) {
         self.exchange = exchange
         self.accepts = accepts
         self.service = service
+        self.time = time
+        loop = exchange.request.loop
     }
 
     /// From here on the client may have to wait.
     func awaitReply() {
         exchange.keepsAliveByEvents = accepts != .json && headers.isEmpty
+        exchange.beginsEvents = { [weak self] in self?.begin() }
     }
+
+    var takesEvents: Bool { accepts == .both || accepts == .events }
+
+    // MARK: Before the answer
+
+    /// Commits to an event stream.
+    private func begin() {
+        guard !exchange.isStreaming, trail == nil else { return }
+        exchange.startEvents(headers: headers)
+        guard let live else { return }
+        let (trail, outlet) = (live.newTrail(), EventOutlet(exchange))
+        trail.attach(outlet, after: nil, marks: live.marksStreams)
+        (self.trail, self.outlet) = (trail, outlet)
+    }
+
+    private func onLoop(_ body: @escaping @Sendable () -> Void) {
+        if loop.inEventLoop { body() } else { loop.execute(body) }
+    }
+
+    func send(_ notification: ByteBuffer) {
+        onLoop {
+            guard self.takesEvents else { return }
+            self.begin()
+            if let trail = self.trail {
+                trail.append(notification)
+            } else if self.exchange.isKeepingUp {
+                self.exchange.sendEvent(notification)
+            }
+        }
+    }
+
+    /// Only a legacy client answers requests, and only where they can reach it.
+    var canAsk: Bool { live != nil && takesEvents }
+
+    func ask(_ question: Question, deadline: Deadline) async -> QuestionOutcome {
+        guard let live else { return .refused(code: -32601, message: "This client answers no requests.") }
+        return await live.questions.ask(question, deadline: deadline, loop: loop, time: time) { self.send($0) }
+    }
+
+    func pause(resumeAfter: Duration) {
+        onLoop {
+            guard let live = self.live, live.marksStreams, self.takesEvents else { return }
+            self.begin()
+            self.trail?.pause(retry: resumeAfter)
+        }
+    }
+
+    // MARK: The answer
 
     func refuse(_ refusal: ProtocolRefusal) { write(service.refuse(refusal)) }
 
@@ -31,10 +90,12 @@ final class ReplyWriter {
 
     func write(_ reply: Reply) {
         switch reply {
-        case .accepted: accepted()
+        case .accepted: withdrawn()
         case .response(let json, let status):
+            if let trail { return trail.append(json, isLast: true) }
             if exchange.isStreaming || (accepts == .events && status == .ok) {
-                exchange.startEvents(headers: headers)
+                begin()
+                if let trail { return trail.append(json, isLast: true) }
                 exchange.sendEvent(json)
                 exchange.finishEvents()
                 return
@@ -42,6 +103,17 @@ final class ReplyWriter {
             var headers = headers
             if case .overloaded(let seconds) = status { headers.append(("retry-after", String(seconds))) }
             exchange.answer(Self.http(status), .json, json, headers: headers)
+        }
+    }
+
+    /// The client has taken its request back and expects no answer; the connection needs one all the same.
+    func withdrawn() {
+        if trail != nil {
+            trail?.close()
+        } else if exchange.isStreaming {
+            exchange.finishEvents()
+        } else {
+            accepted()
         }
     }
 

@@ -1,7 +1,7 @@
 // Licensed under the Apache License 2.0; see LICENSE.
 
 package import GatewayCore
-internal import MCPWire
+package import Sealing
 internal import Synchronization
 
 /// Legacy sessions: opens them, recognises them, ends them. Nothing is kept that the id does not say, except which ones
@@ -15,22 +15,23 @@ package final class SessionBook: Sendable {
     private static let knownMax = 4_096
 
     /// - Parameter lifetime: how long a session may be used, counted from its beginning.
-    package init(keys: SessionKeys, tombstones: any Tombstones, time: any TimeSource, lifetime: Duration) {
+    package init(keys: SealKeys, tombstones: any Tombstones, time: any TimeSource, lifetime: Duration) {
         seal = SessionSeal(keys: keys, lifetime: lifetime)
         self.tombstones = tombstones
         self.time = time
     }
 
     /// A new session for a client that said `initialize`; the id goes back in a header.
-    func begin(revision: Revision, capabilities: ClientCapabilities, caller: Caller) -> String {
-        var random = SystemRandomNumberGenerator()
-        let key = SessionKey((0..<16).map { _ in UInt8.random(in: .min ... .max, using: &random) })
+    func begin(
+        revision: Revision, capabilities: ClientCapabilities, caller: Caller
+    ) -> (id: String, session: Session) {
+        let key = SessionKey.random()
         let session = Session(
             revision: revision, capabilities: capabilities, caller: caller, createdAt: time.wallMilliseconds(), key: key
         )
         let id = seal.seal(session)
         remember(id, session)
-        return id
+        return (id, session)
     }
 
     /// The session behind an id; nil when it is not ours, too old, or ended.
@@ -45,12 +46,12 @@ package final class SessionBook: Sendable {
         return session
     }
 
-    /// Ends a session for good; false when there is none.
-    func end(_ id: String) -> Bool {
-        guard let session = find(id) else { return false }
+    /// Ends a session for good; nil when there is none.
+    func end(_ id: String) -> Session? {
+        guard let session = find(id) else { return nil }
         tombstones.add(session.key, expires: session.createdAt + seal.lifetime)
         known.withLock { $0[id] = nil }
-        return true
+        return session
     }
 
     /// Drops what can be had again by decrypting.
@@ -61,23 +62,5 @@ package final class SessionBook: Sendable {
             if table.count >= Self.knownMax { table.removeAll(keepingCapacity: true) }
             table[id] = session
         }
-    }
-}
-
-extension ClientCapabilities {
-    /// From the `capabilities` of `initialize`.
-    init(_ json: JSONValue?) {
-        var set: ClientCapabilities = []
-        if json?["roots"] != nil { set.insert(.roots) }
-        if let sampling = json?["sampling"] {
-            set.insert(.sampling)
-            if sampling["tools"] != nil { set.insert(.samplingTools) }
-        }
-        if let elicitation = json?["elicitation"] {
-            // `{}` means forms, as it did before there was another kind.
-            if elicitation["form"] != nil || elicitation["url"] == nil { set.insert(.elicitationForm) }
-            if elicitation["url"] != nil { set.insert(.elicitationURL) }
-        }
-        self = set
     }
 }

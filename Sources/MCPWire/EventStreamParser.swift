@@ -18,7 +18,10 @@ public struct EventStreamParser: Sendable {
     private var data: [UInt8] = []
     private var hasData = false
     private var name = ""
-    private var id: String?
+    /// The last `id:` field so far, also of an event without data: where a client goes on after a break.
+    public private(set) var id: String?
+    /// The last `retry:` field: how long to wait before coming back, in milliseconds.
+    public private(set) var retryMilliseconds: Int?
     private var lastWasReturn = false
     private var isFirstLine = true
 
@@ -91,6 +94,9 @@ public struct EventStreamParser: Sendable {
             data.append(contentsOf: value)
         case "event": name = String(decoding: value, as: UTF8.self)
         case "id" where !value.contains(0): id = String(decoding: value, as: UTF8.self)
+        case "retry":
+            let text = String(decoding: value, as: UTF8.self)
+            if text.utf8.count < 10, text.utf8.allSatisfy({ (0x30...0x39).contains($0) }) { retryMilliseconds = Int(text) }
         default: break
         }
     }

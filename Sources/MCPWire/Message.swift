@@ -4,44 +4,68 @@
 public enum Method: Sendable, Equatable {
     case initialize, initialized, ping, discover
     case toolsList, toolsCall
-    case cancelled
+    case promptsList, promptsGet
+    case resourcesList, templatesList, resourcesRead, subscribe, unsubscribe
+    case listen, complete, setLevel
+    case tasksGet, tasksUpdate, tasksCancel
+    /// Asked by servers.
+    case createMessage, elicit, rootsList
+    /// Notifications.
+    case cancelled, progress, logMessage
+    case toolsChanged, promptsChanged, resourcesChanged, resourceUpdated, rootsChanged
+    case acknowledged, elicitationComplete
     case other(String)
+
+    /// Every method with its name on the wire; what is called most stands first.
+    static let names: [(method: Method, name: StaticString)] = [
+        (.toolsCall, "tools/call"),
+        (.toolsList, "tools/list"),
+        (.ping, "ping"),
+        (.initialize, "initialize"),
+        (.initialized, "notifications/initialized"),
+        (.discover, "server/discover"),
+        (.promptsList, "prompts/list"),
+        (.promptsGet, "prompts/get"),
+        (.resourcesList, "resources/list"),
+        (.templatesList, "resources/templates/list"),
+        (.resourcesRead, "resources/read"),
+        (.subscribe, "resources/subscribe"),
+        (.unsubscribe, "resources/unsubscribe"),
+        (.listen, "subscriptions/listen"),
+        (.complete, "completion/complete"),
+        (.setLevel, "logging/setLevel"),
+        (.tasksGet, "tasks/get"),
+        (.tasksUpdate, "tasks/update"),
+        (.tasksCancel, "tasks/cancel"),
+        (.createMessage, "sampling/createMessage"),
+        (.elicit, "elicitation/create"),
+        (.rootsList, "roots/list"),
+        (.cancelled, "notifications/cancelled"),
+        (.progress, "notifications/progress"),
+        (.logMessage, "notifications/message"),
+        (.toolsChanged, "notifications/tools/list_changed"),
+        (.promptsChanged, "notifications/prompts/list_changed"),
+        (.resourcesChanged, "notifications/resources/list_changed"),
+        (.resourceUpdated, "notifications/resources/updated"),
+        (.rootsChanged, "notifications/roots/list_changed"),
+        (.acknowledged, "notifications/subscriptions/acknowledged"),
+        (.elicitationComplete, "notifications/elicitation/complete"),
+    ]
 
     /// The name on the wire.
     public var name: String {
-        switch self {
-        case .initialize: "initialize"
-        case .initialized: "notifications/initialized"
-        case .ping: "ping"
-        case .discover: "server/discover"
-        case .toolsList: "tools/list"
-        case .toolsCall: "tools/call"
-        case .cancelled: "notifications/cancelled"
-        case .other(let name): name
-        }
+        if case .other(let name) = self { return name }
+        return Self.names.first { $0.method == self }.map { "\($0.name)" } ?? ""
     }
 
     /// The method named between the quotes at `range`.
     init(_ bytes: Span<UInt8>, inside range: Range<Int>) {
         let isEscaped = JSONText.hasEscape(bytes, range)
-        func equals(_ word: StaticString) -> Bool { JSONText.key(bytes, range, isEscaped, equals: word) }
-        if equals("tools/call") {
-            self = .toolsCall
-        } else if equals("tools/list") {
-            self = .toolsList
-        } else if equals("ping") {
-            self = .ping
-        } else if equals("initialize") {
-            self = .initialize
-        } else if equals("notifications/initialized") {
-            self = .initialized
-        } else if equals("server/discover") {
-            self = .discover
-        } else if equals("notifications/cancelled") {
-            self = .cancelled
-        } else {
-            self = .other(JSONText.string(bytes, inside: range))
+        for (method, name) in Self.names where JSONText.key(bytes, range, isEscaped, equals: name) {
+            self = method
+            return
         }
+        self = .other(JSONText.string(bytes, inside: range))
     }
 }
 

@@ -32,8 +32,14 @@ package struct MetricName: Sendable {
         "mcp_tool_call_duration_seconds", "Time from a tool call's arrival to its answer.")
     package static let callsInFlight = MetricName("mcp_calls_in_flight", "Tool calls being worked on now.")
 
+    package static let callsParked = MetricName(
+        "mcp_calls_parked", "Calls that wait for their client to come back with answers.")
+    package static let listeners = MetricName("mcp_listeners", "Clients that hear of changes now.")
+
     // Backends.
     package static let upstreamUp = MetricName("mcp_upstream_up", "1 when the upstream answers, else 0.")
+    package static let upstreamSessions = MetricName(
+        "mcp_upstream_sessions", "Sessions held at the upstream for single clients.")
     package static let wasmInstances = MetricName("mcp_wasm_instances", "Sandboxed instances at work now.")
 
     // Listener.

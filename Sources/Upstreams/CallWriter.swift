@@ -6,8 +6,7 @@ internal import NIOCore
 
 /// Writes the messages the gateway sends to upstreams. Arguments are spliced in as the bytes the client sent.
 struct CallWriter: Sendable {
-    /// The `_meta` members every request of the stateless era carries. The gateway declares no client capabilities: it
-    /// answers no questions on a client's behalf.
+    /// The `_meta` members every request of the stateless era begins with.
     private let modernMeta: String
     private let identity: JSONValue
 
@@ -16,40 +15,68 @@ struct CallWriter: Sendable {
         modernMeta =
             #""io.modelcontextprotocol/protocolVersion":"\#(Revision.modern.name)","#
             + #""io.modelcontextprotocol/clientInfo":\#(identity.text),"#
-            + #""io.modelcontextprotocol/clientCapabilities":{}"#
+            + #""io.modelcontextprotocol/clientCapabilities":"#
     }
 
-    /// A `tools/call` for the owner's own tool name.
-    func call(_ call: ToolCall, id: UInt64, era: Era) -> WireRequest {
+    /// A client's call, with the owner's own name for what it is about.
+    func call(_ call: RoutedCall, id: UInt64, era: Era) -> WireRequest {
         let bytes = call.bytes.readableBytesUInt8Span
         var out = ByteBuffer()
-        out.reserveCapacity(call.bytes.readableBytes + 320)
-        out.writeString(#"{"jsonrpc":"2.0","id":\#(id),"method":"tools/call","params":{"name":"#)
-        var name: [UInt8] = []
-        JSONText.append(call.tool, to: &name)
-        out.writeBytes(name)
-        for member in call.message.members where travels(member, bytes) {
+        out.reserveCapacity(call.bytes.readableBytes + 384)
+        out.writeString(#"{"jsonrpc":"2.0","id":\#(id),"method":""#)
+        out.writeString(call.operation.method)
+        out.writeStaticString(#"","params":{""#)
+        out.writeStaticString(call.operation.targetMember)
+        out.writeStaticString("\":")
+        out.writeBytes(call.targetJSON)
+        for member in call.message.members where travels(member, call, bytes) {
             out.writeStaticString(",")
             write(member, of: call, to: &out)
         }
-        writeMeta(call, bytes, era, to: &out)
+        if era == .modern, let resumption = call.resumption {
+            if let responses = resumption.responses {
+                out.writeStaticString(#","inputResponses":"#)
+                out.writeBytes(responses)
+            }
+            if let state = resumption.state {
+                out.writeStaticString(#","requestState":"#)
+                out.writeBytes(state)
+            }
+        }
+        writeMeta(call, id, bytes, era, to: &out)
         out.writeStaticString("}}")
-        return WireRequest(id: id, method: "tools/call", name: call.tool, body: out, era: era)
+        let name = call.operation == .completion ? nil : call.target
+        return WireRequest(id: id, method: call.operation.method, name: name, body: out, era: era)
     }
 
     /// Which members of `params` go on: everything but what this hop writes itself or ends here.
-    private func travels(_ member: Member, _ bytes: Span<UInt8>) -> Bool {
-        !member.isNamed("name", in: bytes) && !member.isNamed("_meta", in: bytes) && !member.isNamed("task", in: bytes)
-            && !member.isNamed("inputResponses", in: bytes) && !member.isNamed("requestState", in: bytes)
+    private func travels(_ member: Member, _ call: RoutedCall, _ bytes: Span<UInt8>) -> Bool {
+        if member.isNamed(call.operation.targetMember, in: bytes) || member.isNamed("_meta", in: bytes) { return false }
+        if member.isNamed("inputResponses", in: bytes) { return call.operation == .taskUpdate }
+        return !member.isNamed("task", in: bytes) && !member.isNamed("requestState", in: bytes)
     }
 
     /// What the client put into `_meta` for others to read goes on; what belongs to its own hop does not.
-    private func writeMeta(_ call: ToolCall, _ bytes: Span<UInt8>, _ era: Era, to out: inout ByteBuffer) {
+    private func writeMeta(
+        _ call: RoutedCall, _ id: UInt64, _ bytes: Span<UInt8>, _ era: Era, to out: inout ByteBuffer
+    ) {
         var isFirst = true
-        if era == .modern {
-            out.writeStaticString(#","_meta":{"#)
-            out.writeString(modernMeta)
+        func comma() {
+            out.writeStaticString(isFirst ? #","_meta":{"# : ",")
             isFirst = false
+        }
+        if era == .modern {
+            comma()
+            out.writeString(modernMeta)
+            let capabilities = call.wishes.capabilities
+            out.writeString(capabilities.isEmpty ? "{}" : capabilities.json(for: .modern).text)
+            if let level = call.wishes.logLevel {
+                out.writeString(#","io.modelcontextprotocol/logLevel":"\#(level.rawValue)""#)
+            }
+        }
+        if call.wishes.progress {
+            comma()
+            out.writeString("\"progressToken\":\(id)")
         }
         for member in call.message.meta {
             if member.isNamed("progressToken", in: bytes)
@@ -57,14 +84,13 @@ struct CallWriter: Sendable {
             {
                 continue
             }
-            out.writeStaticString(isFirst ? #","_meta":{"# : ",")
-            isFirst = false
+            comma()
             write(member, of: call, to: &out)
         }
         if !isFirst { out.writeStaticString("}") }
     }
 
-    private func write(_ member: Member, of call: ToolCall, to out: inout ByteBuffer) {
+    private func write(_ member: Member, of call: RoutedCall, to out: inout ByteBuffer) {
         guard let text = call.slice((member.key.lowerBound - 1)..<member.value.upperBound) else { return }
         out.writeImmutableBuffer(text)
     }
@@ -74,18 +100,19 @@ struct CallWriter: Sendable {
         var params = members
         if era == .modern {
             if !params.isEmpty { params += "," }
-            params += #""_meta":{\#(modernMeta)}"#
+            params += #""_meta":{\#(modernMeta){}}"#
         }
         let body = #"{"jsonrpc":"2.0","id":\#(id),"method":"\#(method)","params":{\#(params)}}"#
         return WireRequest(id: id, method: method, body: ByteBuffer(string: body), era: era)
     }
 
-    func initialize(id: UInt64) -> WireRequest {
-        request(
+    /// - Parameter capabilities: what the client behind this session can answer; none for a shared one.
+    func initialize(id: UInt64, capabilities: ClientCapabilities = []) -> WireRequest {
+        let revision = Revision.newestLegacy
+        return request(
             "initialize", id: id,
-            members:
-                #""protocolVersion":"\#(Revision.newestLegacy.name)","capabilities":{},"clientInfo":\#(identity.text)"#,
-            era: nil)
+            members: #""protocolVersion":"\#(revision.name)","capabilities":\#(capabilities.json(for: revision).text),"#
+                + #""clientInfo":\#(identity.text)"#, era: nil)
     }
 
     func notification(_ method: String, members: String = "", era: Era) -> WireRequest {

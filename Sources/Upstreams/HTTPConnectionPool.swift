@@ -54,6 +54,8 @@ final class HTTPConnectionPool: @unchecked Sendable {
         let connection = HTTPUpstreamConnection(pool: self, limits: limits, time: time)
         let bootstrap = ClientBootstrap(group: loop)
             .channelOption(.tcpOption(.tcp_nodelay), value: 1)
+            // A stream that is silent for hours must notice that its server is gone.
+            .channelOption(.socketOption(.so_keepalive), value: 1)
             .connectTimeout(.nanoseconds(patience.nanosecondsClamped))
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {

@@ -9,14 +9,18 @@ internal import NIOSSL
 /// connection and its upstream connection live on the same thread.
 final class HTTPTransport: Transport {
     let kind = "http"
+    let address: UpstreamAddress
+    let headers: [(name: String, value: String)]
+    let heads: RequestHeads
     private let pools: [ObjectIdentifier: HTTPConnectionPool]
-    private let heads: RequestHeads
 
     init(
         url: String, headers: [(name: String, value: String)], answerBytesMax: Int, loops: [any EventLoop],
         time: any TimeSource
     ) throws(UpstreamSettingsError) {
         let address = try UpstreamAddress(url)
+        self.address = address
+        self.headers = headers
         heads = RequestHeads(address: address, headers: headers)
         var tls: NIOSSLContext?
         if address.isSecure {
@@ -36,16 +40,31 @@ final class HTTPTransport: Transport {
             })
     }
 
-    func exchange(
-        _ request: WireRequest, on loop: any EventLoop, deadline: Deadline
-    ) async throws(CallFailure) -> WireAnswer {
+    private func pool(_ loop: any EventLoop) -> HTTPConnectionPool {
         guard let pool = pools[ObjectIdentifier(loop)] else {
             preconditionFailure("a call runs on a loop that is not one of the gateway's")
         }
-        let bytes = heads.write(request)
+        return pool
+    }
+
+    func exchange(
+        _ request: WireRequest, on loop: any EventLoop, deadline: Deadline, hearing: Hearing?
+    ) async throws(CallFailure) -> WireAnswer {
+        let pool = pool(loop)
         let connection = try await pool.take(deadline: deadline)
         do throws(CallFailure) {
-            return try await connection.exchange(bytes, id: request.id, deadline: deadline)
+            var end = try await connection.exchange(
+                heads.write(request), id: request.id, deadline: deadline, hearing: hearing)
+            var resumed = 0
+            while case .brokenOff(let lastEvent, let retry) = end {
+                guard let lastEvent, case .legacy = request.era, resumed < Self.resumesMax else {
+                    throw .outcomeUnknown(detail: "its event stream ended without an answer")
+                }
+                resumed += 1
+                end = try await resume(request, lastEvent, retry, pool, loop, deadline, hearing)
+            }
+            guard case .answer(let answer) = end else { throw .cancelled }
+            return answer
         } catch {
             // Leaving the stream tells a server of the stateless era; one of the other era has to be told in words.
             if let id = request.id, error == .cancelled || error.isTimeout, case .legacy = request.era {
@@ -53,6 +72,34 @@ final class HTTPTransport: Transport {
             }
             throw error
         }
+    }
+
+    private static let resumesMax = 100
+    private static let retryUsual = Duration.seconds(1)
+    private static let retryMax = Duration.seconds(30)
+
+    /// The stream of a call broke; its server keeps the answer for whoever names the last event (before 2026-07-28).
+    private func resume(
+        _ request: WireRequest, _ lastEvent: String, _ retry: Duration?, _ pool: HTTPConnectionPool,
+        _ loop: any EventLoop, _ deadline: Deadline, _ hearing: Hearing?
+    ) async throws(CallFailure) -> HTTPUpstreamConnection.End {
+        let wait = min(retry ?? Self.retryUsual, Self.retryMax)
+        hearing?.paused(wait)
+        await Pause.wait(wait, on: loop)
+        if Task.isCancelled { throw .cancelled }
+        let connection: HTTPUpstreamConnection
+        do throws(CallFailure) {
+            connection = try await pool.take(deadline: deadline)
+        } catch {
+            throw error == .cancelled ? error : .outcomeUnknown(detail: "its stream broke, and it cannot be reached")
+        }
+        let end = try await connection.exchange(
+            heads.stream(request.era, lastEvent: lastEvent), id: request.id, deadline: deadline, hearing: hearing)
+        // Neither a stream nor an answer: the server has nothing kept.
+        if case .answer(let answer) = end, answer.message == nil {
+            throw .outcomeUnknown(detail: "its event stream ended without an answer")
+        }
+        return end
     }
 
     private func cancel(_ id: UInt64, _ request: WireRequest, _ pool: HTTPConnectionPool) {
@@ -63,17 +110,47 @@ final class HTTPTransport: Transport {
     }
 
     func notify(_ request: WireRequest, on loop: any EventLoop, deadline: Deadline) async {
-        guard let pool = pools[ObjectIdentifier(loop)] else { return }
-        let bytes = heads.write(request)
         do throws(CallFailure) {
-            let connection = try await pool.take(deadline: deadline)
-            _ = try await connection.exchange(bytes, id: nil, deadline: deadline)
+            let connection = try await pool(loop).take(deadline: deadline)
+            _ = try await connection.exchange(heads.write(request), id: nil, deadline: deadline)
         } catch {
             // By its nature nobody learns whether a notification arrived; the next request will show what is wrong.
         }
     }
 
-    func open() async throws(TransportError) {}
+    /// Posts what is answered elsewhere; returns the HTTP status.
+    func post(_ bytes: ByteBuffer, on loop: any EventLoop, deadline: Deadline) async throws(CallFailure) -> Int {
+        let connection = try await pool(loop).take(deadline: deadline)
+        let hearing = Hearing(message: { _ in })
+        guard case .answer(let answer) = try await connection.exchange(bytes, id: nil, deadline: deadline, hearing: hearing)
+        else { return 200 }
+        return answer.status
+    }
+
+    func listen(
+        _ era: Era, from lastEvent: String?, on loop: any EventLoop, hearing: Hearing
+    ) async -> StreamEnd { await hold(heads.stream(era, lastEvent: lastEvent), on: loop, hearing: hearing) }
+
+    /// Holds a stream that answers no request.
+    func hold(_ bytes: ByteBuffer, on loop: any EventLoop, hearing: Hearing) async -> StreamEnd {
+        let never = Deadline(Moment(nanoseconds: .max))
+        do throws(CallFailure) {
+            let connection = try await pool(loop).take(deadline: never)
+            switch try await connection.exchange(bytes, id: nil, deadline: never, hearing: hearing) {
+            case .answer(let answer): return .notOffered(answer.status)
+            case .brokenOff(let lastEvent, let retry): return .closed(lastEvent: lastEvent, retry: retry)
+            }
+        } catch {
+            return .unreachable(error.probeWords)
+        }
+    }
+
+    func open(hears: @escaping @Sendable (Incoming) -> Void) async throws(TransportError) {}
+
+    func end(_ era: Era, on loop: any EventLoop) async {
+        guard case .legacy(_, session: .some) = era else { return }
+        pool(loop).sendAside(heads.end(era))
+    }
 
     func close() async {
         for pool in pools.values { await pool.close() }
@@ -84,46 +161,5 @@ extension CallFailure {
     var isTimeout: Bool {
         if case .timedOut = self { return true }
         return false
-    }
-}
-
-/// The head of each request, mostly written beforehand.
-struct RequestHeads: Sendable {
-    private let opening: String
-
-    init(address: UpstreamAddress, headers: [(name: String, value: String)]) {
-        var text = "POST \(address.target) HTTP/1.1\r\nhost: \(address.authority)\r\n"
-        text += "content-type: application/json\r\naccept: application/json, text/event-stream\r\n"
-        for header in headers {
-            // The settings were checked; this keeps a stray line end from ever becoming a second header.
-            let value = String(String.UnicodeScalarView(header.value.unicodeScalars.filter { $0.value >= 0x20 }))
-            text += "\(header.name): \(value)\r\n"
-        }
-        opening = text
-    }
-
-    func write(_ request: WireRequest) -> ByteBuffer {
-        var out = ByteBuffer()
-        out.reserveCapacity(opening.utf8.count + request.body.readableBytes + 256)
-        out.writeString(opening)
-        switch request.era {
-        case .modern?:
-            out.writeStaticString("mcp-protocol-version: 2026-07-28\r\nmcp-method: ")
-            out.writeString(request.method)
-            if let name = request.name {
-                out.writeStaticString("\r\nmcp-name: ")
-                out.writeString(HeaderText.encode(name))
-            }
-            out.writeStaticString("\r\n")
-        case .legacy(let revision, let session)?:
-            if let session { out.writeString("mcp-session-id: \(session)\r\n") }
-            if revision >= .v2025_06_18 { out.writeString("mcp-protocol-version: \(revision.name)\r\n") }
-        case nil: break
-        }
-        out.writeStaticString("content-length: ")
-        out.writeString(String(request.body.readableBytes))
-        out.writeStaticString("\r\n\r\n")
-        out.writeImmutableBuffer(request.body)
-        return out
     }
 }

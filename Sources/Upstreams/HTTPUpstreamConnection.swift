@@ -45,12 +45,20 @@ final class HTTPUpstreamConnection: ChannelInboundHandler, @unchecked Sendable {
     private var lingerEnds: Moment?
     private var lingerKeepsAlive = false
 
+    /// How one exchange ended.
+    enum End: Sendable {
+        case answer(WireAnswer)
+        /// The event stream is over without the answer; the last event's id says where to go on.
+        case brokenOff(lastEvent: String?, retry: Duration?)
+    }
+
     private struct Pending {
         let serial: UInt64
-        let continuation: UnsafeContinuation<Result<WireAnswer, CallFailure>, Never>
+        let continuation: UnsafeContinuation<Result<End, CallFailure>, Never>
         let id: UInt64?
         let began: Moment
         let deadline: Deadline
+        let hearing: Hearing?
         var response: HTTPResponseHead?
         var body = ByteBuffer()
         var events: EventStreamParser?
@@ -67,8 +75,10 @@ final class HTTPUpstreamConnection: ChannelInboundHandler, @unchecked Sendable {
 
     // MARK: Sending
 
-    /// Sends one request and waits for its answer.
-    func exchange(_ bytes: ByteBuffer, id: UInt64?, deadline: Deadline) async throws(CallFailure) -> WireAnswer {
+    /// Sends one request and waits for its answer; without a number any answer, or the end of the stream.
+    func exchange(
+        _ bytes: ByteBuffer, id: UInt64?, deadline: Deadline, hearing: Hearing? = nil
+    ) async throws(CallFailure) -> End {
         let loop = context?.eventLoop
         serial &+= 1
         let mine = serial
@@ -77,7 +87,8 @@ final class HTTPUpstreamConnection: ChannelInboundHandler, @unchecked Sendable {
             await withUnsafeContinuation { continuation in
                 let began = self.time.now()
                 self.begin(
-                    Pending(serial: mine, continuation: continuation, id: id, began: began, deadline: deadline), bytes)
+                    Pending(serial: mine, continuation: continuation, id: id, began: began, deadline: deadline, hearing: hearing),
+                    bytes)
             }
         } onCancel: {
             loop?.execute {
@@ -114,6 +125,7 @@ final class HTTPUpstreamConnection: ChannelInboundHandler, @unchecked Sendable {
     func tick(at now: Moment, idleMax: Duration) {
         if let pending {
             if pending.deadline.hasPassed(at: now) {
+                if let hearing = pending.hearing, now < pending.deadline.moment + hearing.extraTime(now) { return }
                 fail(.timedOut(after: now.since(pending.began), sent: true))
             }
         } else if now >= lingerEnds ?? (idleSince + idleMax) {
@@ -132,7 +144,9 @@ final class HTTPUpstreamConnection: ChannelInboundHandler, @unchecked Sendable {
 
     func channelInactive(context: ChannelHandlerContext) {
         isOpen = false
-        fail(.outcomeUnknown(detail: "the server closed the connection before its answer was complete"))
+        if !breakOff() {
+            fail(.outcomeUnknown(detail: "the server closed the connection before its answer was complete"))
+        }
         self.context = nil
         pool.forget(self)
         context.fireChannelInactive()
@@ -140,6 +154,7 @@ final class HTTPUpstreamConnection: ChannelInboundHandler, @unchecked Sendable {
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         if let error = error as? HTTPParserError, error == .invalidEOFState {
+            if breakOff() { return close() }
             fail(.outcomeUnknown(detail: "the server closed the connection before its answer was complete"))
         } else if error is HTTPParserError || error is NIOHTTPDecoderError {
             fail(.garbage(detail: "it does not answer in HTTP (\(error))"))
@@ -155,6 +170,7 @@ final class HTTPUpstreamConnection: ChannelInboundHandler, @unchecked Sendable {
             pending?.response = head
             if let type = head.headers.first(name: "content-type"), type.hasPrefix("text/event-stream") {
                 pending?.events = EventStreamParser(eventBytesMax: limits.bytesMax)
+                pending?.hearing?.opened()
             }
         case .body(var more): take(&more)
         case .end: finish()
@@ -177,8 +193,8 @@ final class HTTPUpstreamConnection: ChannelInboundHandler, @unchecked Sendable {
     private func takeEvents(_ more: ByteBuffer) {
         do throws(WireError) {
             let events = try pending?.events?.feed(more.readableBytesUInt8Span) ?? []
-            for event in events where event.name == "message" {
-                guard let answer = answer(in: ByteBuffer(bytes: event.data)), answer.message != nil else { continue }
+            for event in events {
+                guard let answer = answer(in: event) else { continue }
                 return finishEvents(answer)
             }
         } catch {
@@ -193,7 +209,7 @@ final class HTTPUpstreamConnection: ChannelInboundHandler, @unchecked Sendable {
         pending = nil
         lingerEnds = time.now() + .seconds(1)
         lingerKeepsAlive = request.response?.isKeepAlive ?? false
-        request.continuation.resume(returning: .success(answer))
+        request.continuation.resume(returning: .success(.answer(answer)))
     }
 
     private func finish() {
@@ -202,14 +218,22 @@ final class HTTPUpstreamConnection: ChannelInboundHandler, @unchecked Sendable {
             lingerEnds = nil
             return release(keepsAlive: lingerKeepsAlive)
         }
+        if request.events != nil {
+            _ = breakOff()
+            return release(keepsAlive: request.response?.isKeepAlive ?? false)
+        }
         pending = nil
         release(keepsAlive: request.response?.isKeepAlive ?? false)
-        if request.events != nil {
-            let words = "its event stream ended without an answer"
-            request.continuation.resume(returning: .failure(.outcomeUnknown(detail: words)))
-        } else {
-            request.continuation.resume(returning: whole(request))
-        }
+        request.continuation.resume(returning: whole(request).map(End.answer))
+    }
+
+    /// The event stream is over, the answer has not come. False when there was no stream.
+    private func breakOff() -> Bool {
+        guard let request = pending, let events = request.events else { return false }
+        pending = nil
+        let retry = events.retryMilliseconds.map { Duration.milliseconds($0) }
+        request.continuation.resume(returning: .success(.brokenOff(lastEvent: events.id, retry: retry)))
+        return true
     }
 
     private func release(keepsAlive: Bool) {
@@ -233,12 +257,18 @@ final class HTTPUpstreamConnection: ChannelInboundHandler, @unchecked Sendable {
         return .success(answer)
     }
 
-    /// The response with our number, in an event; nil for anything else, such as a notification.
-    private func answer(in bytes: ByteBuffer) -> WireAnswer? {
-        guard let request = pending, let id = request.id,
-            let message = try? MessageParser.parse(bytes.readableBytesUInt8Span, limits: limits),
-            message.kind == .result || message.kind == .error, Self.isAnswer(message, bytes, to: id)
+    /// The response with our number, in an event; nil for anything else, which goes to whoever hears.
+    private func answer(in event: EventStreamParser.Event) -> WireAnswer? {
+        let bytes = ByteBuffer(bytes: event.data)
+        guard let request = pending else { return nil }
+        if event.name == "endpoint" { request.hearing?.endpoint(String(decoding: event.data, as: UTF8.self)) }
+        guard event.name == "message",
+            let message = try? MessageParser.parse(bytes.readableBytesUInt8Span, limits: limits)
         else { return nil }
+        guard let id = request.id, Self.isAnswer(message, bytes, to: id) else {
+            request.hearing?.message(Incoming(bytes: bytes, message: message, during: request.id))
+            return nil
+        }
         return WireAnswer(
             status: Int(request.response?.status.code ?? 0), bytes: bytes, message: message,
             session: request.response?.headers.first(name: "mcp-session-id"))

@@ -1,15 +1,27 @@
 // Licensed under the Apache License 2.0; see LICENSE.
 
 internal import GatewayCore
-internal import Logging
 internal import MCPWire
 internal import NIOCore
-internal import Telemetry
 
-/// Finds out which era an upstream belongs to, and lists its tools. Never with a call that could have an effect: only
-/// `server/discover`, `initialize` and `tools/list` are sent.
+/// What a server said about itself when a conversation with it began.
+struct ServerFacts: Sendable, Equatable {
+    var era: Era
+    /// Its capabilities object.
+    var capabilities: JSONValue = [:]
+    var instructions: String?
+
+    func has(_ capability: String) -> Bool { capabilities[capability]?.isObject == true }
+
+    func has(_ capability: String, _ feature: String) -> Bool {
+        capabilities[capability]?[feature]?.boolValue == true
+    }
+}
+
+/// Finds out which era an upstream belongs to, and lists what it has. Never with a call that could have an effect: only
+/// `server/discover`, `initialize` and lists are sent.
 struct Handshake: Sendable {
-    let transport: any Transport
+    let link: ServerLink
     let writer: CallWriter
     let loop: any EventLoop
     let time: any TimeSource
@@ -18,23 +30,24 @@ struct Handshake: Sendable {
     /// How long a silent stdio server is given before silence counts as "does not know discover".
     let silence: Duration
     let numbers: NumberSource
-    let log: Logger
 
     private static let pagesMax = 100
-    private static let toolsMax = 5_000
+    private static let itemsMax = 5_000
 
     /// Asks for the modern era first, falls back to the handshake of the others.
-    func negotiate(skippingProbe: Bool) async throws(TransportError) -> Era {
-        if !skippingProbe, try await isModern() { return .modern }
+    func negotiate(skippingProbe: Bool) async throws(TransportError) -> ServerFacts {
+        if !skippingProbe, link.transport.kind != "sse", let facts = try await discover() { return facts }
         return try await initialize()
     }
 
     private func exchange(_ request: WireRequest, within patience: Duration) async throws(CallFailure) -> WireAnswer {
-        try await transport.exchange(request, on: loop, deadline: Deadline(time.now() + patience))
+        try await link.transport.exchange(
+            request, on: loop, deadline: Deadline(time.now() + patience), hearing: link.plainHearing)
     }
 
-    private func isModern() async throws(TransportError) -> Bool {
-        let isPipe = transport.kind == "stdio"
+    /// nil when the server is of the other era.
+    private func discover() async throws(TransportError) -> ServerFacts? {
+        let isPipe = link.transport.isDuplex
         let answer: WireAnswer
         do throws(CallFailure) {
             answer = try await exchange(
@@ -42,10 +55,26 @@ struct Handshake: Sendable {
             )
         } catch {
             // On a pipe silence and oddities are how many old servers meet a method they do not know.
-            if isPipe, case .timedOut = error { return false }
-            if isPipe, case .garbage = error { return false }
+            if isPipe, case .timedOut = error { return nil }
+            if isPipe, case .garbage = error { return nil }
             throw TransportError(words: error.probeWords)
         }
+        try Self.refuseStatus(answer)
+        guard let message = answer.message else { return nil }
+        var facts = ServerFacts(era: .modern)
+        if message.kind == .result {
+            guard try listsModern(answer, message) else { return nil }
+            read(answer, message, into: &facts)
+            return facts
+        }
+        switch answer.errorCode {
+        case -32022: return try offersCommonRevision(answer, message) ? facts : nil
+        case -32020, -32021: return facts
+        default: return nil
+        }
+    }
+
+    private static func refuseStatus(_ answer: WireAnswer) throws(TransportError) {
         if [401, 403].contains(answer.status) {
             throw TransportError(
                 words: "it refuses our credentials (HTTP status \(answer.status)); check the headers setting")
@@ -53,12 +82,17 @@ struct Handshake: Sendable {
         if answer.status == 429 || answer.status >= 500 {
             throw TransportError(words: "it answered with HTTP status \(answer.status)")
         }
-        guard let message = answer.message else { return false }
-        if message.kind == .result { return try listsModern(answer, message) }
-        switch answer.errorCode {
-        case -32022: return try offersCommonRevision(answer, message)
-        case -32020, -32021: return true
-        default: return false
+    }
+
+    private func read(_ answer: WireAnswer, _ message: Message, into facts: inout ServerFacts) {
+        let span = answer.bytes.readableBytesUInt8Span
+        if let member = message.member("capabilities", in: span),
+            let tree = try? JSONValue.parse(span.extracting(member.value)), tree.isObject
+        {
+            facts.capabilities = tree
+        }
+        if let member = message.member("instructions", in: span), member.kind == .string {
+            facts.instructions = JSONText.string(span, value: member.value)
         }
     }
 
@@ -83,23 +117,24 @@ struct Handshake: Sendable {
         )
     }
 
-    private func initialize() async throws(TransportError) -> Era {
+    /// Begins a session.
+    ///
+    /// - Parameter capabilities: those of the one client the session is for.
+    func initialize(capabilities: ClientCapabilities = []) async throws(TransportError) -> ServerFacts {
         let answer: WireAnswer
         do throws(CallFailure) {
-            answer = try await exchange(writer.initialize(id: numbers.next()), within: patience)
+            answer = try await exchange(
+                writer.initialize(id: numbers.next(), capabilities: capabilities), within: patience)
         } catch {
             throw TransportError(words: error.probeWords)
         }
-        if [401, 403].contains(answer.status) {
-            throw TransportError(
-                words: "it refuses our credentials (HTTP status \(answer.status)); check the headers setting")
-        }
+        if [401, 403].contains(answer.status) { try Self.refuseStatus(answer) }
         let span = answer.bytes.readableBytesUInt8Span
         guard let message = answer.message, message.kind == .result else {
             if [400, 404, 405].contains(answer.status), answer.message == nil {
                 throw TransportError(
-                    words: "there is no MCP endpoint at this address (HTTP status \(answer.status)); the old HTTP+SSE "
-                        + "transport is not spoken to upstreams yet")
+                    words: "there is no MCP endpoint at this address (HTTP status \(answer.status))",
+                    isNoEndpoint: true)
             }
             throw TransportError(words: "it refuses to begin: \(answer.errorText)")
         }
@@ -109,70 +144,99 @@ struct Handshake: Sendable {
             throw TransportError(
                 words: "it answered initialize with a protocol version that this gateway does not know")
         }
-        let era = Era.legacy(revision, session: answer.session)
-        await transport.notify(
-            writer.notification("notifications/initialized", era: era), on: loop,
+        var facts = ServerFacts(era: .legacy(revision, session: answer.session))
+        read(answer, message, into: &facts)
+        link.speaks(facts.era)
+        await link.transport.notify(
+            writer.notification("notifications/initialized", era: facts.era), on: loop,
             deadline: Deadline(time.now() + patience))
-        return era
+        return facts
     }
 
-    /// Every page of `tools/list`.
-    func listTools(_ era: Era) async throws(TransportError) -> [ToolDescriptor] {
-        var tools: [ToolDescriptor] = []
-        var cursor: String?
-        for _ in 0..<Self.pagesMax {
-            let page = try await listPage(era, cursor: cursor)
-            for item in page["tools"]?.arrayValue ?? [] {
-                if let tool = descriptor(item, era) { tools.append(tool) }
+    // MARK: Lists
+
+    /// Everything the server has. Tools are what it is there for: without their list it counts as away. The other lists
+    /// are kept as they were when they cannot be had.
+    func offers(_ facts: ServerFacts, known: Offers) async throws(TransportError) -> Offers {
+        var offers = known
+        offers.tools = try await list("tools/list", "tools", key: "name", facts.era).compactMap(tool)
+        offers.prompts = await optional("prompts", "prompts/list", "prompts", "name", facts, known.prompts)
+        offers.resources = await optional("resources", "resources/list", "resources", "uri", facts, known.resources)
+        offers.templates = await optional(
+            "resources", "resources/templates/list", "resourceTemplates", "uriTemplate", facts, known.templates)
+        offers.completes = facts.has("completions") || (facts.era.revision == .v2024_11_05 && !offers.prompts.isEmpty)
+        offers.announcesUpdates = facts.has("resources", "subscribe")
+        offers.instructions = facts.instructions
+        return offers
+    }
+
+    private func optional(
+        _ capability: String, _ method: String, _ member: String, _ key: String, _ facts: ServerFacts,
+        _ known: [OfferedItem]
+    ) async -> [OfferedItem] {
+        guard facts.has(capability) else { return [] }
+        do throws(TransportError) {
+            return try await list(method, member, key: key, facts.era).compactMap { item in
+                item[key]?.stringValue.map { OfferedItem(name: $0, definition: Array(item.text.utf8)) }
             }
-            guard tools.count <= Self.toolsMax else {
-                throw TransportError(words: "it lists more than \(Self.toolsMax) tools")
-            }
-            guard let next = page["nextCursor"]?.stringValue else { return tools }
-            cursor = next
+        } catch {
+            return known
         }
-        throw TransportError(words: "its list of tools has more than \(Self.pagesMax) pages")
     }
 
     /// A tool as it can be shown. Clients insist on an input schema, so one that is missing is added as "any object".
-    private func descriptor(_ item: JSONValue, _ era: Era) -> ToolDescriptor? {
+    private func tool(_ item: JSONValue) -> OfferedItem? {
         guard let name = item["name"]?.stringValue, var members = item.objectValue else { return nil }
         if item["inputSchema"]?["type"]?.stringValue != "object" {
             members.removeAll { $0.key == "inputSchema" }
             members.append(("inputSchema", ["type": "object"]))
         }
-        let text = JSONValue.object(members).text
-        if era == .modern, transport.kind == "http", text.contains("\"x-mcp-header\"") {
-            log.warning(
-                "a tool that wants its arguments in headers is left out; this version cannot send them",
-                metadata: [LogKey.tool: "\(name)"])
-            return nil
-        }
-        return ToolDescriptor(name: name, definition: Array(text.utf8))
+        return OfferedItem(name: name, definition: Array(JSONValue.object(members).text.utf8))
     }
 
-    private func listPage(_ era: Era, cursor: String?) async throws(TransportError) -> JSONValue {
+    /// Every page of one list.
+    private func list(
+        _ method: String, _ member: String, key: String, _ era: Era
+    ) async throws(TransportError) -> [JSONValue] {
+        var items: [JSONValue] = []
+        var cursor: String?
+        for _ in 0..<Self.pagesMax {
+            let page = try await page(method, era, cursor: cursor, member: member)
+            items += page[member]?.arrayValue ?? []
+            guard items.count <= Self.itemsMax else {
+                throw TransportError(words: "its \(method) has more than \(Self.itemsMax) entries")
+            }
+            // An empty cursor is a cursor.
+            guard let next = page["nextCursor"]?.stringValue else { return items }
+            cursor = next
+        }
+        throw TransportError(words: "its \(method) has more than \(Self.pagesMax) pages")
+    }
+
+    private func page(
+        _ method: String, _ era: Era, cursor: String?, member: String
+    ) async throws(TransportError) -> JSONValue {
         let members = cursor.map { #""cursor":\#(JSONText.quoted($0))"# } ?? ""
         let answer: WireAnswer
         do throws(CallFailure) {
             answer = try await exchange(
-                writer.request("tools/list", id: numbers.next(), members: members, era: era), within: patience)
+                writer.request(method, id: numbers.next(), members: members, era: era), within: patience)
         } catch {
             throw TransportError(words: error.probeWords)
         }
         guard let message = answer.message else {
-            throw TransportError(words: "it answered tools/list with HTTP status \(answer.status)")
+            throw TransportError(words: "it answered \(method) with HTTP status \(answer.status)")
         }
-        // A server without tools is a server all the same.
-        if message.kind == .error, answer.errorCode == -32601 { return ["tools": []] }
+        // A server without any is a server all the same.
+        if message.kind == .error, answer.errorCode == -32601 { return .object([(key: member, value: .array([]))]) }
         guard message.kind == .result, let body = message.body else {
-            throw TransportError(words: "it does not list its tools: \(answer.errorText)")
+            throw TransportError(words: "it does not answer \(method): \(answer.errorText)")
         }
         do throws(WireError) {
             return try JSONValue.parse(
                 answer.bytes.readableBytesUInt8Span.extracting(body), limits: WireLimits(bytesMax: 16 << 20))
         } catch {
-            throw TransportError(words: "its list of tools cannot be read: \(error.text)")
+            throw TransportError(words: "its answer to \(method) cannot be read: \(error.text)")
         }
     }
 }
@@ -182,7 +246,7 @@ extension CallFailure {
     var probeWords: String {
         switch self {
         case .unavailable(let detail), .outcomeUnknown(let detail), .garbage(let detail), .stopped(let detail),
-            .badArguments(let detail), .overloaded(let detail):
+            .badArguments(let detail), .overloaded(let detail), .needsInput(let detail):
             detail
         case .timedOut(let after, _): "no answer within \(Int(after.milliseconds)) ms"
         case .unknownTool: "it does not know the method"

@@ -18,6 +18,8 @@ struct WireRequest: Sendable {
     var method: String
     /// What `Mcp-Name` has to repeat.
     var name: String?
+    /// Headers `Mcp-Param-…`, ready to be sent.
+    var parameterHeaders: [(name: String, value: String)] = []
     var body: ByteBuffer
     /// By which era's rules it travels; nil while that is being found out with `initialize`.
     var era: Era?
@@ -49,28 +51,89 @@ struct WireAnswer: Sendable {
     }
 }
 
+/// A message that answers none of our requests.
+struct Incoming: Sendable {
+    var bytes: ByteBuffer
+    var message: Message
+    /// The number of the request on whose own stream it came; nil where all messages come on one.
+    var during: UInt64?
+
+    /// The value of `params`.
+    var payload: Payload? {
+        guard let body = message.body, message.bodyKind == .object else { return nil }
+        return Payload(bytes: bytes, range: body, members: message.members, meta: message.meta)
+    }
+}
+
+/// What happens while an answer is awaited.
+struct Hearing: Sendable {
+    /// Anything that is not the answer.
+    var message: @Sendable (Incoming) -> Void
+    /// How much later than the deadline the answer may come, because somebody was asked something.
+    var extraTime: @Sendable (Moment) -> Duration = { _ in .zero }
+    /// The server has begun to answer with an event stream.
+    var opened: @Sendable () -> Void = {}
+    /// Where messages are to be sent (the old HTTP+SSE transport).
+    var endpoint: @Sendable (String) -> Void = { _ in }
+    /// The server has hung up and wants us to come back for the answer.
+    var paused: @Sendable (Duration) -> Void = { _ in }
+}
+
+/// How a stream of the server's own ended.
+enum StreamEnd: Sendable, Equatable {
+    /// It was open, and is not any more; where to go on, if the server said so.
+    case closed(lastEvent: String?, retry: Duration?)
+    /// The server has none to offer, with its HTTP status.
+    case notOffered(Int)
+    case unreachable(String)
+}
+
 /// Carries messages to one upstream and answers back. Knows nothing of what they mean.
 protocol Transport: Sendable {
     /// Sends a request and waits for its answer, at most until the deadline. Runs on `loop`, which must be the
     /// caller's.
     func exchange(
-        _ request: WireRequest, on loop: any EventLoop, deadline: Deadline
+        _ request: WireRequest, on loop: any EventLoop, deadline: Deadline, hearing: Hearing?
     ) async throws(CallFailure) -> WireAnswer
 
-    /// Sends what needs no answer. Whether it arrived is not known.
+    /// Sends what needs no answer: a notification, or our response to a question. Whether it arrived is not known.
     func notify(_ request: WireRequest, on loop: any EventLoop, deadline: Deadline) async
 
     /// Makes ready to be used: starts the process, if there is one. Throws words.
-    func open() async throws(TransportError)
+    ///
+    /// - Parameter hears: takes what comes outside of any request, where that can be told apart.
+    func open(hears: @escaping @Sendable (Incoming) -> Void) async throws(TransportError)
+
+    /// Holds the server's own stream of a session open until it ends or the task is cancelled. Transports on which
+    /// everything comes the same way have none.
+    func listen(
+        _ era: Era, from lastEvent: String?, on loop: any EventLoop, hearing: Hearing
+    ) async -> StreamEnd
 
     /// Ends connections and processes. After it, `open` may be called again.
     func close() async
 
-    /// `http` or `stdio`.
+    /// Tells the server that a session is over, where that can be told.
+    func end(_ era: Era, on loop: any EventLoop) async
+
+    /// `http`, `sse` or `stdio`.
     var kind: String { get }
+}
+
+extension Transport {
+    func listen(
+        _ era: Era, from lastEvent: String?, on loop: any EventLoop, hearing: Hearing
+    ) async -> StreamEnd { .notOffered(405) }
+
+    func end(_ era: Era, on loop: any EventLoop) async {}
+
+    /// Whether one conversation is one process or connection: then a second session needs a second one.
+    var isDuplex: Bool { kind != "http" }
 }
 
 /// Why a transport cannot be used, in words.
 struct TransportError: Error, Sendable {
     var words: String
+    /// The address answers, but not as Streamable HTTP: an older transport may be there.
+    var isNoEndpoint = false
 }

@@ -2,34 +2,33 @@
 
 internal import GatewayCore
 internal import Logging
+internal import MCPWire
 internal import NIOCore
 internal import Synchronization
 internal import Telemetry
 
 extension Upstream {
-    /// Keeps knowing whether the server is there, what it speaks and which tools it has, until its task is cancelled.
+    /// Keeps knowing whether the server is there, what it speaks and what it has, until its task is cancelled.
     ///
     /// One attempt at a time, with a growing pause between attempts that come to nothing; a call that finds the server
-    /// gone, or waiting for it, ends the pause early. `changed` is called when the list of tools has changed.
-    func keepUp(
-        on loop: any EventLoop, cadence: Cadence, settling: Settling, changed: @Sendable () -> Void
-    ) async {
+    /// gone, or waiting for it, ends the pause early. `changed` is called when it offers something else than before.
+    func keepUp(settling: Settling, changed: @Sendable () -> Void) async {
         var hasAsked = false
         var failures = 0
         var skipsProbe = false
         var earliest = time.now()
         while !Task.isCancelled {
             let now = time.now()
-            if now < earliest { await pause(earliest.since(now), on: loop, mayWake: false) }
+            if now < earliest { await Pause.wait(earliest.since(now), on: loop) }
             earliest = time.now() + cadence.attemptsApart
             do throws(TransportError) {
-                try await attempt(on: loop, cadence: cadence, skippingProbe: skipsProbe, changed: changed)
+                try await attempt(skippingProbe: skipsProbe, changed: changed)
                 failures = 0
                 skipsProbe = false
                 releaseWaiters()
                 if !hasAsked { settling.oneAsked() }
                 hasAsked = true
-                await pause(cadence.refresh, on: loop, mayWake: true)
+                await sleep(cadence.refresh)
             } catch {
                 if Task.isCancelled { break }
                 noteAway(error.words)
@@ -37,85 +36,185 @@ extension Upstream {
                 if !hasAsked { settling.oneAsked() }
                 hasAsked = true
                 // A server that dies of the probe is an old one: ask it the old way next time.
-                if transport.kind == "stdio" { skipsProbe.toggle() }
+                if withState({ $0.link.transport.isDuplex }) { skipsProbe.toggle() }
                 failures += 1
-                await pause(cadence.pause(after: failures), on: loop, mayWake: true)
+                await sleep(cadence.pause(after: failures))
             }
         }
         releaseWaiters()
-        await transport.close()
+        await sides.closeAll()
+        let (link, facts) = withState { ($0.link, $0.facts) }
+        if let era = facts?.era { await link.transport.end(era, on: loop) }
+        await link.transport.close()
+        await transports.close()
     }
 
-    private func attempt(
-        on loop: any EventLoop, cadence: Cadence, skippingProbe: Bool, changed: @Sendable () -> Void
-    ) async throws(TransportError) {
-        let handshake = Handshake(
-            transport: transport, writer: writer, loop: loop, time: time, patience: cadence.patience,
-            silence: cadence.silence, numbers: numbers, log: log)
-        let known = withState { $0.mustRenew ? nil : $0.era }
+    private func attempt(skippingProbe: Bool, changed: @Sendable () -> Void) async throws(TransportError) {
+        let (known, link, offers) = withState { ($0.mustRenew ? nil : $0.facts, $0.link, $0.offers) }
         if let known {
-            // Still there and still the same? A list answers both.
+            // Still there and still the same? Lists answer both.
             do throws(TransportError) {
-                let tools = try await handshake.listTools(known)
-                if noteUp(known, tools: tools, isNewHandshake: false) { changed() }
+                let listed = try await handshake(link).offers(known, known: offers)
+                if noteUp(known, link, listed, isNewHandshake: false) { changed() }
                 return
             } catch {
                 log.debug("listing again did not work, beginning anew", metadata: [LogKey.upstream: "\(name)"])
             }
         }
-        try await transport.open()
-        let era = try await handshake.negotiate(skippingProbe: skippingProbe)
-        let tools = try await handshake.listTools(era)
-        if noteUp(era, tools: tools, isNewHandshake: true) { changed() }
+        do throws(TransportError) {
+            try await begin(link, offers, skippingProbe: skippingProbe, changed: changed)
+        } catch {
+            guard error.isNoEndpoint || link.transport.kind == "sse", transports.change() else { throw error }
+            try await beginOtherwise(after: error, offers, changed: changed)
+        }
     }
 
-    /// Sleeps on the loop's clock. `mayWake` lets `wakeUp` end it.
-    private func pause(_ duration: Duration, on loop: any EventLoop, mayWake: Bool) async {
-        let bell = Bell()
-        let timer = loop.scheduleTask(in: .nanoseconds(duration.nanosecondsClamped)) { bell.ring() }
-        if mayWake {
-            withState { state in
-                if state.isRung { bell.ring() } else { state.wake = { bell.ring() } }
-                state.isRung = false
+    /// The address may be one of the old HTTP+SSE transport, or not be one any more.
+    private func beginOtherwise(
+        after error: TransportError, _ offers: Offers, changed: @Sendable () -> Void
+    ) async throws(TransportError) {
+        let notices = listening.source
+        let other = ServerLink(
+            name: name, transport: transports.make(), isExclusive: false, numbers: numbers, loop: loop, time: time,
+            log: log, notice: notices.take)
+        do throws(TransportError) {
+            try await begin(other, offers, skippingProbe: false, changed: changed)
+        } catch let second {
+            _ = transports.change()
+            throw TransportError(words: "\(error.words); nor is the old HTTP+SSE transport there: \(second.words)")
+        }
+    }
+
+    private func begin(
+        _ link: ServerLink, _ offers: Offers, skippingProbe: Bool, changed: @Sendable () -> Void
+    ) async throws(TransportError) {
+        try await link.open()
+        let handshake = handshake(link)
+        let facts = try await handshake.negotiate(skippingProbe: skippingProbe)
+        link.speaks(facts.era)
+        let listed = try await handshake.offers(facts, known: offers)
+        if noteUp(facts, link, listed, isNewHandshake: true) { changed() }
+    }
+
+    private func handshake(_ link: ServerLink) -> Handshake {
+        Handshake(
+            link: link, writer: writer, loop: loop, time: time, patience: cadence.patience, silence: cadence.silence,
+            numbers: numbers)
+    }
+
+    /// Sleeps on the loop's clock, or until somebody rings.
+    private func sleep(_ duration: Duration) async {
+        let latch = Latch()
+        withState { state in
+            if state.isRung { latch.open() } else { state.sleep = latch }
+            state.isRung = false
+        }
+        await latch.wait(atMost: duration, on: loop)
+        withState { $0.sleep = nil }
+    }
+
+    // MARK: What was found
+
+    func noteAway(_ reason: String) {
+        let now = time.wallMilliseconds()
+        let isNews = withState { state in
+            let isNews = state.facts != nil || state.awayReason != reason
+            if state.facts != nil { state.since = now }
+            state.facts = nil
+            state.mustRenew = false
+            state.awayReason = reason
+            state.checkedAt = now
+            return isNews
+        }
+        listening.ring()
+        if isNews {
+            log.warning("upstream is away", metadata: [LogKey.upstream: "\(name)", LogKey.detail: "\(reason)"])
+        }
+    }
+
+    /// Takes up what a handshake found; true when the server offers something else than before.
+    private func noteUp(_ facts: ServerFacts, _ link: ServerLink, _ offers: Offers, isNewHandshake: Bool) -> Bool {
+        let now = time.wallMilliseconds()
+        let (tools, headers) = facts.era == .modern ? headerFacts(offers.tools, link) : (offers.tools, [:])
+        var offers = offers
+        offers.tools = tools
+        let found = offers
+        let (isNews, isChanged) = withState { state in
+            let isNews = state.facts == nil
+            let isChanged = !state.hasListed || state.offers != found
+            if isNews { state.since = now }
+            if isNewHandshake {
+                state.generation += 1
+                state.mustRenew = false
+            }
+            state.facts = facts
+            state.link = link
+            state.headers = headers
+            state.awayReason = nil
+            state.offers = found
+            state.hasListed = true
+            state.checkedAt = now
+            return (isNews, isChanged)
+        }
+        if isNewHandshake { listening.ring() }
+        if isNews {
+            log.info(
+                "upstream is there",
+                metadata: [
+                    LogKey.upstream: "\(name)", LogKey.revision: "\(facts.era.revision.name)",
+                    LogKey.tools: "\(found.tools.count)",
+                ])
+        }
+        return isChanged
+    }
+
+    /// Which arguments go into headers. A tool that asks for that in a way that cannot be followed is left out over
+    /// HTTP; on a pipe there are no headers, and it is only shown without the annotation.
+    private func headerFacts(
+        _ tools: [OfferedItem], _ link: ServerLink
+    ) -> ([OfferedItem], [String: [HeaderParameter]]) {
+        var kept: [OfferedItem] = []
+        var headers: [String: [HeaderParameter]] = [:]
+        for tool in tools {
+            guard HeaderParameter.mayOccur(in: tool.definition),
+                let definition = try? JSONValue.parse(tool.definition.span, limits: WireLimits(bytesMax: .max))
+            else {
+                kept.append(tool)
+                continue
+            }
+            do throws(HeaderParameterError) {
+                let found = try HeaderParameter.all(in: definition["inputSchema"] ?? [:])
+                if !found.isEmpty, !link.transport.isDuplex { headers[tool.name] = found }
+                kept.append(tool)
+            } catch {
+                if link.transport.isDuplex {
+                    let plain = definition.mapping("inputSchema", HeaderParameter.removed)
+                    kept.append(OfferedItem(name: tool.name, definition: Array(plain.text.utf8)))
+                } else {
+                    log.warning(
+                        "a tool is left out: \(error.words)",
+                        metadata: [LogKey.tool: "\(tool.name)", LogKey.upstream: "\(name)"])
+                }
             }
         }
-        await withTaskCancellationHandler {
-            await bell.wait()
-        } onCancel: {
-            bell.ring()
-        }
-        withState { $0.wake = nil }
-        timer.cancel()
-    }
-}
-
-/// Wakes one waiter, once, whoever rings first.
-private final class Bell: Sendable {
-    private enum State {
-        case silent, rung
-        case awaited(UnsafeContinuation<Void, Never>)
+        return (kept, headers)
     }
 
-    private let state = Mutex<State>(.silent)
-
-    func ring() {
-        let waiter: UnsafeContinuation<Void, Never>? = state.withLock { state in
-            defer { state = .rung }
-            if case .awaited(let waiter) = state { return waiter }
-            return nil
+    var component: ComponentStatus {
+        let copy = withState {
+            ($0.facts, $0.awayReason, $0.offers, $0.checkedAt, $0.since, $0.hasListed, $0.link.transport.kind)
         }
-        waiter?.resume()
-    }
-
-    func wait() async {
-        await withUnsafeContinuation { (continuation: UnsafeContinuation<Void, Never>) in
-            let isRung = state.withLock { state in
-                if case .rung = state { return true }
-                state = .awaited(continuation)
-                return false
-            }
-            if isRung { continuation.resume() }
+        let (facts, reason, offers, checkedAt, since, hasListed, kind) = copy
+        guard let facts else {
+            let kept = hasListed ? "; its \(offers.tools.count) tools stay listed" : ""
+            return ComponentStatus(
+                name: "upstream:\(name)", status: .unhealthy, detail: (reason ?? "not connected") + kept,
+                checkedAt: checkedAt, since: since)
         }
+        return ComponentStatus(
+            name: "upstream:\(name)", status: .healthy,
+            detail: "\(facts.era.revision.name) over \(kind), \(offers.tools.count) tools", checkedAt: checkedAt,
+            since: since)
     }
 }
 

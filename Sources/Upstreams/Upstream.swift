@@ -10,181 +10,223 @@ internal import Telemetry
 /// One upstream server: what we know of it, and the way to it.
 ///
 /// Knowing is kept up by `keepUp`; calls only read what it found. A call never waits for a handshake, except once when
-/// the server has forgotten our session.
-package final class Upstream: ToolBackend {
+/// the server has forgotten our session, and when its client needs a session of its own.
+package final class Upstream: Backend {
     package let name: String
     package let route = "upstream"
-    let transport: any Transport
     let writer: CallWriter
     let numbers = NumberSource()
     let time: any TimeSource
     let log: Logger
+    let transports: TransportFactory
+    /// The loop on which what is ours happens: upkeep, streams, side sessions.
+    let loop: any EventLoop
+    let cadence: Cadence
+    let sides: SideSessions
+    let listening: Listening
     private let timeout: Duration
-    private let answerLimits: WireLimits
     private let state: Mutex<State>
 
     struct State: Sendable {
-        var era: Era?
+        /// The conversation that all clients share.
+        var link: ServerLink
+        var facts: ServerFacts?
         /// Counts successful handshakes, so that a call can tell whether the session it used has been replaced.
         var generation = 0
         /// The session is lost: the next attempt opens another. Until then calls go on with the old era, find the same
         /// out, and wait together.
         var mustRenew = false
-        var tools: [ToolDescriptor] = []
+        var offers = Offers()
+        /// The arguments each tool wants repeated in headers.
+        var headers: [String: [HeaderParameter]] = [:]
         var hasListed = false
         var awayReason: String? = "not connected yet"
         var since: Int64
         var checkedAt: Int64
-        /// Set while `keepUp` sleeps; calling it ends the sleep.
-        var wake: (@Sendable () -> Void)?
+        /// Set while `keepUp` sleeps; opening it ends the sleep.
+        var sleep: Latch?
         /// Somebody rang while `keepUp` was awake: its next sleep does not begin.
         var isRung = false
-        var waiters: [UnsafeContinuation<Void, Never>] = []
+        var waiters: [Latch] = []
     }
 
     init(
-        settings: UpstreamSettings, transport: any Transport, writer: CallWriter, time: any TimeSource, log: Logger
+        settings: UpstreamSettings, transports: TransportFactory, writer: CallWriter,
+        cadence: Cadence, loop: any EventLoop, time: any TimeSource, log: Logger
     ) {
         name = settings.name
         timeout = settings.timeout
-        answerLimits = WireLimits(bytesMax: settings.answerBytesMax)
-        self.transport = transport
+        self.transports = transports
         self.writer = writer
+        self.cadence = cadence
+        self.loop = loop
         self.time = time
         self.log = log
         let now = time.wallMilliseconds()
-        state = Mutex(State(since: now, checkedAt: now))
+        let notices = Notices()
+        listening = Listening(notices: notices)
+        let opener = SideOpener(
+            name: name, transports: transports, writer: writer, cadence: cadence, numbers: numbers, loop: loop,
+            time: time, log: log)
+        sides = SideSessions(
+            sessionsMax: settings.sideSessionsMax, idleMax: .seconds(60), loop: loop, open: opener.open,
+            close: opener.close)
+        let link = ServerLink(
+            name: name, transport: transports.make(), isExclusive: false, numbers: numbers, loop: loop, time: time,
+            log: log, notice: notices.take)
+        state = Mutex(State(link: link, since: now, checkedAt: now))
+        notices.bind(self)
     }
 
     func withState<T: Sendable>(_ body: (inout sending State) -> sending T) -> T { state.withLock(body) }
 
-    package func tools() -> [ToolDescriptor] { state.withLock { $0.tools } }
+    package func offers() -> Offers { state.withLock { $0.offers } }
 
-    var isUp: Bool { state.withLock { $0.era != nil } }
+    /// Servers of the other era ask while a call stays open.
+    package var asksDuringCalls: Bool {
+        state.withLock { state in
+            if case .legacy = state.facts?.era { return true }
+            return false
+        }
+    }
+
+    var isUp: Bool { state.withLock { $0.facts != nil } }
+
+    package func watch(_ uris: Set<String>) async {
+        await listening.watch(uris)
+    }
 
     // MARK: Calls
 
-    package func call(_ call: ToolCall) async throws(CallFailure) -> ToolReply {
-        let deadline = call.deadline.earlier(of: Deadline(time.now() + timeout))
-        let (era, generation, reason) = state.withLock { ($0.era, $0.generation, $0.awayReason) }
-        guard let era else {
+    package func call(_ call: RoutedCall) async throws(CallFailure) -> CallAnswer {
+        let (link, facts, generation, reason) = state.withLock { ($0.link, $0.facts, $0.generation, $0.awayReason) }
+        guard let facts else {
             wakeUp()
             throw .unavailable(detail: reason ?? "not connected")
         }
-        let answer = try await exchange(call, era, deadline)
-        guard case .legacy(_, session: .some) = era, isSessionLoss(answer) else { return try reply(answer) }
-        // The server has forgotten the session, which proves that it did not run the call: open another and send it
-        // again.
-        let renewed = try await renewSession(after: generation, deadline: deadline, loop: call.loop)
-        return try reply(try await exchange(call, renewed, deadline))
+        if case .legacy = facts.era, call.wishes.needsOwnSession, call.conversation != nil {
+            return try AnswerReading.answer(try await aside(call))
+        }
+        let deadline = deadline(of: call)
+        let answer = try await exchange(call, link, facts.era, deadline)
+        guard mustRepeat(answer, facts.era) else { return try read(answer) }
+        // The server does not know our session, our revision or our headers any more, which proves that it did not run
+        // the call: find out anew and send it again.
+        let (again, era) = try await renew(after: generation, deadline: deadline, loop: call.loop)
+        return try read(try await exchange(call, again, era, deadline))
     }
 
-    /// Inside a session 404 means that the session is gone, and some servers say 400 with an error code of their own.
-    /// Neither ran the call. A method that does not exist is another matter.
-    private func isSessionLoss(_ answer: WireAnswer) -> Bool {
-        switch answer.status {
-        case 404: answer.errorCode != -32601
-        case 400: answer.errorCode == nil || answer.errorCode == -32000 || answer.errorCode == -32600
-        default: false
+    private func deadline(of call: RoutedCall) -> Deadline {
+        call.deadline.earlier(of: Deadline(time.now() + timeout))
+    }
+
+    private func mustRepeat(_ answer: WireAnswer, _ era: Era) -> Bool {
+        switch era {
+        case .modern: answer.errorCode == -32020 || answer.errorCode == -32022
+        case .legacy(_, let session): session != nil && AnswerReading.isSessionLoss(answer)
         }
     }
 
-    private func exchange(_ call: ToolCall, _ era: Era, _ deadline: Deadline) async throws(CallFailure) -> WireAnswer {
-        let request = writer.call(call, id: numbers.next(), era: era)
+    /// A call of a client with a session of its own at the server.
+    private func aside(_ call: RoutedCall) async throws(CallFailure) -> WireAnswer {
+        let key = SideSession.Key(
+            session: call.wishes.session, capabilities: call.wishes.capabilities.intersection(.relayed))
+        let deadline = deadline(of: call)
+        let first = try await sides.take(key)
+        let answer = try await use(first, call, deadline)
+        guard case .legacy(_, session: .some) = first.era, AnswerReading.isSessionLoss(answer) else { return answer }
+        sides.discard(first)
+        return try await use(try await sides.take(key), call, deadline)
+    }
+
+    private func use(
+        _ side: SideSession, _ call: RoutedCall, _ deadline: Deadline
+    ) async throws(CallFailure) -> WireAnswer {
+        defer { sides.giveBack(side) }
+        if let level = side.newLevel(call.wishes.logLevel) {
+            let request = writer.request(
+                "logging/setLevel", id: numbers.next(), members: #""level":"\#(level.rawValue)""#, era: side.era)
+            // A server without logging says so, and the call goes on without.
+            _ = try await side.link.exchange(request, for: nil, on: call.loop, deadline: deadline)
+        }
         do throws(CallFailure) {
-            return try await transport.exchange(request, on: call.loop, deadline: deadline)
+            let request = writer.call(call, id: numbers.next(), era: side.era)
+            return try await side.link.exchange(request, for: call.conversation, on: call.loop, deadline: deadline)
         } catch {
             switch error {
-            case .unavailable(let detail): becameAway(detail)
-            case .outcomeUnknown: wakeUp()
-            case .timedOut, .garbage, .stopped, .unknownTool, .badArguments, .overloaded, .cancelled: break
+            case .unavailable, .outcomeUnknown: sides.discard(side)
+            case .timedOut, .garbage, .stopped, .unknownTool, .badArguments, .overloaded, .needsInput, .cancelled: break
             }
             throw error
         }
     }
 
-    /// What the answer means for the call.
-    private func reply(_ answer: WireAnswer) throws(CallFailure) -> ToolReply {
-        // Perhaps it is another server by now.
-        if answer.status >= 400 { wakeUp() }
-        guard let message = answer.message, let body = message.body else {
-            throw Self.failure(status: answer.status)
+    private func exchange(
+        _ call: RoutedCall, _ link: ServerLink, _ era: Era, _ deadline: Deadline
+    ) async throws(CallFailure) -> WireAnswer {
+        var request = writer.call(call, id: numbers.next(), era: era)
+        if era == .modern, call.operation == .tool, let headers = state.withLock({ $0.headers[call.target] }) {
+            request.parameterHeaders = AnswerReading.headers(headers, of: call)
         }
-        let payload = Payload(bytes: answer.bytes, range: body, members: message.members, meta: message.meta)
-        let span = answer.bytes.readableBytesUInt8Span
-        if message.kind == .error {
-            if let code = answer.errorCode, code == -32020 || code == -32022 {
-                wakeUp()
-                throw .garbage(detail: "it does not accept our envelope: \(answer.errorText)")
+        do throws(CallFailure) {
+            return try await link.exchange(request, for: call.conversation, on: call.loop, deadline: deadline)
+        } catch {
+            switch error {
+            case .unavailable(let detail): becameAway(detail)
+            case .outcomeUnknown: wakeUp()
+            case .timedOut, .garbage, .stopped, .unknownTool, .badArguments, .overloaded, .needsInput, .cancelled: break
             }
-            return .protocolError(payload)
+            throw error
         }
-        guard message.bodyKind == .object else { throw .garbage(detail: "the result is not an object") }
-        if let type = message.member("resultType", in: span),
-            type.kind != .string || JSONText.string(span, value: type.value) != "complete"
-        {
-            throw .garbage(detail: "it asks for something this gateway did not offer to give")
-        }
-        return .result(payload)
     }
 
-    private static func failure(status: Int) -> CallFailure {
-        switch status {
-        case 401, 403: .unavailable(detail: "it refuses our credentials, HTTP status \(status)")
-        case 429, 503: .unavailable(detail: "it is too busy, HTTP status \(status)")
-        default: .garbage(detail: "HTTP status \(status) without a JSON-RPC answer")
-        }
+    private func read(_ answer: WireAnswer) throws(CallFailure) -> CallAnswer {
+        // Perhaps it is another server by now.
+        if answer.status >= 400 || answer.errorCode == -32020 || answer.errorCode == -32022 { wakeUp() }
+        return try AnswerReading.answer(answer)
     }
 
     // MARK: What is known
 
     /// Waits until a handshake newer than `generation` has been made.
-    private func renewSession(
+    private func renew(
         after generation: Int, deadline: Deadline, loop: any EventLoop
-    ) async throws(CallFailure) -> Era {
+    ) async throws(CallFailure) -> (ServerLink, Era) {
         state.withLock { state in
             if state.generation == generation { state.mustRenew = true }
         }
         while true {
-            let (era, current, reason) = state.withLock { ($0.era, $0.generation, $0.awayReason) }
-            if let era, current != generation { return era }
+            let (link, facts, current, reason) = state.withLock { ($0.link, $0.facts, $0.generation, $0.awayReason) }
+            if let facts, current != generation { return (link, facts.era) }
             let now = time.now()
             guard !deadline.hasPassed(at: now) else {
                 throw .unavailable(detail: reason ?? "its session is gone and no new one could be opened in time")
             }
-            await nextAttempt(within: deadline.remaining(at: now), loop: loop)
-            let failed = state.withLock { $0.era == nil ? $0.awayReason : nil }
+            let latch = Latch()
+            state.withLock { $0.waiters.append(latch) }
+            wakeUp()
+            await latch.wait(atMost: deadline.remaining(at: now), on: loop)
+            if Task.isCancelled { throw .cancelled }
+            let failed = state.withLock { $0.facts == nil ? $0.awayReason : nil }
             if let failed { throw .unavailable(detail: failed) }
         }
     }
 
-    /// Returns when `keepUp` has tried once more, or when the time is over.
-    private func nextAttempt(within patience: Duration, loop: any EventLoop) async {
-        let timer = loop.scheduleTask(in: .nanoseconds(patience.nanosecondsClamped)) { self.releaseWaiters() }
-        // Resumed exactly once: whoever takes it off the list resumes it.
-        await withUnsafeContinuation { (continuation: UnsafeContinuation<Void, Never>) in
-            state.withLock { $0.waiters.append(continuation) }
-            wakeUp()
-        }
-        timer.cancel()
-    }
-
     func releaseWaiters() {
         let waiters = state.withLock { state in
-            let waiters = state.waiters
-            state.waiters = []
-            return waiters
+            defer { state.waiters = [] }
+            return state.waiters
         }
-        for waiter in waiters { waiter.resume() }
+        for waiter in waiters { waiter.open() }
     }
 
     /// Ends the pause of `keepUp`, if it is pausing.
     package func wakeUp() {
-        let wake = state.withLock { state in
-            if state.wake == nil { state.isRung = true }
-            return state.wake
+        let sleep = state.withLock { state in
+            if state.sleep == nil { state.isRung = true }
+            return state.sleep
         }
-        wake?()
+        sleep?.open()
     }
 
     /// A call found the server unreachable.
@@ -192,62 +234,13 @@ package final class Upstream: ToolBackend {
         noteAway(reason)
         wakeUp()
     }
+}
 
-    func noteAway(_ reason: String) {
-        let now = time.wallMilliseconds()
-        let isNews = state.withLock { state in
-            let isNews = state.era != nil || state.awayReason != reason
-            if state.era != nil { state.since = now }
-            state.era = nil
-            state.mustRenew = false
-            state.awayReason = reason
-            state.checkedAt = now
-            return isNews
-        }
-        if isNews {
-            log.warning("upstream is away", metadata: [LogKey.upstream: "\(name)", LogKey.detail: "\(reason)"])
-        }
-    }
-
-    /// Takes up what a handshake found; true when the list of tools is another than before.
-    func noteUp(_ era: Era, tools: [ToolDescriptor], isNewHandshake: Bool) -> Bool {
-        let now = time.wallMilliseconds()
-        let (isNews, isChanged) = state.withLock { state in
-            let isNews = state.era == nil
-            let isChanged = !state.hasListed || state.tools != tools
-            if isNews { state.since = now }
-            if isNewHandshake { state.generation += 1 }
-            state.era = era
-            if isNewHandshake { state.mustRenew = false }
-            state.awayReason = nil
-            state.tools = tools
-            state.hasListed = true
-            state.checkedAt = now
-            return (isNews, isChanged)
-        }
-        if isNews {
-            log.info(
-                "upstream is there",
-                metadata: [
-                    LogKey.upstream: "\(name)", LogKey.revision: "\(era.revision.name)", LogKey.tools: "\(tools.count)",
-                ])
-        }
-        return isChanged
-    }
-
-    var component: ComponentStatus {
-        let copy = state.withLock { ($0.era, $0.awayReason, $0.tools.count, $0.checkedAt, $0.since, $0.hasListed) }
-        let (era, reason, count, checkedAt, since, hasListed) = copy
-        guard let era else {
-            let kept = hasListed ? "; its \(count) tools stay listed" : ""
-            return ComponentStatus(
-                name: "upstream:\(name)", status: .unhealthy, detail: (reason ?? "not connected") + kept,
-                checkedAt: checkedAt, since: since)
-        }
-        return ComponentStatus(
-            name: "upstream:\(name)", status: .healthy,
-            detail: "\(era.revision.name) over \(transport.kind), \(count) tools", checkedAt: checkedAt, since: since)
-    }
+extension ClientCapabilities {
+    /// What a legacy server can be told of a client.
+    static let relayed: ClientCapabilities = [
+        .roots, .sampling, .samplingTools, .samplingContext, .elicitationForm, .elicitationURL,
+    ]
 }
 
 extension Era {

@@ -53,9 +53,40 @@ struct UpstreamAddress: Sendable, Equatable {
         }
     }
 
+    /// An address that a server of this one names, whole or as a path; nil when it is on another server.
+    func resolving(_ reference: String) -> UpstreamAddress? {
+        let text = reference.trimmingSpaces
+        if text.hasPrefix("http://") || text.hasPrefix("https://") {
+            guard let other = try? UpstreamAddress(text), other.host == host, other.port == port,
+                other.isSecure == isSecure
+            else { return nil }
+            return other
+        }
+        guard !text.isEmpty, !text.hasPrefix("//") else { return nil }
+        var result = self
+        let path = text.prefix { $0 != "#" }
+        if path.hasPrefix("/") {
+            result.target = String(path)
+        } else {
+            let own = target.prefix { $0 != "?" }
+            let folder = own.lastIndex(of: "/").map { String(own[...$0]) } ?? "/"
+            result.target = String(folder) + String(path)
+        }
+        let isLegal = result.target.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7f }
+        return isLegal ? result : nil
+    }
+
     /// The value of the `Host` header.
     var authority: String {
         let name = host.contains(":") ? "[\(host)]" : host
         return port == (isSecure ? 443 : 80) ? name : "\(name):\(port)"
+    }
+}
+
+extension String {
+    fileprivate var trimmingSpaces: String {
+        let tail = drop { $0 == " " || $0 == "\t" }
+        guard let end = tail.lastIndex(where: { $0 != " " && $0 != "\t" }) else { return "" }
+        return String(tail[...end])
     }
 }

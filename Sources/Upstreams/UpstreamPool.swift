@@ -28,20 +28,28 @@ package final class UpstreamPool: StatusSource {
         let log = logs.logger(component: LogComponent.upstreams)
         var upstreams: [Upstream] = []
         for (index, one) in settings.enumerated() {
-            let transport: any Transport
+            let loop = loops[index % loops.count]
+            let place: TransportFactory.Place
             switch one.place {
             case .http(let url, let headers):
-                transport = try HTTPTransport(
-                    url: url, headers: headers, answerBytesMax: one.answerBytesMax, loops: loops, time: time)
+                place = .http(
+                    try HTTPTransport(
+                        url: url, headers: headers, answerBytesMax: one.answerBytesMax, loops: loops, time: time))
             case .stdio(let command):
-                transport = StdioTransport(
-                    name: one.name, command: command, settings: children, answerBytesMax: one.answerBytesMax,
-                    loop: loops[index % loops.count], time: time, log: log)
+                place = .stdio {
+                    StdioTransport(
+                        name: one.name, command: command, settings: children, answerBytesMax: one.answerBytesMax,
+                        loop: loop, time: time, log: log)
+                }
             }
-            let upstream = Upstream(settings: one, transport: transport, writer: writer, time: time, log: log)
+            let upstream = Upstream(
+                settings: one, transports: TransportFactory(place, loop: loop, time: time), writer: writer,
+                cadence: cadence, loop: loop, time: time, log: log)
             metrics.gauge(
                 .upstreamUp, labels: [("upstream", one.name)],
                 read: { upstream.isUp ? 1 : 0 })
+            metrics.gauge(
+                .upstreamSessions, labels: [("upstream", one.name)], read: { Double(upstream.sides.count) })
             upstreams.append(upstream)
         }
         self.upstreams = upstreams
@@ -52,17 +60,24 @@ package final class UpstreamPool: StatusSource {
 
     /// Looks after every upstream until cancelled; then ends their connections and processes.
     ///
-    /// - Parameter changed: called when some upstream's list of tools has changed.
-    package func run(changed: @escaping @Sendable () -> Void) async {
+    /// - Parameters:
+    ///   - changed: called when some upstream offers something else than before.
+    ///   - updated: called with the name of an upstream and the URI of a resource of it that has changed.
+    package func run(
+        changed: @escaping @Sendable () -> Void, updated: @escaping @Sendable (String, String) -> Void = { _, _ in }
+    ) async {
         let settling = settling
         let timer = loops[0].scheduleTask(in: .nanoseconds(cadence.settle.nanosecondsClamped)) { settling.end() }
         defer { timer.cancel() }
         await withDiscardingTaskGroup { group in
-            for (index, upstream) in upstreams.enumerated() {
-                let loop = loops[index % loops.count]
-                let cadence = cadence
-                group.addTask(executorPreference: LoopExecutor(loop)) {
-                    await upstream.keepUp(on: loop, cadence: cadence, settling: settling, changed: changed)
+            for upstream in upstreams {
+                let name = upstream.name
+                upstream.listening.source.bind(updated: { uri in updated(name, uri) })
+                group.addTask(executorPreference: LoopExecutor(upstream.loop)) {
+                    await upstream.keepUp(settling: settling, changed: changed)
+                }
+                group.addTask(executorPreference: LoopExecutor(upstream.loop)) {
+                    await upstream.listening.run(upstream)
                 }
             }
         }

@@ -19,7 +19,15 @@ package struct UpstreamSettings: Sendable {
     /// Longest answer, in bytes.
     package var answerBytesMax: Int
 
+    /// Conversations with single clients at a time, besides the one that all share: sessions over HTTP, processes over
+    /// stdio.
+    package var sideSessionsMax: Int
+
     package init(name: String, place: Place, timeout: Duration, answerBytesMax: Int = 16 << 20) {
+        switch place {
+        case .http: sideSessionsMax = 256
+        case .stdio: sideSessionsMax = 32
+        }
         self.name = name
         self.place = place
         self.timeout = timeout

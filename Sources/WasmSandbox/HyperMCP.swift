@@ -24,13 +24,13 @@ extension PluginInterface {
     }
 
     /// The input of a tool call: the client's own bytes of `arguments` and `id` between ours.
-    func input(for call: ToolCall) -> GuestInput {
+    func input(for call: RoutedCall) -> GuestInput {
         var input = GuestInput()
         switch self {
         case .v1: input.head.append(contentsOf: #"{"params":{"name":"#.utf8)
         case .v2: input.head.append(contentsOf: #"{"request":{"name":"#.utf8)
         }
-        JSONText.append(call.tool, to: &input.head)
+        JSONText.append(call.target, to: &input.head)
         if let arguments = call.arguments {
             input.head.append(contentsOf: #","arguments":"#.utf8)
             input.body = arguments
@@ -56,7 +56,7 @@ enum ToolList {
     /// Reads what `describe` or `list_tools` returned. Every definition keeps its spelling and its order; members that
     /// are null, as serialisers of some languages leave them for "absent", are dropped, and a missing `inputSchema`
     /// becomes one that takes any object, because clients refuse a tool without.
-    static func parse(_ bytes: ByteBuffer) throws(SandboxError) -> [ToolDescriptor] {
+    static func parse(_ bytes: ByteBuffer) throws(SandboxError) -> [OfferedItem] {
         let value: JSONValue
         do throws(WireError) {
             value = try JSONValue.parse(bytes.readableBytesUInt8Span)
@@ -69,7 +69,7 @@ enum ToolList {
         guard items.count <= toolsMax else {
             throw .noTools("The module lists \(items.count) tools; \(toolsMax) are allowed.")
         }
-        var tools: [ToolDescriptor] = []
+        var tools: [OfferedItem] = []
         var names: Set<String> = []
         for item in items {
             guard var members = item.objectValue, let name = item["name"]?.stringValue, !name.isEmpty else {
@@ -82,7 +82,7 @@ enum ToolList {
             }
             var definition: [UInt8] = []
             JSONValue.object(members).write(to: &definition)
-            tools.append(ToolDescriptor(name: name, definition: definition))
+            tools.append(OfferedItem(name: name, definition: definition))
         }
         return tools
     }
@@ -90,7 +90,7 @@ enum ToolList {
 
 enum ToolResult {
     /// A guest's output as the result of `tools/call`.
-    static func read(_ output: ByteBuffer, bytesMax: Int) throws(CallFailure) -> ToolReply {
+    static func read(_ output: ByteBuffer, bytesMax: Int) throws(CallFailure) -> CallAnswer {
         guard output.readableBytes > 0 else { throw .garbage(detail: "the tool returned no answer") }
         do throws(WireError) {
             let limits = WireLimits(bytesMax: bytesMax)
@@ -102,7 +102,7 @@ enum ToolResult {
     }
 
     /// A tool's own complaint as a result that says so.
-    static func complaint(_ text: String) throws(CallFailure) -> ToolReply {
+    static func complaint(_ text: String) throws(CallFailure) -> CallAnswer {
         var bytes = Array(#"{"content":[{"type":"text","text":"#.utf8)
         JSONText.append(String(text.prefix(8_000)), to: &bytes)
         bytes.append(contentsOf: #"}],"isError":true}"#.utf8)

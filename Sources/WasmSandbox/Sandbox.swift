@@ -45,7 +45,7 @@ package final class Sandbox: StatusSource {
             let (guest, pool) = try await prepare(module)
             let loaded = try await WasmModule(guest: guest, pool: pool, time: time, report: report)
             state.withLock { state in
-                state.loaded[module.name] = loaded.tools().count
+                state.loaded[module.name] = loaded.offers().tools.count
                 state.failures[module.name] = nil
             }
             return loaded

@@ -4,14 +4,14 @@ package import GatewayCore
 internal import NIOCore
 
 /// The tools of one module. Each call runs in a fresh instance; calls run at the same time as far as there are workers.
-package final class WasmModule: ToolBackend {
+package final class WasmModule: Backend {
     package let name: String
     package let route = "wasm"
     private let guest: GuestModule
     private let pool: WorkerPool
     private let time: any TimeSource
     private let report: SandboxReport
-    private let descriptors: [ToolDescriptor]
+    private let descriptors: [OfferedItem]
     private let names: Set<String>
 
     /// Asks the module for its tools; that is a run like any other, with at least five seconds.
@@ -46,12 +46,12 @@ package final class WasmModule: ToolBackend {
         names = Set(descriptors.map(\.name))
     }
 
-    package func tools() -> [ToolDescriptor] { descriptors }
+    package func offers() -> Offers { Offers(tools: descriptors) }
 
     /// Ends by the call's deadline, and no later than the module's own time limit after it began to run. A cancelled
     /// task leaves the line at once or stops its guest within some milliseconds.
-    package func call(_ call: ToolCall) async throws(CallFailure) -> ToolReply {
-        guard names.contains(call.tool) else { throw .unknownTool }
+    package func call(_ call: RoutedCall) async throws(CallFailure) -> CallAnswer {
+        guard call.operation == .tool, names.contains(call.target) else { throw .unknownTool }
         let settings = guest.settings
         let began = time.now()
         let run = Run(

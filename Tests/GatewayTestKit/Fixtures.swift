@@ -24,13 +24,13 @@ extension InboundMessage {
     }
 }
 
-extension ToolCall {
+extension RoutedCall {
     /// The `tools/call` that `json` is, for the owner's tool `tool`.
     package static func of(_ json: String, tool: String, loop: any EventLoop = TestLoop.one) throws(WireError)
-        -> ToolCall
+        -> RoutedCall
     {
         let inbound = try InboundMessage.of(json, .modern)
-        return ToolCall(
+        return RoutedCall(
             tool: tool, bytes: inbound.bytes, message: inbound.message, caller: inbound.caller,
             requestID: inbound.requestID, deadline: Deadline(Moment(nanoseconds: .max)), loop: loop)
     }

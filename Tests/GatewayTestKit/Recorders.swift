@@ -37,16 +37,16 @@ package final class MemoryTombstones: Tombstones {
 }
 
 /// A tool owner whose answers a test writes.
-package final class ScriptedBackend: ToolBackend {
-    package typealias Answer = @Sendable (ToolCall) async throws(CallFailure) -> ToolReply
+package final class ScriptedBackend: Backend {
+    package typealias Answer = @Sendable (RoutedCall) async throws(CallFailure) -> CallAnswer
 
     package let name: String
     package let route: String
-    private let listed: Mutex<[ToolDescriptor]>
+    private let listed: Mutex<[OfferedItem]>
     private let answer: Answer
 
     package init(
-        name: String, route: String = "upstream", tools: [ToolDescriptor], answer: @escaping Answer
+        name: String, route: String = "upstream", tools: [OfferedItem], answer: @escaping Answer
     ) {
         self.name = name
         self.route = route
@@ -54,16 +54,16 @@ package final class ScriptedBackend: ToolBackend {
         self.answer = answer
     }
 
-    package func tools() -> [ToolDescriptor] { listed.withLock { $0 } }
-    package func list(_ tools: [ToolDescriptor]) { listed.withLock { $0 = tools } }
-    package func call(_ call: ToolCall) async throws(CallFailure) -> ToolReply { try await answer(call) }
+    package func tools() -> [OfferedItem] { listed.withLock { $0 } }
+    package func list(_ tools: [OfferedItem]) { listed.withLock { $0 = tools } }
+    package func call(_ call: RoutedCall) async throws(CallFailure) -> CallAnswer { try await answer(call) }
 }
 
-extension ToolDescriptor {
+extension OfferedItem {
     /// A tool that takes any object, with `more` members behind its schema, each with its comma in front.
-    package static func plain(_ name: String, more: String = "") -> ToolDescriptor {
+    package static func plain(_ name: String, more: String = "") -> OfferedItem {
         let json = #"{"name":\#(JSONText.quoted(name)),"description":"A tool","inputSchema":{"type":"object"}\#(more)}"#
-        return ToolDescriptor(name: name, definition: Array(json.utf8))
+        return OfferedItem(name: name, definition: Array(json.utf8))
     }
 }
 

@@ -57,7 +57,7 @@ package final class ScriptedUpstream: Sendable {
         var left = 0
         var channels: [Int: any Channel] = [:]
         var listener: (any Channel)?
-        var tools: [ToolDescriptor]
+        var tools: [OfferedItem]
     }
 
     package var port: Int { reservation.port }
@@ -65,7 +65,7 @@ package final class ScriptedUpstream: Sendable {
     private let personality: Personality
     private let state: Mutex<State>
 
-    private init(_ personality: Personality, tools: [ToolDescriptor]) throws {
+    private init(_ personality: Personality, tools: [OfferedItem]) throws {
         self.personality = personality
         reservation = try PortReservation()
         state = Mutex(State(tools: tools))
@@ -75,7 +75,7 @@ package final class ScriptedUpstream: Sendable {
 
     /// - Parameter isAway: has its port, and serves nothing until `comeBack`.
     package static func start(
-        _ personality: Personality, tools: [ToolDescriptor] = [.plain("echo")], isAway: Bool = false
+        _ personality: Personality, tools: [OfferedItem] = [.plain("echo")], isAway: Bool = false
     ) async throws -> ScriptedUpstream {
         let upstream = try ScriptedUpstream(personality, tools: tools)
         if !isAway { try await upstream.comeBack() }
@@ -121,7 +121,7 @@ package final class ScriptedUpstream: Sendable {
         answer { $0.method == "tools/call" ? script($0) : nil }
     }
 
-    package func list(_ tools: [ToolDescriptor]) { state.withLock { $0.tools = tools } }
+    package func list(_ tools: [OfferedItem]) { state.withLock { $0.tools = tools } }
 
     /// Every session so far is forgotten: requests with its id get 404.
     package func forgetSessions() { state.withLock { $0.sessions = [] } }

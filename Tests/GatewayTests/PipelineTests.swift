@@ -35,7 +35,7 @@ import Testing
     }
 
     private func bench(
-        _ answer: @escaping ScriptedBackend.Answer = { _ async throws(CallFailure) -> ToolReply in throw .cancelled }
+        _ answer: @escaping ScriptedBackend.Answer = { _ async throws(CallFailure) -> CallAnswer in throw .cancelled }
     ) throws -> Bench {
         try Bench([("up", ScriptedBackend(name: "server", tools: [.plain("do")], answer: answer))])
     }
@@ -86,7 +86,7 @@ import Testing
     @Test("A failure is told in words that say what happened and what to do", arguments: failures, Revision.allCases)
     func failureWords(_ one: Failure, _ revision: Revision) async throws {
         let failure = one.failure
-        let bench = try bench { _ async throws(CallFailure) -> ToolReply in throw failure }
+        let bench = try bench { _ async throws(CallFailure) -> CallAnswer in throw failure }
         let reply = try await bench.ask(Self.call, revision)
         let json = try #require(reply.json)
         #expect(reply.status == .ok)
@@ -119,7 +119,7 @@ import Testing
             (#"{"content":[],"isError":false}"#, "ok"), (#"{"content":[],"isError":"true"}"#, "ok"),
         ])
     func outcomes(_ result: String, _ status: String) async throws {
-        let bench = try bench { _ async throws(CallFailure) -> ToolReply in
+        let bench = try bench { _ async throws(CallFailure) -> CallAnswer in
             try .result(parsed(result))
         }
         _ = try await bench.ask(Self.call)
@@ -138,7 +138,7 @@ import Testing
             (#"{}"#, #"{"code":-32603,"message":"The upstream answered with an error without a message."}"#),
         ])
     func ownersErrors(_ error: String, _ expected: String) async throws {
-        let bench = try bench { _ async throws(CallFailure) -> ToolReply in
+        let bench = try bench { _ async throws(CallFailure) -> CallAnswer in
             try .protocolError(parsed(error))
         }
         let reply = try await bench.ask(Self.call)
@@ -147,7 +147,7 @@ import Testing
 
     @Test("The backend is given its own name of the tool, the client's bytes and a deadline")
     func whatTheBackendSees() async throws {
-        let bench = try bench { call async throws(CallFailure) -> ToolReply in
+        let bench = try bench { call async throws(CallFailure) -> CallAnswer in
             #expect(call.tool == "do")
             #expect(call.arguments.map { String(buffer: $0) } == #"{ "n":1.0}"#)
             #expect(call.deadline.moment == Moment(nanoseconds: 6_000_000_000))
@@ -224,7 +224,7 @@ private func parsed(_ json: String) throws(CallFailure) -> Payload {
     }
 
     private func backend(_ name: String, _ tools: [String]) -> ScriptedBackend {
-        ScriptedBackend(name: name, tools: tools.map { .plain($0) }) { _ async throws(CallFailure) -> ToolReply in
+        ScriptedBackend(name: name, tools: tools.map { .plain($0) }) { _ async throws(CallFailure) -> CallAnswer in
             throw .unknownTool
         }
     }

@@ -18,7 +18,7 @@ import Upstreams
 struct HousePlan: Sendable {
     var upstreams: [UpstreamSettings] = []
     /// Stands between the catalogue and an upstream.
-    var wrap: @Sendable (any ToolBackend) -> any ToolBackend = { $0 }
+    var wrap: @Sendable (any Backend) -> any Backend = { $0 }
     var backends: [CatalogueEntry] = []
     var threads = 2
     var timeout: Duration = .seconds(30)

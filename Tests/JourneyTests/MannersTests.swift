@@ -160,7 +160,7 @@ import Testing
     func overload() async throws {
         let gate = Gate()
         let entered = Gate()
-        let backend = ScriptedBackend(name: "b", tools: [.plain("hold")]) { _ async throws(CallFailure) -> ToolReply in
+        let backend = ScriptedBackend(name: "b", tools: [.plain("hold")]) { _ async throws(CallFailure) -> CallAnswer in
             entered.open()
             await gate.pass()
             throw .badArguments(detail: "held")

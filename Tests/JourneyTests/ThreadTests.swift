@@ -48,15 +48,15 @@ final class Sightings: Sendable {
 }
 
 /// Stands in front of an upstream and notes on which thread calls go in and come out.
-private struct Watched: ToolBackend {
-    let inner: any ToolBackend
+private struct Watched: Backend {
+    let inner: any Backend
     let sightings: Sightings
 
     var name: String { inner.name }
     var route: String { inner.route }
-    func tools() -> [ToolDescriptor] { inner.tools() }
+    func tools() -> [OfferedItem] { inner.tools() }
 
-    func call(_ call: ToolCall) async throws(CallFailure) -> ToolReply {
+    func call(_ call: RoutedCall) async throws(CallFailure) -> CallAnswer {
         sightings.note("before", isOnLoop: call.loop.inEventLoop)
         let reply = try await inner.call(call)
         sightings.note("after", isOnLoop: call.loop.inEventLoop)

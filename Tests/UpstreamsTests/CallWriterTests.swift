@@ -60,7 +60,7 @@ import Testing
 
     @Test("Arguments are spliced in as the client wrote them, meta is sorted by whose it is", arguments: cases)
     func calls(_ one: Case) throws {
-        let call = try ToolCall.of(
+        let call = try RoutedCall.of(
             #"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":\#(one.params)}"#, tool: "t")
         for (era, params) in [(Era.legacy(.v2025_11_25, session: nil), one.legacy), (.modern, one.modern)] {
             let request = writer.call(call, id: 42, era: era)
@@ -75,7 +75,7 @@ import Testing
     @Test("A tool's name is escaped, in the body as JSON and in the header by base64")
     func names() throws {
         let name = "größe \"x\"\n"
-        let call = try ToolCall.of(#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x"}}"#, tool: name)
+        let call = try RoutedCall.of(#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x"}}"#, tool: name)
         let request = writer.call(call, id: 1, era: .modern)
         #expect(try JSONValue.parse(String(buffer: request.body))["params"]?["name"]?.stringValue == name)
         let heads = RequestHeads(address: try UpstreamAddress("http://h/"), headers: [])

@@ -114,26 +114,26 @@ func assemble(_ wat: String) throws -> [UInt8] {
 
 func makeCall(
     _ tool: String = "t", arguments: String? = "{}", id: String = "7", within: Duration = .seconds(60)
-) throws -> ToolCall {
+) throws -> RoutedCall {
     let tail = arguments.map { #","arguments":\#($0)"# } ?? ""
     let text = #"{"jsonrpc":"2.0","id":\#(id),"method":"tools/call","params":{"name":"x"\#(tail)}}"#
     let bytes = ByteBuffer(string: text)
     let message = try MessageParser.parse(bytes.readableBytesUInt8Span, limits: WireLimits())
-    return ToolCall(
+    return RoutedCall(
         tool: tool, bytes: bytes, message: message, caller: .anonymous, requestID: .random(),
         deadline: Deadline(MonotonicTime().now() + within), loop: MultiThreadedEventLoopGroup.singleton.any())
 }
 
 extension WasmModule {
     /// The text of the result, or of the failure.
-    func answer(_ call: ToolCall) async throws -> String {
+    func answer(_ call: RoutedCall) async throws -> String {
         switch try await self.call(call) {
         case .result(let payload), .protocolError(let payload): String(buffer: payload.bytes)
         }
     }
 
     /// The words with which a call was stopped; records an issue when it was not.
-    func stop(_ call: ToolCall) async throws -> String {
+    func stop(_ call: RoutedCall) async throws -> String {
         do throws(CallFailure) {
             let reply = try await self.call(call)
             Issue.record("the call was answered: \(reply)")

@@ -4,10 +4,20 @@ import tempfile
 
 import pytest
 
+import conformance
 import gateway as house
 
 
+def pytest_ignore_collect(collection_path, config):
+    """Direct mode has no gateway, so whatever needs one is left aside."""
+    kinds = ("test_conformance", "test_bridge", "test_fixtures")
+    if conformance.DIRECT and collection_path.name.startswith("test_") and not collection_path.name.startswith(kinds):
+        return True
+
+
 def pytest_configure(config):
+    if conformance.DIRECT:
+        return  # the fixture servers alone are tested, see README.md
     if not house.BINARY.exists():
         pytest.exit(f"there is no executable at {house.BINARY}; build it first with: swift build", 2)
     missing = [name for name in ("text", "units", "checksum") if not (house.MODULES / f"{name}.wasm").exists()]
@@ -58,6 +68,36 @@ def make_once(wasm_cache):
     makers.close()
 
 
+@pytest.fixture(scope="session")
+def fixture_servers():
+    """One HTTP fixture server of each generation for the whole run, started when first asked for."""
+    running = {}
+
+    def server(kind):
+        if kind not in running:
+            running[kind] = conformance.fixture_server(kind).start()
+        return running[kind]
+
+    yield server
+    for one in running.values():
+        one.kill()
+
+
+@pytest.fixture(scope="module")
+def target(request, fixture_servers, wasm_cache):
+    """A gateway in front of the fixture server that the parameter names, or that server itself in direct mode."""
+    name = request.param
+    if conformance.DIRECT:
+        yield conformance.Target(name, fixture_servers(name.split("-")[0]).port)
+        return
+    gateway = house.Gateway({"up": conformance.upstream_table(name, fixture_servers)}, wasm_cache=wasm_cache)
+    try:
+        gateway.start().wait_for_tools("about")
+        yield conformance.Target(name, gateway.port, gateway)
+    finally:
+        gateway.close()
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
     """A failed test shows what its gateways printed."""
@@ -66,6 +106,8 @@ def pytest_runtest_makereport(item, call):
         seen = set()
         for value in item.funcargs.values():
             gateways = [value] if isinstance(value, house.Gateway) else []
+            if isinstance(value, conformance.Target) and value.gateway:
+                gateways = [value.gateway]
             if isinstance(value, Makers):
                 gateways = [one.__self__ for one in value.closers if isinstance(getattr(one, "__self__", None), house.Gateway)]
             for one in gateways:

@@ -1,6 +1,7 @@
 # Licensed under the Apache License 2.0; see LICENSE.
 """The built executable as a black box: a generated configuration, a free port, its own directories, and its end."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -261,14 +262,18 @@ class LegacySession:
 
 
 class Client:
-    """A client of one SDK generation in a process of its own."""
+    """A client of one SDK generation in a process of its own; clients/driver.py tells what it can be ordered to do.
 
-    def __init__(self, kind, url, mode="auto"):
+    `place` is an address, or a command as a list. `options` are the driver's: what it is able to be asked, its log level.
+    """
+
+    def __init__(self, kind, place, mode="auto", **options):
         driver = pathlib.Path(__file__).resolve().parent / "clients/driver.py"
+        place = json.dumps(place) if isinstance(place, list) else place
         self.stderr = tempfile.TemporaryFile()
         self.process = subprocess.Popen(
-            [PYTHON[kind], str(driver), kind, url, mode], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=self.stderr, text=True)
+            [PYTHON[kind], str(driver), kind, place, mode, json.dumps(options)], stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=self.stderr, text=True)
         self.opened = self.answer()
         assert "connected" in self.opened, (self.opened, self.complaints())
 
@@ -276,9 +281,14 @@ class Client:
         return self
 
     def __exit__(self, *_):
-        self.process.kill()
-        self.process.wait()
-        self.process.stdin.close()
+        # The end of its orders first, so that it takes along what it has started itself.
+        with contextlib.suppress(OSError):
+            self.process.stdin.close()
+        try:
+            self.process.wait(2)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
         self.process.stdout.close()
         self.stderr.close()
 
@@ -305,6 +315,21 @@ class Client:
         answer = self.order(do="call", name=name, arguments=arguments or {})
         assert "content" in answer, (answer, self.complaints())
         return "".join(part.get("text", "") for part in answer["content"]), answer.get("isError", False)
+
+    def start(self, label, name, arguments=None):
+        """Begins a call that runs on while other orders are given."""
+        answer = self.order(**{"do": "call", "as": label, "name": name, "arguments": arguments or {}})
+        assert answer == {"started": label}, (answer, self.complaints())
+
+    def finish(self, label):
+        answer = self.order(**{"do": "wait", "as": label})
+        assert "content" in answer, (answer, self.complaints())
+        return "".join(part.get("text", "") for part in answer["content"]), answer.get("isError", False)
+
+    def heard(self, kind, **match):
+        """What it was `asked` or `told`, or heard of `progress` or as an `event`, so far."""
+        entries = [entry for entry in self.order(do="heard")["heard"] if kind in entry]
+        return [entry for entry in entries if all(entry.get(name) == value for name, value in match.items())]
 
     def close(self):
         return self.order(do="close")

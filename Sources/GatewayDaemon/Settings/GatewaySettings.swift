@@ -30,11 +30,21 @@ package struct GatewaySettings: Sendable, Equatable {
         /// As written; empty means the loopback names and the listen address.
         package var allowedHosts: [String]
         package var allowedOrigins: [String]
+        /// Clients see two tools instead of all.
+        package var hasCompactTools: Bool
     }
 
     package struct Admin: Sendable, Equatable {
         package var hasPublicMetrics: Bool
         package var controlSocket: String
+
+        /// The socket that speaks MCP, one message a line, beside the control socket.
+        package var messageSocket: String {
+            let folder = controlSocket.lastIndex(of: "/").map { controlSocket[...$0] } ?? ""
+            let file = controlSocket.dropFirst(folder.count)
+            let stem = file.hasSuffix(".sock") ? file.dropLast(5) : file
+            return folder + (stem == "control" ? "mcp.sock" : "\(stem)-mcp.sock")
+        }
     }
 
     package struct Storage: Sendable, Equatable {
@@ -107,6 +117,22 @@ package struct UpstreamSettings: Sendable, Equatable {
     package var prefix: String
     package var transport: Transport
     package var timeout: Duration
+    package var exposure = ExposureSettings()
+}
+
+/// Which tools of an owner are shown, and how.
+package struct ExposureSettings: Sendable, Equatable {
+    package struct Edit: Sendable, Equatable {
+        package var name: String?
+        package var title: String?
+        package var description: String?
+    }
+
+    /// Patterns over the owner's own names.
+    package var allowed: [String] = []
+    package var denied: [String] = []
+    /// By the owner's own name.
+    package var edits: [String: Edit] = [:]
 }
 
 /// A WebAssembly module whose tools the gateway runs itself.
@@ -131,6 +157,7 @@ package struct ToolSettings: Sendable, Equatable {
     package var directories: [Directory]
     package var allowsClock: Bool
     package var allowsRandom: Bool
+    package var exposure = ExposureSettings()
 }
 
 /// A value that must not reach a log: it prints as `<redacted>`, by interpolation and by reflection too.

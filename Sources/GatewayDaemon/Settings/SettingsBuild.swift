@@ -30,7 +30,8 @@ struct SettingsBuild {
                 headerTimeout: values.duration("server", "header_timeout"),
                 shutdownGrace: values.duration("server", "shutdown_grace"),
                 allowedHosts: values.texts("server", "allowed_hosts"),
-                allowedOrigins: values.texts("server", "allowed_origins")),
+                allowedOrigins: values.texts("server", "allowed_origins"),
+                hasCompactTools: values.flag("server", "compact_tools")),
             admin: GatewaySettings.Admin(
                 hasPublicMetrics: values.flag("admin", "public_metrics"),
                 controlSocket: values.text("admin", "control_socket") ?? ""),
@@ -72,7 +73,20 @@ struct SettingsBuild {
         }
         return UpstreamSettings(
             name: name, prefix: values.text("upstreams", name, "prefix") ?? name, transport: transport,
-            timeout: values.duration("upstreams", name, "timeout"))
+            timeout: values.duration("upstreams", name, "timeout"), exposure: exposure("upstreams", name))
+    }
+
+    private func exposure(_ section: String, _ name: String) -> ExposureSettings {
+        var exposure = ExposureSettings(
+            allowed: values.texts(section, name, "allow_tools"), denied: values.texts(section, name, "deny_tools"))
+        let named = values.written.keys.filter { $0.count == 5 && $0[0] == section && $0[1] == name && $0[2] == "tools" }
+        for tool in Set(named.map { $0[3] }) {
+            exposure.edits[tool] = ExposureSettings.Edit(
+                name: values.text(section, name, "tools", tool, "name"),
+                title: values.text(section, name, "tools", tool, "title"),
+                description: values.text(section, name, "tools", tool, "description"))
+        }
+        return exposure
     }
 
     private func tool(_ name: String) -> ToolSettings {
@@ -88,7 +102,7 @@ struct SettingsBuild {
             directories: values.map("tools", name, "allow", "directories")
                 .map { Self.directory($0, in: folder) }.sorted { $0.guestPath < $1.guestPath },
             allowsClock: values.flag("tools", name, "allow", "clock"),
-            allowsRandom: values.flag("tools", name, "allow", "random"))
+            allowsRandom: values.flag("tools", name, "allow", "random"), exposure: exposure("tools", name))
     }
 
     /// `/srv/data`, `/srv/data:ro` or `/srv/data:rw`.

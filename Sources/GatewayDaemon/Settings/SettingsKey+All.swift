@@ -39,6 +39,9 @@ extension SettingsKey {
         SettingsKey(
             "server.allowed_origins", .texts, .empty,
             "Web pages that may call, such as `https://app.example`; empty means pages of the machine itself."),
+        SettingsKey(
+            "server.compact_tools", .flag, .flag(false),
+            "Clients see two tools, `search_tools` and `call_tool`, instead of all: for fleets with hundreds."),
         later("server.trusted_proxies", "Proxies whose forwarding headers are believed."),
         later("server.tls", "TLS on the listener: certificate, key, client certificates."),
     ]
@@ -163,9 +166,24 @@ extension SettingsKey {
         SettingsKey(
             "upstreams.*.timeout", .duration(.milliseconds(100)...(.seconds(3_600))), .text("30s"),
             "The longest one call to it may take."),
+        SettingsKey(
+            "upstreams.*.allow_tools", .texts, .empty,
+            "Only tools whose own name fits one of these patterns are shown (`*` any run, `?` one character)."),
+        SettingsKey(
+            "upstreams.*.deny_tools", .texts, .empty, "Tools whose own name fits one of these patterns are not shown."),
+        SettingsKey("upstreams.*.tools", .section, .none, "Single tools of it, one table for each."),
+        SettingsKey("upstreams.*.tools.*", .section, .none, "TOOL is the tool's own name at its server."),
+        SettingsKey("upstreams.*.tools.*.name", .text, .derived("TOOL"), "What it is called here, before the prefix."),
+        SettingsKey("upstreams.*.tools.*.title", .text, .derived("its own"), "Its title for people."),
+        SettingsKey(
+            "upstreams.*.tools.*.description", .text, .derived("its own"),
+            "What models read about it; a sharper text makes for better calls."),
+        later("upstreams.*.tools.*.offline", "What becomes of a call while its server is away."),
+        later("upstreams.*.tools.*.expires", "How long a stored call is worth being sent."),
+        later("upstreams.*.tools.*.idempotent", "Whether it is safe to send twice."),
+        later("upstreams.*.tools.*.cache", "How long an answer may be given again."),
         later("upstreams.*.circuit_breaker", "When to stop calling a server that fails."),
         later("upstreams.*.retry", "How often a call that is safe to repeat is tried again."),
-        later("upstreams.*.tools", "What to do with single tools of it while it is away."),
     ]
 
     private static let tools: [SettingsKey] = [
@@ -186,6 +204,15 @@ extension SettingsKey {
         SettingsKey(
             "tools.*.output", .size(1_024...(64 << 20)), .text("4MiB"), "The longest answer one call may give."),
         SettingsKey("tools.*.config", .map, .empty, "Texts that the module can ask for by name; treated as secrets."),
+        SettingsKey(
+            "tools.*.allow_tools", .texts, .empty, "Only tools of the module that fit one of these patterns are shown."
+        ),
+        SettingsKey("tools.*.deny_tools", .texts, .empty, "Tools that fit one of these patterns are not shown."),
+        SettingsKey("tools.*.tools", .section, .none, "Single tools of the module, one table for each."),
+        SettingsKey("tools.*.tools.*", .section, .none, "TOOL is the tool's own name in the module."),
+        SettingsKey("tools.*.tools.*.name", .text, .derived("TOOL"), "What it is called here, before the prefix."),
+        SettingsKey("tools.*.tools.*.title", .text, .derived("its own"), "Its title for people."),
+        SettingsKey("tools.*.tools.*.description", .text, .derived("its own"), "What models read about it."),
         SettingsKey("tools.*.allow", .section, .none, "What the module may reach. Nothing, unless it stands here."),
         SettingsKey("tools.*.allow.env", .texts, .empty, "Environment variables of the gateway that it may read."),
         SettingsKey(

@@ -78,7 +78,9 @@ package struct SettingsKey: Sendable {
     /// The path with the writer's own names replaced by `*`.
     static func pattern(of path: [String]) -> [String] {
         var pattern = path
-        if path.count >= 2 && (path[0] == "upstreams" || path[0] == "tools") { pattern[1] = "*" }
+        guard path.count >= 2, path[0] == "upstreams" || path[0] == "tools" else { return pattern }
+        pattern[1] = "*"
+        if path.count >= 4, path[2] == "tools" { pattern[3] = "*" }
         return pattern
     }
 

@@ -47,7 +47,8 @@ package enum SettingsReference {
         for key in SettingsKey.all where key.isBuilt {
             if key.kind == .section {
                 out += "\n" + comment(key.why)
-                if ["upstreams", "tools"].contains(key.path[0]) && key.path.count == 1 { continue }
+                // Sections whose tables have names of the writer's choice have no table of their own.
+                if SettingsKey.all.contains(where: { $0.path == key.path + ["*"] }) { continue }
                 out += (key.path.contains("*") ? "# " : "") + "[\(exampleName(key.path).joined(separator: "."))]\n"
                 continue
             }
@@ -59,11 +60,12 @@ package enum SettingsReference {
     }
 
     private static func title(_ path: [String]) -> String {
-        path.map { $0 == "*" ? "NAME" : $0 }.joined(separator: ".")
+        path.enumerated().map { $1 == "*" ? ($0 > 2 ? "TOOL" : "NAME") : $1 }.joined(separator: ".")
     }
 
     private static func exampleName(_ path: [String]) -> [String] {
-        path.map { $0 == "*" ? (path[0] == "tools" ? "units" : "erp") : $0 }
+        let names = path[0] == "tools" ? ["units", "convert"] : ["erp", "create_ticket"]
+        return path.enumerated().map { $1 == "*" ? names[$0 > 2 ? 1 : 0] : $1 }
     }
 
     /// Comment lines of at most 120 columns.
@@ -136,6 +138,16 @@ package enum SettingsReference {
         "upstreams.*.env": "{ NOTES_FILE = \"/var/lib/notes.txt\" }",
         "upstreams.*.cwd": "\"/srv/notes\"",
         "upstreams.*.prefix": "\"notes\"",
+        "upstreams.*.allow_tools": "[\"get_*\"]",
+        "upstreams.*.deny_tools": "[\"*_internal\"]",
+        "upstreams.*.tools.*.name": "\"new_ticket\"",
+        "upstreams.*.tools.*.title": "\"New ticket\"",
+        "upstreams.*.tools.*.description": "\"Opens a ticket and returns its number.\"",
+        "tools.*.allow_tools": "[\"convert\"]",
+        "tools.*.deny_tools": "[\"debug_*\"]",
+        "tools.*.tools.*.name": "\"convert\"",
+        "tools.*.tools.*.title": "\"Convert units\"",
+        "tools.*.tools.*.description": "\"Converts a value between two units.\"",
         "tools.*.module": "\"/var/lib/mcp/tools/units.wasm\"",
         "tools.*.sha256": "\"0000000000000000000000000000000000000000000000000000000000000000\"",
         "tools.*.prefix": "\"units\"",

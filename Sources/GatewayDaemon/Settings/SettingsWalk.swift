@@ -24,7 +24,7 @@ struct SettingsWalk {
             let topic = key.why.hasSuffix(".") ? String(key.why.dropLast()) : key.why
             return report.error(path, "known, but not built yet in this version (\(topic)); remove it")
         }
-        if key.name == "*" { checkName(entry.name, at: path) }
+        if key.path.count == 2, key.name == "*" { checkName(entry.name, at: path) }
         switch key.kind {
         case .section:
             if case .table(let inner) = entry.node { table(inner, at: path) } else { wrongType(entry.node, key, path) }

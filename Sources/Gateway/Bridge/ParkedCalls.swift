@@ -1,0 +1,82 @@
+// Licensed under the Apache License 2.0; see LICENSE.
+
+internal import GatewayCore
+internal import NIOCore
+internal import Synchronization
+
+/// The calls that wait here for their clients to come back with answers. Bounded in number and in time.
+final class ParkedCalls: Sendable {
+    /// Names one parked call, in the seal that its client carries.
+    struct Ticket: Sendable, Hashable {
+        let bytes: [UInt8]
+
+        init(bytes: [UInt8]) { self.bytes = bytes }
+
+        static func random() -> Ticket {
+            var random = SystemRandomNumberGenerator()
+            return Ticket(bytes: (0..<16).map { _ in UInt8.random(in: .min ... .max, using: &random) })
+        }
+    }
+
+    /// A parked call with the conversation its owner talks into.
+    final class Entry: Sendable {
+        let call: ParkedCall
+        private let held = Mutex<CallConversation?>(nil)
+
+        init(_ call: ParkedCall) { self.call = call }
+
+        var conversation: CallConversation? { held.withLock { $0 } }
+        func attach(_ conversation: CallConversation) { held.withLock { $0 = conversation } }
+    }
+
+    private let entries = Mutex<[Ticket: Entry]>([:])
+    private static let entriesMax = 1_024
+    /// A client that asks twice for the same end shall find it.
+    private static let kept = TimeAmount.seconds(30)
+    /// How long a client may take to come back with answers.
+    private static let patience = TimeAmount.seconds(600)
+
+    var count: Int { entries.withLock { $0.count } }
+
+    /// nil when too many wait already.
+    func open(caller: Caller, loop: any EventLoop) -> Entry? {
+        let entry = Entry(ParkedCall(ticket: .random(), caller: caller, loop: loop))
+        let isFull = entries.withLock { entries in
+            guard entries.count < Self.entriesMax else { return true }
+            entries[entry.call.ticket] = entry
+            return false
+        }
+        return isFull ? nil : entry
+    }
+
+    func find(_ ticket: Ticket, caller: Caller) -> Entry? {
+        entries.withLock { $0[ticket] }.flatMap { $0.call.caller == caller ? $0 : nil }
+    }
+
+    /// The client has been asked and is gone for now. When it does not come back in time, the call is given up.
+    func expectReturn(_ entry: Entry, round: UInt32, on loop: any EventLoop) {
+        loop.scheduleTask(in: Self.patience) {
+            if entry.call.isWaiting(since: round) { self.abandon(entry) }
+        }
+    }
+
+    /// The client has had its last word; it may still ask for it again.
+    func forgetSoon(_ entry: Entry, on loop: any EventLoop) {
+        loop.scheduleTask(in: Self.kept) { self.forget(entry) }
+    }
+
+    private func forget(_ entry: Entry) { _ = entries.withLock { $0.removeValue(forKey: entry.call.ticket) } }
+
+    func abandon(_ entry: Entry) {
+        forget(entry)
+        entry.call.abandon()
+    }
+
+    func abandonAll() {
+        let all = entries.withLock { entries in
+            defer { entries = [:] }
+            return Array(entries.values)
+        }
+        for entry in all { entry.call.abandon() }
+    }
+}

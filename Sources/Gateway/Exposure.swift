@@ -1,0 +1,46 @@
+// Licensed under the Apache License 2.0; see LICENSE.
+
+package import GatewayCore
+internal import MCPWire
+
+/// Which tools of an owner are shown, and how they are called and described.
+package struct Exposure: Sendable {
+    /// Over the owner's own names.
+    package var filter: NameFilter
+    /// By the owner's own name.
+    package var edits: [String: ToolEdit]
+
+    package init(filter: NameFilter = NameFilter(allow: [], deny: []), edits: [String: ToolEdit] = [:]) {
+        self.filter = filter
+        self.edits = edits
+    }
+}
+
+/// Another name or description for one tool.
+package struct ToolEdit: Sendable, Equatable {
+    package var name: String?
+    package var title: String?
+    package var description: String?
+
+    package init(name: String? = nil, title: String? = nil, description: String? = nil) {
+        self.name = name
+        self.title = title
+        self.description = description
+    }
+
+    func applied(to definition: JSONValue) -> JSONValue {
+        var edited = definition
+        if let title { edited = edited.with("title", .string(title)) }
+        if let description { edited = edited.with("description", .string(description)) }
+        return edited
+    }
+}
+
+extension NameFilter.Decision {
+    var isAllowed: Bool {
+        switch self {
+        case .allowed: true
+        case .denied, .notAllowed: false
+        }
+    }
+}

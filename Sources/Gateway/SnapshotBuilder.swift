@@ -1,0 +1,87 @@
+// Licensed under the Apache License 2.0; see LICENSE.
+
+internal import GatewayCore
+internal import Logging
+internal import MCPWire
+internal import Telemetry
+
+/// Puts one snapshot together, owner by owner. A name that is taken already is reported and left out.
+struct SnapshotBuilder {
+    private let identity: ServerIdentity
+    private let metrics: MetricsRegistry
+    private let log: Logger
+    private var tools: [String: Destination] = [:]
+    private var prompts: [String: Destination] = [:]
+    private var uris: Set<String> = []
+    private var items: [ListKind: [ListedItem]] = [:]
+    private var documents: [ToolDocument] = []
+    private var instructions: [(label: String, text: String)] = []
+
+    init(identity: ServerIdentity, metrics: MetricsRegistry, log: Logger) {
+        self.identity = identity
+        self.metrics = metrics
+        self.log = log
+    }
+
+    mutating func add(_ tool: OfferedItem, _ entry: CatalogueEntry, _ owner: Owner, _ catalogue: Catalogue) {
+        guard entry.exposure.filter.decide(tool.name).isAllowed else { return }
+        let edit = entry.exposure.edits[tool.name]
+        let name = ExposedName.make(prefix: owner.prefix, tool: edit?.name ?? tool.name)
+        let known = catalogue.know(tool, owner)
+        guard case .success(let facts) = known.facts else { return }
+        guard tools[name] == nil else { return collision(name, owner) }
+        tools[name] = Destination(
+            .tool, name, target: tool.name, owner: owner,
+            counters: CallCounters(registry: metrics, tool: name, route: owner.backend.route), tool: facts)
+        let definition = edit?.applied(to: known.tree) ?? known.tree
+        items[.tools, default: []].append(
+            ListedItem(exposed: name, definition: definition, owner: owner, outputShape: facts.outputShape))
+        documents.append(
+            ToolDocument(
+                name: name, title: definition["title"]?.stringValue,
+                description: definition["description"]?.stringValue ?? "",
+                parameterNames: definition["inputSchema"]?["properties"]?.objectValue?.map(\.key) ?? []))
+    }
+
+    mutating func add(prompt: OfferedItem, _ owner: Owner) {
+        let name = ExposedName.make(prefix: owner.prefix, tool: prompt.name)
+        guard prompts[name] == nil else { return collision(name, owner) }
+        prompts[name] = Destination(.prompt, name, target: prompt.name, owner: owner)
+        add(prompt, .prompts, exposed: name, owner)
+    }
+
+    mutating func add(_ item: OfferedItem, _ kind: ListKind, _ owner: Owner) {
+        let exposed = owner.resources.exposed(item.name)
+        guard uris.insert(exposed).inserted else { return collision(exposed, owner) }
+        add(item, kind, exposed: exposed, owner)
+    }
+
+    private mutating func add(_ item: OfferedItem, _ kind: ListKind, exposed: String, _ owner: Owner) {
+        // A definition reached us through the same scanner, so it scans again.
+        let tree = (try? JSONValue.parse(item.definition.span)) ?? [:]
+        items[kind, default: []].append(ListedItem(exposed: exposed, definition: tree, owner: owner))
+    }
+
+    mutating func add(instructions text: String?, _ owner: Owner) {
+        guard let text, !text.isEmpty else { return }
+        instructions.append((owner.prefix, String(text.prefix(Self.instructionsCharactersMax))))
+    }
+
+    private static let instructionsCharactersMax = 2_000
+
+    private func collision(_ name: String, _ owner: Owner) {
+        log.warning(
+            "two owners have one name; the second is left out, give one of them another prefix",
+            metadata: [LogKey.tool: "\(name)", LogKey.upstream: "\(owner.backend.name)"])
+    }
+
+    func snapshot(_ owners: [Owner], _ resources: ResourceRoutes, isCompact: Bool) -> Snapshot {
+        let lists = ListKind.allCases.map { kind in
+            let shown = kind == .tools && isCompact ? CompactTools.items : items[kind] ?? []
+            return Listing(kind: kind, items: shown, identity: identity)
+        }
+        return Snapshot(
+            owners: owners, routes: RouteTable(tools: tools, prompts: prompts, resources: resources), lists: lists,
+            tools: items[.tools] ?? [], index: isCompact ? ToolIndex(documents) : nil, instructions: instructions)
+    }
+}

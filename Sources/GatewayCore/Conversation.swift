@@ -1,0 +1,91 @@
+// Licensed under the Apache License 2.0; see LICENSE.
+
+package import MCPWire
+package import NIOCore
+
+/// Something a server wants to know from the client, its user or its model.
+package struct Question: Sendable, Equatable {
+    package enum Kind: String, Sendable {
+        case sampling = "sampling/createMessage"
+        case elicitation = "elicitation/create"
+        case roots = "roots/list"
+    }
+
+    package var kind: Kind
+    package var params: JSONValue
+
+    package init(kind: Kind, params: JSONValue) {
+        self.kind = kind
+        self.params = params
+    }
+
+    /// nil when the method asks nothing of a client.
+    package init?(method: String, params: JSONValue?) {
+        guard let kind = Kind(rawValue: method) else { return nil }
+        self.init(kind: kind, params: params ?? [:])
+    }
+
+    /// Whether a response has the form this question asks for. What is in it is between server and client.
+    package func isAnswered(by response: JSONValue) -> Bool {
+        switch kind {
+        case .roots: return response["roots"]?.arrayValue != nil
+        case .sampling:
+            let content = response["content"]
+            return response["role"]?.stringValue != nil && (content?.isObject == true || content?.arrayValue != nil)
+        case .elicitation:
+            switch response["action"]?.stringValue {
+            case "accept":
+                return params["mode"]?.stringValue == "url" || response["content"]?.isObject == true
+            case "decline", "cancel": return true
+            default: return false
+            }
+        }
+    }
+}
+
+/// What became of a question.
+package enum QuestionOutcome: Sendable, Equatable {
+    /// The client's result object.
+    case answer(JSONValue)
+    /// The client's error, or ours on its behalf.
+    case refused(code: Int, message: String)
+}
+
+/// The client's side of a call that is under way, as the owner of the tool sees it. May be called from any thread.
+package protocol Conversation: AnyObject, Sendable {
+    /// `notifications/progress` for this call; the payload is its `params`.
+    func progressed(_ notification: Payload)
+    /// `notifications/message` for this call; the payload is its `params`.
+    func logged(_ notification: Payload)
+    /// Asks, and waits for the answer as long as the call may last.
+    func ask(_ question: Question) async -> QuestionOutcome
+    /// How long, all in all, questions of this call have waited for the client's side until now. Deadlines move by that
+    /// much: nobody is to be hurried by the time a tool may take.
+    func timeAsking(at now: Moment) -> Duration
+    /// The server has closed the stream on purpose and goes on with the call: nobody needs to hold a connection.
+    func paused(resumeAfter: Duration)
+}
+
+/// Where messages about one request go to, as the transport has it. May be called from any thread.
+package protocol ClientStream: AnyObject, Sendable {
+    /// Sends a notification that belongs to the request. Dropped when the client is gone, takes no notifications here,
+    /// or does not keep up.
+    func send(_ notification: ByteBuffer)
+    /// Whether the client can be asked something on this stream while the request is open.
+    var canAsk: Bool { get }
+    /// Sends a request of ours and waits for the response, at most until the deadline.
+    func ask(_ question: Question, deadline: Deadline) async -> QuestionOutcome
+    /// Lets the client hang up and come back for the answer, where its revision knows how to.
+    func pause(resumeAfter: Duration)
+}
+
+/// A legacy session with somebody at its other end. May be called from any thread.
+package protocol ClientSession: AnyObject, Sendable {
+    var key: SessionKey { get }
+    var revision: Revision { get }
+    /// The least important log message the client wants; nil until it has said so.
+    var logLevel: LogLevel? { get }
+    func setLogLevel(_ level: LogLevel)
+    /// Sends a notification that belongs to no request, on exactly one stream of the session.
+    func deliver(_ notification: ByteBuffer)
+}

@@ -1,0 +1,112 @@
+// Licensed under the Apache License 2.0; see LICENSE.
+
+package import GatewayCore
+package import HTTPListener
+internal import MCPWire
+internal import NIOCore
+internal import Synchronization
+
+/// The old HTTP+SSE transport (2024-11-05): `GET /sse` opens the stream on which everything comes, and its first event
+/// says where to post. Closing the stream ends the session.
+package final class EventSourceEndpoint: Sendable {
+    private let service: any MCPService
+    private let bodyBytesMax: Int
+    private let time: any TimeSource
+    private let messagesPath: String
+    private let clients = Mutex<[String: DuplexClient]>([:])
+    private let outlets = Mutex<[String: EventOutlet]>([:])
+    private static let clientsMax = 1_024
+
+    /// - Parameter messagesPath: where `messages` is served.
+    package init(service: any MCPService, bodyBytesMax: Int, messagesPath: String, time: any TimeSource) {
+        self.service = service
+        self.bodyBytesMax = bodyBytesMax
+        self.messagesPath = messagesPath
+        self.time = time
+    }
+
+    /// `GET /sse`.
+    package var stream: any HTTPRoute { Stream(endpoint: self) }
+    /// `POST /messages`.
+    package var messages: any HTTPRoute { Messages(endpoint: self) }
+
+    /// Ends all streams.
+    package func drain() { for outlet in outlets.withLock({ Array($0.values) }) { outlet.finish() } }
+
+    private struct Stream: HTTPRoute {
+        let endpoint: EventSourceEndpoint
+
+        func respond(to request: HTTPRequest, _ exchange: HTTPExchange) async {
+            guard request.verb == .get else {
+                return exchange.refuse(
+                    .methodNotAllowed, code: "method_not_allowed",
+                    "This is the old HTTP+SSE transport: open it with GET. Streamable HTTP is at /mcp.",
+                    headers: [("allow", "GET")])
+            }
+            guard Negotiation.accepts(request.headers("accept")) != .neither else {
+                return exchange.refuse(
+                    .notAcceptable, code: "not_acceptable", "The Accept header must allow text/event-stream.")
+            }
+            await endpoint.hold(request, exchange)
+        }
+    }
+
+    private func hold(_ request: HTTPRequest, _ exchange: HTTPExchange) async {
+        let id = Base64URL.encode(SessionKey.random().bytes)
+        let outlet = EventOutlet(exchange)
+        let client = DuplexClient(
+            service: service, bodyBytesMax: bodyBytesMax, caller: .anonymous, allowsModern: false, loop: request.loop,
+            time: time
+        ) { outlet.send($0, id: nil) }
+        let isFull = clients.withLock { clients in
+            guard clients.count < Self.clientsMax else { return true }
+            clients[id] = client
+            return false
+        }
+        guard !isFull else {
+            return exchange.refuse(
+                .unavailable, code: "too_many_sessions", "Too many sessions of this transport are open. Try again later.",
+                headers: [("retry-after", "5")])
+        }
+        outlets.withLock { $0[id] = outlet }
+        exchange.endsWithClient = true
+        exchange.keepsAliveByEvents = true
+        exchange.startEvents()
+        exchange.sendEvent(ByteBuffer(string: "\(messagesPath)?session_id=\(id)"), name: "endpoint")
+        await outlet.closed.wait()
+        _ = clients.withLock { $0.removeValue(forKey: id) }
+        _ = outlets.withLock { $0.removeValue(forKey: id) }
+        client.close()
+    }
+
+    private struct Messages: HTTPRoute {
+        let endpoint: EventSourceEndpoint
+
+        func respond(to request: HTTPRequest, _ exchange: HTTPExchange) async {
+            guard request.verb == .post else {
+                return exchange.refuse(
+                    .methodNotAllowed, code: "method_not_allowed", "Messages are sent with POST.",
+                    headers: [("allow", "POST")])
+            }
+            guard Negotiation.isJSON(request.header("content-type")) else {
+                return exchange.refuse(
+                    .unsupportedMediaType, code: "unsupported_media_type",
+                    "The body must be JSON: Content-Type: application/json.")
+            }
+            let id = request.query("session_id").map(String.init)
+            guard let id, let (client, outlet) = endpoint.find(id) else {
+                return exchange.refuse(
+                    .notFound, code: "session_unknown", "There is no such session; open one with GET /sse.")
+            }
+            let body = request.body
+            // The client's messages are taken where its stream lives.
+            outlet.run { client.take(body) }
+            exchange.answer(.accepted, .text, ByteBuffer(string: "Accepted"))
+        }
+    }
+
+    private func find(_ id: String) -> (DuplexClient, EventOutlet)? {
+        guard let client = clients.withLock({ $0[id] }), let outlet = outlets.withLock({ $0[id] }) else { return nil }
+        return (client, outlet)
+    }
+}

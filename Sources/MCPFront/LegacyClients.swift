@@ -1,0 +1,213 @@
+// Licensed under the Apache License 2.0; see LICENSE.
+
+internal import GatewayCore
+internal import HTTPListener
+internal import Logging
+internal import MCPWire
+internal import NIOCore
+internal import Telemetry
+
+/// Streamable HTTP as it was until 2025-11-25: sessions, the stream that answers no request, going on after a break,
+/// responses to questions, cancellation in words, batches.
+struct LegacyClients: Sendable {
+    private let service: any MCPService
+    private let sessions: SessionBook
+    private let live: LiveSessions
+    private let limits: WireLimits
+    private let time: any TimeSource
+    private let log: Logger
+
+    init(service: any MCPService, sessions: SessionBook, limits: WireLimits, time: any TimeSource, log: Logger) {
+        self.service = service
+        self.sessions = sessions
+        self.limits = limits
+        self.time = time
+        self.log = log
+        live = LiveSessions(service: service, time: time)
+    }
+
+    func drain() { live.drain() }
+
+    // MARK: POST
+
+    func initialize(_ message: Message, _ request: HTTPRequest, _ writer: ReplyWriter) async {
+        guard let greeting = Greeting(message, request.body, limits: limits) else {
+            return writer.refuse(Greeting.refusal(message, request.body))
+        }
+        let (id, session) = sessions.begin(
+            revision: greeting.revision, capabilities: greeting.capabilities, caller: .anonymous)
+        writer.headers = [("mcp-session-id", id)]
+        _ = live.find(session)
+        writer.awaitReply()
+        let inbound = InboundMessage(
+            bytes: request.body, message: message, revision: session.revision, caller: session.caller,
+            requestID: request.id, arrivedAt: request.arrivedAt, loop: request.loop)
+        writer.write(await service.handle(inbound))
+    }
+
+    func message(_ message: Message, _ request: HTTPRequest, _ writer: ReplyWriter) async {
+        guard let id = request.header("mcp-session-id") else {
+            return writer.exchange.refuse(
+                .badRequest, code: "session_missing",
+                "The header Mcp-Session-Id is missing. Begin with initialize, or send a request of 2026-07-28."
+            )
+        }
+        guard let session = sessions.find(id) else { return refuseSession(writer.exchange) }
+        let live = live.find(session)
+        switch message.kind {
+        case .request: break
+        case .result, .error:
+            live.questions.take(request.body, message)
+            return writer.accepted()
+        case .notification:
+            if message.method == .cancelled { live.requests.cancel(request.body, message) }
+            return writer.accepted()
+        }
+        writer.live = live
+        writer.awaitReply()
+        let reply = await serve(message, request.body, request, live, writer)
+        writer.write(reply)
+    }
+
+    /// Hands one request over; what comes back is nothing when the client has taken the request back meanwhile.
+    private func serve(
+        _ message: Message, _ bytes: ByteBuffer, _ request: HTTPRequest, _ live: LiveSession, _ writer: ReplyWriter
+    ) async -> Reply {
+        let id = message.id.map { Array(bytes.readableBytesUInt8Span, $0) } ?? []
+        let (exchange, loop) = (writer.exchange, request.loop)
+        live.requests.begin(id) { loop.execute { exchange.cancelWork() } }
+        let reply = await service.handle(
+            InboundMessage(
+                bytes: bytes, message: message, revision: live.revision, caller: live.session.caller,
+                requestID: request.id, arrivedAt: request.arrivedAt, loop: loop,
+                capabilities: live.session.capabilities, stream: writer.takesEvents ? writer : nil, session: live))
+        return live.requests.end(id) ? reply : .accepted
+    }
+
+    private func refuseSession(_ exchange: HTTPExchange) {
+        log.debug("a session id was not accepted", metadata: [LogKey.requestID: "\(exchange.request.id)"])
+        exchange.refuse(
+            .notFound, code: "session_unknown",
+            "There is no such session: it was ended, is too old, or is not one of this gateway. Begin with initialize."
+        )
+    }
+
+    // MARK: GET and DELETE
+
+    /// Holds a stream of the session open: the one that answers no request, or one that broke.
+    func stream(_ request: HTTPRequest, _ exchange: HTTPExchange) async {
+        guard let id = request.header("mcp-session-id") else {
+            return exchange.refuse(
+                .badRequest, code: "session_missing",
+                "The header Mcp-Session-Id must name the session whose stream is wanted. Begin with initialize.")
+        }
+        guard let session = sessions.find(id) else { return refuseSession(exchange) }
+        let live = live.find(session)
+        var place: (trail: EventTrail, sequence: UInt64?) = (live.standalone, nil)
+        if let event = request.header("last-event-id") {
+            guard let found = live.find(event: event) else {
+                return exchange.refuse(
+                    .badRequest, code: "event_unknown",
+                    "The stream of this Last-Event-ID is not kept (any more). Ask again for what is still wanted.")
+            }
+            place = (found.trail, found.sequence)
+        }
+        // The stream is over when the client is gone; the session is not.
+        exchange.endsWithClient = true
+        exchange.keepsAliveByEvents = true
+        exchange.startEvents()
+        let outlet = EventOutlet(exchange)
+        place.trail.attach(outlet, after: place.sequence, marks: live.marksStreams)
+        await outlet.closed.wait()
+        place.trail.detach(outlet)
+    }
+
+    func delete(_ request: HTTPRequest, _ exchange: HTTPExchange) {
+        guard let id = request.header("mcp-session-id") else {
+            return exchange.refuse(
+                .badRequest, code: "session_missing", "The header Mcp-Session-Id must name the session to end.")
+        }
+        guard let session = sessions.end(id) else { return refuseSession(exchange) }
+        live.end(session.key)
+        exchange.answer(.ok, .none, ByteBuffer())
+    }
+
+    // MARK: Batches
+
+    /// Revision 2025-03-26 alone lets a client send several messages in one array.
+    func batchSession(_ request: HTTPRequest) -> Session? {
+        guard let first = request.body.readableBytesView.first(where: { !" \t\r\n".utf8.contains($0) }),
+            first == UInt8(ascii: "["), let id = request.header("mcp-session-id"), let session = sessions.find(id),
+            session.revision == .v2025_03_26
+        else { return nil }
+        return session
+    }
+
+    /// Takes a batch apart at the edge: the house only ever sees single messages.
+    func batch(_ session: Session, _ request: HTTPRequest, _ writer: ReplyWriter) async {
+        let live = live.find(session)
+        writer.live = live
+        var replies: [ByteBuffer] = []
+        do throws(WireError) {
+            for range in try MessageParser.batch(request.body.readableBytesUInt8Span, limits: limits) {
+                if let reply = await element(range, of: request, live, writer) { replies.append(reply) }
+            }
+        } catch {
+            return writer.refuse(ProtocolRefusal(code: error.kind == .notJSON ? -32700 : -32600, message: error.text))
+        }
+        writer.write(replies)
+    }
+
+    private func element(
+        _ range: Range<Int>, of request: HTTPRequest, _ live: LiveSession, _ writer: ReplyWriter
+    ) async -> ByteBuffer? {
+        guard let bytes = request.body.getSlice(at: request.body.readerIndex + range.lowerBound, length: range.count)
+        else { return nil }
+        let reply: Reply
+        do throws(WireError) {
+            let message = try MessageParser.parse(bytes.readableBytesUInt8Span, limits: limits)
+            switch message.kind {
+            case .request where message.method == .initialize:
+                let id = message.id.map { Array(bytes.readableBytesUInt8Span, $0) }
+                let words = "initialize must not be part of a batch."
+                reply = service.refuse(ProtocolRefusal(code: -32600, message: words, idText: id))
+            case .request: reply = await serve(message, bytes, request, live, writer)
+            case .result, .error:
+                live.questions.take(bytes, message)
+                reply = .accepted
+            case .notification:
+                if message.method == .cancelled { live.requests.cancel(bytes, message) }
+                reply = .accepted
+            }
+        } catch {
+            reply = service.refuse(ProtocolRefusal(code: -32600, message: error.text, idText: error.idText))
+        }
+        if case .response(let json, _) = reply { return json }
+        return nil
+    }
+}
+
+/// What a legacy client says of itself when it begins.
+struct Greeting: Sendable {
+    /// The revision it will be answered in.
+    let revision: Revision
+    let capabilities: ClientCapabilities
+
+    init?(_ message: Message, _ body: ByteBuffer, limits: WireLimits) {
+        guard let range = message.body,
+            let params = try? JSONValue.parse(body.readableBytesUInt8Span.extracting(range), limits: limits),
+            let wanted = params["protocolVersion"]?.stringValue
+        else { return nil }
+        // A revision we do not know, or one that has no handshake: the newest that has one.
+        let asked = Revision(name: wanted) ?? .newestLegacy
+        revision = asked.isModern ? .newestLegacy : asked
+        // Task handles are of the other era.
+        capabilities = ClientCapabilities(params["capabilities"]).subtracting(.tasks)
+    }
+
+    static func refusal(_ message: Message, _ body: ByteBuffer) -> ProtocolRefusal {
+        ProtocolRefusal(
+            code: -32602, message: "params.protocolVersion must name the protocol revision the client wants.",
+            idText: message.id.map { Array(body.readableBytesUInt8Span, $0) }, status: .ok)
+    }
+}
