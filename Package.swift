@@ -125,7 +125,9 @@ let package = Package(
         .testTarget(name: "GatewayDaemonTests", dependencies: ["GatewayDaemon", "MCPWire"], swiftSettings: strict),
         .target(
             name: "GatewayTestKit",
-            dependencies: ["GatewayCore", "MCPWire", "Telemetry", "HTTPListener", logging, nioCore, nioPosix],
+            dependencies: [
+                "GatewayCore", "MCPWire", "Sealing", "Telemetry", "HTTPListener", logging, nioCore, nioPosix,
+            ],
             path: "Tests/GatewayTestKit", swiftSettings: strict),
         .testTarget(
             name: "HTTPListenerTests",
@@ -133,11 +135,13 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(
             name: "GatewayTests",
-            dependencies: ["Gateway", "GatewayTestKit", "GatewayCore", "MCPWire", "Telemetry", nioCore],
+            dependencies: ["Gateway", "GatewayTestKit", "GatewayCore", "MCPWire", "Sealing", "Telemetry", nioCore],
             swiftSettings: strict),
         .testTarget(
             name: "MCPFrontTests",
-            dependencies: ["MCPFront", "GatewayTestKit", "GatewayCore", "MCPWire", "HTTPListener", nioCore],
+            dependencies: [
+                "MCPFront", "GatewayTestKit", "GatewayCore", "MCPWire", "HTTPListener", "Sealing", nioCore,
+            ],
             swiftSettings: strict),
         .testTarget(
             name: "UpstreamsTests",
@@ -149,8 +153,7 @@ let package = Package(
             name: "JourneyTests",
             dependencies: [
                 "GatewayTestKit", "Gateway", "MCPFront", "Upstreams", "AdminPlane", "HTTPListener", "GatewayCore",
-                "MCPWire",
-                "Telemetry", "Outbound", nioCore, nioPosix,
+                "MCPWire", "Sealing", "Telemetry", "Outbound", nioCore, nioPosix,
             ],
             swiftSettings: strict),
     ],

@@ -37,7 +37,7 @@ enum CallChecks {
         _ parameters: [HeaderParameter], _ headers: [(name: String, value: String)], _ arguments: JSONValue
     ) -> String? {
         for parameter in parameters {
-            let values = headers.filter { $0.name == parameter.header }.map(\.value)
+            let values = headers.filter { $0.name == parameter.header }.map { HeaderText.trimmed($0.value) }
             let name = "Mcp-Param-\(parameter.name)"
             guard values.count <= 1 else { return "The header \(name) stands more than once." }
             let expected = parameter.text(in: arguments)

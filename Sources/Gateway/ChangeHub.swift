@@ -30,7 +30,7 @@ final class ChangeHub: Sendable {
                 out.writeStaticString(#"","params":{"_meta":{"io.modelcontextprotocol/subscriptionId":"#)
                 out.writeBytes(id)
                 out.writeString(members.isEmpty ? "}}}" : "},\(members)}}")
-                stream.send(out)
+                stream.send(out, isVital: true)
             }
         }
     }

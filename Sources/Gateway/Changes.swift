@@ -9,7 +9,7 @@ final class Changes: Sendable {
     let hub = ChangeHub()
     private let catalogue: Catalogue
     /// What each owner was told last, by its name.
-    private let watched = Mutex<[String: Set<String>]>([:])
+    private let watched = Mutex<(order: Int, uris: [String: Set<String>])>((0, [:]))
 
     init(catalogue: Catalogue) { self.catalogue = catalogue }
 
@@ -31,19 +31,23 @@ final class Changes: Sendable {
     /// Tells each owner what is wanted of it, when that is something else than before.
     func refreshWatches() async {
         let routes = catalogue.current.routes
-        var wanted: [String: Set<String>] = [:]
-        for uri in hub.watched {
-            guard let found = routes.resource(uri) else { continue }
-            wanted[found.backend.name, default: []].insert(found.target)
-        }
-        for owner in catalogue.owners {
-            let uris = wanted[owner.backend.name] ?? []
-            let isNews = watched.withLock { watched in
-                defer { watched[owner.backend.name] = uris }
-                return (watched[owner.backend.name] ?? []) != uris
+        // What is wanted and its number belong together: whoever asks later has the higher one.
+        let orders = watched.withLock { watched in
+            var wanted: [String: Set<String>] = [:]
+            for uri in hub.watched {
+                guard let found = routes.resource(uri) else { continue }
+                wanted[found.backend.name, default: []].insert(found.target)
             }
-            if isNews { await owner.backend.watch(uris) }
+            watched.order += 1
+            let changed = catalogue.owners.filter { owner in
+                let name = owner.backend.name
+                return (watched.uris[name] ?? []) != (wanted[name] ?? [])
+            }
+            watched.uris = wanted
+            let order = watched.order
+            return changed.map { (backend: $0.backend, uris: wanted[$0.backend.name] ?? [], order: order) }
         }
+        for one in orders { await one.backend.watch(one.uris, order: one.order) }
     }
 
     func end(_ session: SessionKey) {

@@ -134,7 +134,10 @@ struct Desk: Sendable {
             return replies.error(
                 -32602, "Changes come as an event stream; the Accept header must allow text/event-stream.", to: inbound)
         }
-        let uris = (filter["resourceSubscriptions"]?.arrayValue ?? []).compactMap(\.stringValue)
+        guard let uris = Self.uris(filter), Self.isSensible(filter) else {
+            return replies.error(
+                -32602, "\"params.notifications\" takes true or false for each kind, and lists of texts.", to: inbound)
+        }
         guard uris.count <= ChangeHub.urisMax else {
             return replies.error(-32602, "One listen may name \(ChangeHub.urisMax) resources at most.", to: inbound)
         }
@@ -157,6 +160,19 @@ struct Desk: Sendable {
         return replies.result(
             members: "", meta: "\"\(ModernMeta.subscriptionID)\":\(String(decoding: id, as: UTF8.self))", to: inbound,
             dialect)
+    }
+
+    /// nil when they are no list of texts.
+    private static func uris(_ filter: JSONValue) -> [String]? {
+        guard let value = filter["resourceSubscriptions"] else { return [] }
+        guard let items = value.arrayValue else { return nil }
+        let texts = items.compactMap(\.stringValue)
+        return texts.count == items.count ? texts : nil
+    }
+
+    private static func isSensible(_ filter: JSONValue) -> Bool {
+        let flags = ["toolsListChanged", "promptsListChanged", "resourcesListChanged"].compactMap { filter[$0] }
+        return flags.allSatisfy { $0.boolValue != nil } && (filter["taskIds"].map { $0.arrayValue != nil } ?? true)
     }
 
     private func honour(_ filter: JSONValue, _ uris: [String]) -> (ChangeHub.Interest, JSONValue) {

@@ -36,6 +36,8 @@ struct ListedItem: Sendable {
     /// nil for what the gateway offers itself.
     let owner: Owner?
     var outputShape: ToolFacts.OutputShape = .free
+    /// Its input schema asks for arguments in headers, which legacy revisions know nothing of.
+    var hasHeaders = false
 }
 
 /// The finished `result` of one list for each revision: lists are asked for often and change seldom. Written when first
@@ -118,6 +120,7 @@ enum ItemText {
     ) -> JSONValue? {
         switch key {
         case "execution": return nil
+        case "inputSchema" where item.hasHeaders && !revision.isModern: return HeaderParameter.removed(from: value)
         case "annotations" where kind == .tools: return revision >= .v2025_03_26 ? value : nil
         case "title": return revision >= .v2025_06_18 ? value : nil
         case "icons": return revision >= .v2025_11_25 ? ownIcons(value) : nil

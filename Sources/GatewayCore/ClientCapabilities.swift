@@ -40,6 +40,15 @@ package struct ClientCapabilities: OptionSet, Sendable, Hashable {
         self = set
     }
 
+    /// Without what the revision does not know: a client may say it, and still cannot mean it.
+    package func known(in revision: Revision) -> ClientCapabilities {
+        var known = self
+        if revision < .v2025_06_18 { known.subtract([.elicitationForm, .elicitationURL]) }
+        if revision < .v2025_11_25 { known.subtract([.elicitationURL, .samplingTools, .samplingContext]) }
+        if !revision.isModern { known.subtract(.tasks) }
+        return known
+    }
+
     /// As it is declared to a server of `revision`: nothing that the revision does not know.
     package func json(for revision: Revision) -> JSONValue {
         var members: [(key: String, value: JSONValue)] = []

@@ -68,9 +68,12 @@ package protocol Conversation: AnyObject, Sendable {
 
 /// Where messages about one request go to, as the transport has it. May be called from any thread.
 package protocol ClientStream: AnyObject, Sendable {
-    /// Sends a notification that belongs to the request. Dropped when the client is gone, takes no notifications here,
-    /// or does not keep up.
-    func send(_ notification: ByteBuffer)
+    /// Sends a notification that belongs to the request. Nothing is sent when the client is gone or takes no
+    /// notifications here.
+    ///
+    /// - Parameter isVital: what happens when the client does not keep up: a stream whose every message counts is ended,
+    ///   so that the client begins anew; of others the message is dropped.
+    func send(_ notification: ByteBuffer, isVital: Bool)
     /// Whether the client can be asked something on this stream while the request is open.
     var canAsk: Bool { get }
     /// Sends a request of ours and waits for the response, at most until the deadline.

@@ -51,13 +51,14 @@ package protocol Backend: Sendable {
     /// for it.
     var asksDuringCalls: Bool { get }
     /// From here on exactly these resources are watched, by their owner's URIs. Returns when that is in force, or after
-    /// a few seconds when it cannot be had now; it is then put in force as soon as it can.
-    func watch(_ uris: Set<String>) async
+    /// a few seconds when it cannot be had now; it is then put in force as soon as it can. Orders may overtake each
+    /// other on the way: the one with the highest number counts.
+    func watch(_ uris: Set<String>, order: Int) async
 }
 
 extension Backend {
     package var asksDuringCalls: Bool { false }
-    package func watch(_ uris: Set<String>) async {}
+    package func watch(_ uris: Set<String>, order: Int) async {}
 }
 
 /// One line of `/health`.

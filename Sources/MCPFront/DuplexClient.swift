@@ -203,7 +203,7 @@ private final class DuplexStream: ClientStream {
         self.canAsk = canAsk
     }
 
-    func send(_ notification: ByteBuffer) { client.send(notification) }
+    func send(_ notification: ByteBuffer, isVital: Bool) { client.send(notification) }
 
     func ask(_ question: Question, deadline: Deadline) async -> QuestionOutcome {
         guard canAsk else { return .refused(code: -32601, message: "In this revision clients answer no requests.") }

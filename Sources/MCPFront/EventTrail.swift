@@ -18,7 +18,19 @@ final class EventOutlet: Sendable {
     }
 
     /// Always through the loop's queue, so that events keep their order whoever sends them.
-    func send(_ json: ByteBuffer, id: String?) { loop.execute { self.exchange.sendEvent(json, id: id) } }
+    ///
+    /// - Parameter isDroppable: not worth ending the stream of a client that does not keep up. Such a stream is ended, and
+    ///   the client comes back for what it missed.
+    func send(_ json: ByteBuffer, id: String?, isDroppable: Bool = false, isLast: Bool = false) {
+        loop.execute {
+            if isLast || self.exchange.isKeepingUp {
+                self.exchange.sendEvent(json, id: id)
+            } else if !isDroppable {
+                self.exchange.finishEvents()
+                self.closed.open()
+            }
+        }
+    }
 
     func mark(_ id: String, retry: Duration? = nil) { loop.execute { self.exchange.sendMark(id: id, retry: retry) } }
 
@@ -59,8 +71,10 @@ final class EventTrail: Sendable {
 
     /// Sends an event, or keeps it until somebody comes for it.
     ///
-    /// - Parameter isLast: the stream ends with it.
-    func append(_ json: ByteBuffer, isLast: Bool = false) {
+    /// - Parameters:
+    ///   - isLast: the stream ends with it.
+    ///   - isDroppable: a client that does not keep up can do without.
+    func append(_ json: ByteBuffer, isLast: Bool = false, isDroppable: Bool = false) {
         // The outlet is called under the lock, which only puts work into a loop's queue: so events keep their order.
         state.withLock { state in
             guard !state.isFinished else { return }
@@ -74,7 +88,7 @@ final class EventTrail: Sendable {
             state.isFinished = isLast
             guard let outlet = state.outlet else { return }
             state.handed = state.sequence
-            outlet.send(json, id: id(state.sequence))
+            outlet.send(json, id: id(state.sequence), isDroppable: isDroppable, isLast: isLast)
             if isLast { outlet.finish() }
         }
     }

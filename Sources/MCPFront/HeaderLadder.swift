@@ -64,15 +64,7 @@ enum HeaderLadder {
     private static func only(_ request: HTTPRequest, _ name: String) -> Value {
         let values = request.headers(name)
         guard let first = values.first else { return .none }
-        return values.count == 1 ? .one(trim(first)) : .several
-    }
-
-    private static func trim(_ text: String) -> String {
-        guard let first = text.utf8.first, let last = text.utf8.last else { return text }
-        guard first == 0x20 || first == 0x09 || last == 0x20 || last == 0x09 else { return text }
-        let tail = text.drop { $0 == " " || $0 == "\t" }
-        let end = tail.lastIndex { $0 != " " && $0 != "\t" }
-        return end.map { String(tail[...$0]) } ?? ""
+        return values.count == 1 ? .one(HeaderText.trimmed(first)) : .several
     }
 }
 
@@ -101,6 +93,13 @@ enum EnvelopeCheck {
         guard capabilities?.kind == .object else {
             return refuse(
                 -32602, "params._meta must say io.modelcontextprotocol/clientCapabilities, as an object.", message, body)
+        }
+        if let level = message.metaMember("io.modelcontextprotocol/logLevel", in: bytes) {
+            guard level.kind == .string, LogLevel(rawValue: JSONText.string(bytes, value: level.value)) != nil else {
+                let names = LogLevel.allCases.map(\.rawValue).joined(separator: ", ")
+                return refuse(
+                    -32602, "io.modelcontextprotocol/logLevel in params._meta must be one of \(names).", message, body)
+            }
         }
         return nil
     }

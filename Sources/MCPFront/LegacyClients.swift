@@ -201,8 +201,7 @@ struct Greeting: Sendable {
         // A revision we do not know, or one that has no handshake: the newest that has one.
         let asked = Revision(name: wanted) ?? .newestLegacy
         revision = asked.isModern ? .newestLegacy : asked
-        // Task handles are of the other era.
-        capabilities = ClientCapabilities(params["capabilities"]).subtracting(.tasks)
+        capabilities = ClientCapabilities(params["capabilities"]).known(in: revision)
     }
 
     static func refusal(_ message: Message, _ body: ByteBuffer) -> ProtocolRefusal {

@@ -47,9 +47,19 @@ package final class LineClientHandler: ChannelInboundHandler, @unchecked Sendabl
             line.writeImmutableBuffer(message)
         }
         line.writeInteger(UInt8(0x0a))
-        // A client that does not read fills its pipe and then this buffer, up to a bound.
+        let text = line
+        if channel.eventLoop.inEventLoop {
+            push(text, to: channel)
+        } else {
+            channel.eventLoop.execute { push(text, to: channel) }
+        }
+    }
+
+    /// A client that does not read fills its pipe and then the channel's buffer, up to a bound.
+    private static func push(_ line: ByteBuffer, to channel: any Channel) {
+        // A channel that cannot tell has nothing to write any more.
         let unsent = (try? channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0
-        guard !channel.eventLoop.inEventLoop || unsent < backlogBytesMax else { return channel.close(promise: nil) }
+        guard unsent < backlogBytesMax else { return channel.close(promise: nil) }
         channel.writeAndFlush(line, promise: nil)
     }
 

@@ -54,14 +54,16 @@ final class ReplyWriter: ClientStream, @unchecked Sendable {
         if loop.inEventLoop { body() } else { loop.execute(body) }
     }
 
-    func send(_ notification: ByteBuffer) {
+    func send(_ notification: ByteBuffer, isVital: Bool) {
         onLoop {
             guard self.takesEvents else { return }
             self.begin()
             if let trail = self.trail {
-                trail.append(notification)
+                trail.append(notification, isDroppable: !isVital)
             } else if self.exchange.isKeepingUp {
                 self.exchange.sendEvent(notification)
+            } else if isVital {
+                self.exchange.cancelWork()
             }
         }
     }
@@ -71,7 +73,7 @@ final class ReplyWriter: ClientStream, @unchecked Sendable {
 
     func ask(_ question: Question, deadline: Deadline) async -> QuestionOutcome {
         guard let live else { return .refused(code: -32601, message: "This client answers no requests.") }
-        return await live.questions.ask(question, deadline: deadline, loop: loop, time: time) { self.send($0) }
+        return await live.questions.ask(question, deadline: deadline, loop: loop, time: time) { self.send($0, isVital: true) }
     }
 
     func pause(resumeAfter: Duration) {

@@ -16,6 +16,15 @@ public enum HeaderText {
         return String(validating: bytes, as: UTF8.self)
     }
 
+    /// The value without the white space around it, which means nothing (RFC 9110, 5.5).
+    public static func trimmed(_ value: String) -> String {
+        guard let first = value.utf8.first, let last = value.utf8.last else { return value }
+        guard first == 0x20 || first == 0x09 || last == 0x20 || last == 0x09 else { return value }
+        let tail = value.drop { $0 == " " || $0 == "\t" }
+        let end = tail.lastIndex { $0 != " " && $0 != "\t" }
+        return end.map { String(tail[...$0]) } ?? ""
+    }
+
     /// `text` as a header value: as it is where that is unambiguous, else in the base64 form.
     public static func encode(_ text: String) -> String {
         let isPlain =

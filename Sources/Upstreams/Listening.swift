@@ -10,8 +10,9 @@ internal import Synchronization
 final class Listening: Sendable {
     private struct State {
         var wanted: Set<String> = []
-        /// What the server has been told, or cannot be told.
-        var inForce: Set<String> = []
+        var order = 0
+        /// What the server has been told, or cannot be told; nil while it is being told something else.
+        var inForce: Set<String>? = []
         var waiters: [(uris: Set<String>, latch: Latch)] = []
         var bell: Latch?
         var isRung = false
@@ -25,10 +26,12 @@ final class Listening: Sendable {
     init(notices: Notices) { self.notices = notices }
 
     /// From here on exactly these. Returns when the server knows, after some seconds at the latest.
-    func watch(_ uris: Set<String>) async {
+    func watch(_ uris: Set<String>, order: Int) async {
         guard let upstream = notices.upstream else { return }
         let latch = Latch()
         let isKnown = state.withLock { state in
+            guard order > state.order else { return true }
+            state.order = order
             state.wanted = uris
             if state.inForce != uris { state.waiters.append((uris, latch)) }
             return state.inForce == uris
@@ -75,7 +78,10 @@ final class Listening: Sendable {
         var told: (generation: Int, uris: Set<String>) = (-1, [])
         while !Task.isCancelled {
             let (link, facts, generation) = upstream.withState { ($0.link, $0.facts, $0.generation) }
-            let wanted = state.withLock { $0.wanted }
+            let wanted = state.withLock { state in
+                if state.inForce != state.wanted { state.inForce = nil }
+                return state.wanted
+            }
             switch facts?.era {
             case nil:
                 stream?.end()
@@ -207,15 +213,14 @@ private final class ServerStream: Sendable {
     private static func listen(
         _ upstream: Upstream, _ link: ServerLink, _ filter: String, _ opened: Latch
     ) async -> StreamEnd {
+        let id = upstream.numbers.next()
         let request = upstream.writer.request(
-            "subscriptions/listen", id: upstream.numbers.next(), members: "\"notifications\":\(filter)", era: .modern)
-        let hearing = Hearing(message: { incoming in
-            if incoming.message.method == .acknowledged { return opened.open() }
-            link.hear(incoming)
-        })
+            "subscriptions/listen", id: id, members: "\"notifications\":\(filter)", era: .modern)
+        link.expectAcknowledgement(id, opened)
+        defer { link.forgetAcknowledgement(id) }
         do throws(CallFailure) {
             let answer = try await link.transport.exchange(
-                request, on: upstream.loop, deadline: Deadline(Moment(nanoseconds: .max)), hearing: hearing)
+                request, on: upstream.loop, deadline: Deadline(Moment(nanoseconds: .max)), hearing: link.plainHearing)
             guard let message = answer.message else { return .notOffered(answer.status) }
             return message.kind == .error ? .notOffered(answer.status) : .closed(lastEvent: nil, retry: nil)
         } catch {

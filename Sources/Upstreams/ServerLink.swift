@@ -26,6 +26,8 @@ final class ServerLink: Sendable {
     private let name: String
     private let log: Logger
     private let notice: @Sendable (Notice) -> Void
+    /// Who waits for the acknowledgement of a `subscriptions/listen`, by its number.
+    private let acknowledgements = Mutex<[UInt64: Latch]>([:])
     private let running = Mutex<[UInt64: Running]>([:])
     /// How what is said back to the server travels.
     private let era = Mutex<Era?>(nil)
@@ -97,6 +99,7 @@ final class ServerLink: Sendable {
         case .logMessage:
             guard let payload = incoming.payload, let conversation = conversation(of: incoming) else { return }
             conversation.logged(payload)
+        case .acknowledged: acknowledged(incoming)
         case .toolsChanged, .promptsChanged, .resourcesChanged: notice(.listChanged)
         case .resourceUpdated:
             let bytes = incoming.bytes.readableBytesUInt8Span
@@ -104,6 +107,19 @@ final class ServerLink: Sendable {
             notice(.updated(uri: JSONText.string(bytes, value: uri.value)))
         default: break
         }
+    }
+
+    /// Opens the latch when the server has acknowledged the listen of this number.
+    func expectAcknowledgement(_ id: UInt64, _ latch: Latch) { acknowledgements.withLock { $0[id] = latch } }
+
+    func forgetAcknowledgement(_ id: UInt64) { _ = acknowledgements.withLock { $0.removeValue(forKey: id) } }
+
+    private func acknowledged(_ incoming: Incoming) {
+        let bytes = incoming.bytes.readableBytesUInt8Span
+        guard let id = incoming.message.metaMember("io.modelcontextprotocol/subscriptionId", in: bytes),
+            let number = UInt64(JSONText.string(bytes, inside: id.value))
+        else { return }
+        acknowledgements.withLock { $0.removeValue(forKey: number) }?.open()
     }
 
     /// Progress carries the number of the request as its token.

@@ -92,9 +92,7 @@ package final class Upstream: Backend {
 
     var isUp: Bool { state.withLock { $0.facts != nil } }
 
-    package func watch(_ uris: Set<String>) async {
-        await listening.watch(uris)
-    }
+    package func watch(_ uris: Set<String>, order: Int) async { await listening.watch(uris, order: order) }
 
     // MARK: Calls
 
@@ -104,7 +102,7 @@ package final class Upstream: Backend {
             wakeUp()
             throw .unavailable(detail: reason ?? "not connected")
         }
-        if case .legacy = facts.era, call.wishes.needsOwnSession, call.conversation != nil {
+        if call.conversation != nil, needsOwnSession(call, facts.era, link.transport) {
             return try AnswerReading.answer(try await aside(call))
         }
         let deadline = deadline(of: call)
@@ -114,6 +112,15 @@ package final class Upstream: Backend {
         // the call: find out anew and send it again.
         let (again, era) = try await renew(after: generation, deadline: deadline, loop: call.loop)
         return try read(try await exchange(call, again, era, deadline))
+    }
+
+    /// A legacy server knows its client by session. One of the stateless era needs to be alone with a client only on a
+    /// pipe, where nothing tells whose log a message is.
+    private func needsOwnSession(_ call: RoutedCall, _ era: Era, _ transport: any Transport) -> Bool {
+        switch era {
+        case .legacy: call.wishes.needsOwnSession
+        case .modern: call.wishes.logLevel != nil && transport.isDuplex
+        }
     }
 
     private func deadline(of call: RoutedCall) -> Deadline {
@@ -129,8 +136,10 @@ package final class Upstream: Backend {
 
     /// A call of a client with a session of its own at the server.
     private func aside(_ call: RoutedCall) async throws(CallFailure) -> WireAnswer {
+        let era = withState { $0.facts?.era }
         let key = SideSession.Key(
-            session: call.wishes.session, capabilities: call.wishes.capabilities.intersection(.relayed))
+            session: call.wishes.session,
+            capabilities: era == .modern ? [] : call.wishes.capabilities.intersection(.relayed), isModern: era == .modern)
         let deadline = deadline(of: call)
         let first = try await sides.take(key)
         let answer = try await use(first, call, deadline)
@@ -143,7 +152,7 @@ package final class Upstream: Backend {
         _ side: SideSession, _ call: RoutedCall, _ deadline: Deadline
     ) async throws(CallFailure) -> WireAnswer {
         defer { sides.giveBack(side) }
-        if let level = side.newLevel(call.wishes.logLevel) {
+        if side.era != .modern, let level = side.newLevel(call.wishes.logLevel) {
             let request = writer.request(
                 "logging/setLevel", id: numbers.next(), members: #""level":"\#(level.rawValue)""#, era: side.era)
             // A server without logging says so, and the call goes on without.

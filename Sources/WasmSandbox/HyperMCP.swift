@@ -94,11 +94,30 @@ enum ToolResult {
         guard output.readableBytes > 0 else { throw .garbage(detail: "the tool returned no answer") }
         do throws(WireError) {
             let limits = WireLimits(bytesMax: bytesMax)
-            let (range, members, meta) = try MessageParser.object(output.readableBytesUInt8Span, limits: limits)
-            return .result(Payload(bytes: output, range: range, members: members, meta: meta))
+            let found = try MessageParser.object(output.readableBytesUInt8Span, limits: limits)
+            let given = Payload(bytes: output, range: found.range, members: found.members, meta: found.meta)
+            if Message.find("content", found.members, output.readableBytesUInt8Span) != nil { return .result(given) }
+            let whole = withContent(given)
+            let (range, members, meta) = try MessageParser.object(
+                whole.readableBytesUInt8Span, limits: WireLimits(bytesMax: .max))
+            return .result(Payload(bytes: whole, range: range, members: members, meta: meta))
         } catch {
             throw .garbage(detail: "the tool's answer is no JSON object: \(error.text)")
         }
+    }
+
+    /// The protocol wants `content` in every result. A tool that gave structured data alone has that as text too, for
+    /// clients that do not read the other.
+    private static func withContent(_ object: Payload) -> ByteBuffer {
+        let bytes = object.bytes.readableBytesUInt8Span
+        var out = ByteBuffer(string: #"{"content":["#)
+        if let structured = Message.find("structuredContent", object.members, bytes) {
+            let text = String(decoding: Array(bytes, structured.value), as: UTF8.self)
+            out.writeString(#"{"type":"text","text":\#(JSONText.quoted(text))}"#)
+        }
+        out.writeStaticString(object.members.isEmpty ? "]" : "],")
+        out.writeBytes(Array(bytes, (object.range.lowerBound + 1)..<object.range.upperBound))
+        return out
     }
 
     /// A tool's own complaint as a result that says so.

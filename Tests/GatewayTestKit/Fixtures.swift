@@ -31,7 +31,7 @@ extension RoutedCall {
     {
         let inbound = try InboundMessage.of(json, .modern)
         return RoutedCall(
-            tool: tool, bytes: inbound.bytes, message: inbound.message, caller: inbound.caller,
+            target: tool, bytes: inbound.bytes, message: inbound.message, caller: inbound.caller,
             requestID: inbound.requestID, deadline: Deadline(Moment(nanoseconds: .max)), loop: loop)
     }
 }

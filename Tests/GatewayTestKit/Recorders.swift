@@ -3,6 +3,7 @@
 package import GatewayCore
 package import MCPWire
 import NIOCore
+package import Sealing
 import Synchronization
 package import Telemetry
 
@@ -42,7 +43,7 @@ package final class ScriptedBackend: Backend {
 
     package let name: String
     package let route: String
-    private let listed: Mutex<[OfferedItem]>
+    private let offered: Mutex<Offers>
     private let answer: Answer
 
     package init(
@@ -50,12 +51,13 @@ package final class ScriptedBackend: Backend {
     ) {
         self.name = name
         self.route = route
-        listed = Mutex(tools)
+        offered = Mutex(Offers(tools: tools))
         self.answer = answer
     }
 
-    package func tools() -> [OfferedItem] { listed.withLock { $0 } }
-    package func list(_ tools: [OfferedItem]) { listed.withLock { $0 = tools } }
+    package func offers() -> Offers { offered.withLock { $0 } }
+    package func list(_ tools: [OfferedItem]) { offered.withLock { $0.tools = tools } }
+    package func offer(_ offers: Offers) { offered.withLock { $0 = offers } }
     package func call(_ call: RoutedCall) async throws(CallFailure) -> CallAnswer { try await answer(call) }
 }
 
@@ -81,4 +83,9 @@ extension LogFiles {
     package static func silent(_ time: any TimeSource) throws(LogFilesError) -> LogFiles {
         try LogFiles(LogSettings(directory: nil), time: time)
     }
+}
+
+extension SealKeys {
+    /// Keys that need not be secret.
+    package static var forTests: SealKeys { SealKeys(current: Key(id: 1, secret: (0..<32).map { UInt8($0) })) }
 }

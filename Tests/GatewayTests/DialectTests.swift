@@ -15,7 +15,12 @@ import Testing
 
     private func write(_ result: String, _ revision: Revision) throws -> String {
         var out = ByteBuffer()
-        ReplyBuilder(identity: Self.identity).dialect(of: revision).write(try .of(result), to: &out)
+        let backend = ScriptedBackend(name: "up", tools: []) { _ async throws(CallFailure) -> CallAnswer in
+            throw .cancelled
+        }
+        let destination = Destination(.tool, "do", target: "do", owner: Owner(backend: backend, prefix: ""))
+        ReplyBuilder(identity: Self.identity).dialect(of: revision)
+            .write(try .of(result), of: destination, as: "complete", to: &out)
         return String(buffer: out)
     }
 
@@ -28,6 +33,9 @@ import Testing
     }
 
     static let structured = #"{"content":[],"structuredContent":{"n":1.0},"isError":false}"#
+    /// The structure above as text, for whoever cannot read the other.
+    static let spoken = #"{"content":[{"type":"text","text":"{\"n\":1.0}"}]"#
+    static let told = #"{"content":[{"type":"text","text":"n is 1"}],"structuredContent":{"n":1.0}}"#
     static let list = #"{"content":[],"structuredContent":[1]}"#
     static let modern =
         #"{"resultType":"complete","content":[ ],"ttlMs":5,"cacheScope":"public","#
@@ -36,15 +44,24 @@ import Testing
     static let conversions: [Conversion] = [
         Conversion(
             name: "no change", from: #"{ "content" : [] }"#, to: .v2024_11_05, expected: #"{ "content" : [] }"#),
-        Conversion(name: "structure", from: structured, to: .v2024_11_05, expected: #"{"content":[],"isError":false}"#),
-        Conversion(name: "structure", from: structured, to: .v2025_03_26, expected: #"{"content":[],"isError":false}"#),
-        Conversion(name: "structure", from: structured, to: .v2025_06_18, expected: structured),
-        Conversion(name: "structure", from: structured, to: .v2025_11_25, expected: structured),
+        Conversion(name: "structure", from: structured, to: .v2024_11_05, expected: spoken + #","isError":false}"#),
+        Conversion(name: "structure", from: structured, to: .v2025_03_26, expected: spoken + #","isError":false}"#),
+        Conversion(
+            name: "structure", from: structured, to: .v2025_06_18,
+            expected: spoken + #","structuredContent":{"n":1.0},"isError":false}"#),
+        Conversion(
+            name: "structure", from: structured, to: .v2025_11_25,
+            expected: spoken + #","structuredContent":{"n":1.0},"isError":false}"#),
+        Conversion(name: "structure with its text", from: told, to: .v2025_11_25, expected: told),
+        Conversion(
+            name: "structure with its text", from: told, to: .v2024_11_05,
+            expected: #"{"content":[{"type":"text","text":"n is 1"}]}"#),
         Conversion(
             name: "structure", from: structured, to: .v2026_07_28,
             expected: #"{"resultType":"complete","content":[],"structuredContent":{"n":1.0},"isError":false,"# + ownMeta
                 + "}"),
-        Conversion(name: "a list as structure", from: list, to: .v2025_11_25, expected: #"{"content":[]}"#),
+        Conversion(name: "a list as structure", from: list, to: .v2025_11_25,
+            expected: #"{"content":[{"type":"text","text":"[1]"}],"structuredContent":{"result":[1]}}"#),
         Conversion(
             name: "a list as structure", from: list, to: .v2026_07_28,
             expected: #"{"resultType":"complete","content":[],"structuredContent":[1],"# + ownMeta + "}"),
@@ -98,7 +115,9 @@ import Testing
             (MCPWire.Method.initialize, true, false), (.initialized, true, false), (.ping, true, false),
             (.discover, false, true),
             (.toolsList, true, true), (.toolsCall, true, true), (.cancelled, true, false),
-            (.other("resources/list"), false, false),
+            (.resourcesList, true, true), (.promptsGet, true, true), (.complete, true, true), (.subscribe, true, false),
+            (.setLevel, true, false), (.listen, false, true), (.tasksGet, false, true), (.elicit, false, false),
+            (.other("resources/make"), false, false),
         ])
     func methods(_ method: MCPWire.Method, _ legacy: Bool, _ modern: Bool) {
         let replies = ReplyBuilder(identity: Self.identity)

@@ -10,6 +10,7 @@ import MCPWire
 import NIOCore
 import NIOPosix
 import Outbound
+import Sealing
 import Telemetry
 import Testing
 import Upstreams
@@ -70,19 +71,23 @@ final class House: Sendable {
             entries: plan.backends + entries, identity: identity, metrics: metrics, logs: logs)
         let pipeline = Pipeline(
             settings: PipelineSettings(inFlightMax: plan.inFlightMax, timeout: plan.timeout, slowCall: .seconds(60)),
-            catalogue: catalogue, settling: pool.settling, identity: identity, journal: plan.journal, time: plan.time,
-            metrics: metrics,
-            logs: logs)
+            catalogue: catalogue, settling: pool.settling, identity: identity, keys: .forTests, journal: plan.journal,
+            time: plan.time, metrics: metrics, logs: logs)
         let sessions = SessionBook(
-            keys: SessionKeys(current: .init(id: 7, secret: Array(repeating: 9, count: 32))),
+            keys: .forTests,
             tombstones: MemoryTombstones(), time: plan.time, lifetime: .seconds(3_600))
         let health = HealthReport(sources: [pool], version: "0.0-test", instance: "test", time: plan.time)
         let door = OperatorDoor(isPublic: false)
         var router = Router()
         router.add("/health", HealthRoute(.whole, report: health, door: door), isForOperators: true)
         router.add("/metrics", MetricsRoute(registry: metrics, door: door), isForOperators: true)
-        router.add(
-            "/mcp", MCPEndpoint(service: pipeline, sessions: sessions, bodyBytesMax: plan.bodyBytesMax, logs: logs))
+        let endpoint = MCPEndpoint(
+            service: pipeline, sessions: sessions, bodyBytesMax: plan.bodyBytesMax, time: plan.time, logs: logs)
+        router.add("/mcp", endpoint)
+        let old = EventSourceEndpoint(
+            service: pipeline, bodyBytesMax: plan.bodyBytesMax, messagesPath: "/messages", time: plan.time)
+        router.add("/sse", old.stream)
+        router.add("/messages", old.messages)
         listener = try await HTTPListener.start(
             .tcp(host: "127.0.0.1", port: 0), router: router,
             limits: HTTPLimits(bodyBytesMax: plan.bodyBytesMax, connectionsMax: 200, receiveTimeout: .seconds(120)),
@@ -91,7 +96,13 @@ final class House: Sendable {
         port = listener.port ?? 0
         self.pool = pool
         self.catalogue = catalogue
-        care = Task { await pool.run { catalogue.rebuild() } }
+        care = Task {
+            await pool.run {
+                pipeline.offersChanged()
+            } updated: { upstream, uri in
+                pipeline.updated(uri, of: upstream)
+            }
+        }
     }
 
     func close() async {

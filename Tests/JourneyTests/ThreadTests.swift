@@ -54,7 +54,8 @@ private struct Watched: Backend {
 
     var name: String { inner.name }
     var route: String { inner.route }
-    func tools() -> [OfferedItem] { inner.tools() }
+    var asksDuringCalls: Bool { inner.asksDuringCalls }
+    func offers() -> Offers { inner.offers() }
 
     func call(_ call: RoutedCall) async throws(CallFailure) -> CallAnswer {
         sightings.note("before", isOnLoop: call.loop.inEventLoop)

@@ -5,6 +5,7 @@ import GatewayTestKit
 import HTTPListener
 import MCPWire
 import NIOCore
+import Sealing
 import Synchronization
 
 @testable import MCPFront
@@ -35,12 +36,12 @@ struct FrontBench {
     let service = NotingService()
     let tombstones = MemoryTombstones()
     let time = ManualTime(runs: true)
-    var keys = SessionKeys(current: .init(id: 1, secret: Array(repeating: 3, count: 32)))
+    var keys = SealKeys(current: .init(id: 1, secret: Array(repeating: 3, count: 32)))
 
     func use<T>(_ body: (ScriptedClient, SessionBook) async throws -> T) async throws -> T {
         let sessions = SessionBook(keys: keys, tombstones: tombstones, time: time, lifetime: .seconds(3_600))
         let endpoint = MCPEndpoint(
-            service: service, sessions: sessions, bodyBytesMax: 100_000, logs: try silentLogs(time))
+            service: service, sessions: sessions, bodyBytesMax: 100_000, time: time, logs: try silentLogs(time))
         return try await TestSite.start([("/mcp", endpoint, false)], time: time).use { site in
             try await site.client { try await body($0, sessions) }
         }

@@ -1,6 +1,7 @@
 // Licensed under the Apache License 2.0; see LICENSE.
 
 import GatewayCore
+import Sealing
 import GatewayTestKit
 import MCPWire
 import Testing
@@ -31,11 +32,11 @@ import Testing
         let ping = RequestText.legacy("ping", session: session)
         #expect(try await FrontBench().use { client, _ async throws in try await client.ask(ping).status } == 200)
         var rotated = FrontBench()
-        rotated.keys = SessionKeys(
-            current: .init(id: 2, secret: Array(repeating: 8, count: 32)), older: [bench.keys.current])
+        rotated.keys = SealKeys(
+            current: .init(id: 2, secret: Array(repeating: 8, count: 32)), older: [.init(id: 1, secret: Array(repeating: 3, count: 32))])
         #expect(try await rotated.use { client, _ async throws in try await client.ask(ping).status } == 200)
         var strange = FrontBench()
-        strange.keys = SessionKeys(current: .init(id: 1, secret: Array(repeating: 8, count: 32)))
+        strange.keys = SealKeys(current: .init(id: 1, secret: Array(repeating: 8, count: 32)))
         #expect(try await strange.use { client, _ async throws in try await client.ask(ping).status } == 404)
     }
 

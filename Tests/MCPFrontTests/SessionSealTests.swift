@@ -1,17 +1,19 @@
 // Licensed under the Apache License 2.0; see LICENSE.
 
 import GatewayCore
+import MCPWire
+import Sealing
 import Testing
 
 @testable import MCPFront
 
 /// Session ids that nobody else can make or change.
 @Suite("Session seal") struct SessionSealTests {
-    private static func key(_ id: UInt8, _ filling: UInt8) -> SessionKeys.Key {
+    private static func key(_ id: UInt8, _ filling: UInt8) -> SealKeys.Key {
         .init(id: id, secret: Array(repeating: filling, count: 32))
     }
 
-    private let seal = SessionSeal(keys: SessionKeys(current: key(1, 7)), lifetime: .seconds(100))
+    private let seal = SessionSeal(keys: SealKeys(current: key(1, 7)), lifetime: .seconds(100))
 
     private func session(_ revision: Revision = .v2025_06_18, caller: String = "anonymous") -> Session {
         Session(
@@ -66,11 +68,11 @@ import Testing
     @Test(
         "Keys are tried by their number",
         arguments: [
-            ("another key under the same number", SessionKeys(current: key(1, 8)), false),
-            ("the same key under another number", SessionKeys(current: key(2, 7)), false),
-            ("the key is an older one now", SessionKeys(current: key(2, 8), older: [key(1, 7)]), true),
+            ("another key under the same number", SealKeys(current: key(1, 8)), false),
+            ("the same key under another number", SealKeys(current: key(2, 7)), false),
+            ("the key is an older one now", SealKeys(current: key(2, 8), older: [key(1, 7)]), true),
         ])
-    func keys(_ name: String, _ keys: SessionKeys, _ opens: Bool) {
+    func keys(_ name: String, _ keys: SealKeys, _ opens: Bool) {
         let id = seal.seal(session())
         let other = SessionSeal(keys: keys, lifetime: .seconds(100))
         #expect((other.open(id, at: 1_000_000) != nil) == opens)

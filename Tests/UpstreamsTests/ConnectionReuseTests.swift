@@ -32,7 +32,7 @@ import Testing
             let deadline = Deadline(time.now() + patience)
             return await Task(executorPreference: LoopExecutor(loop)) { () -> Result<WireAnswer, CallFailure> in
                 do throws(CallFailure) {
-                    return .success(try await transport.exchange(request, on: loop, deadline: deadline))
+                    return .success(try await transport.exchange(request, on: loop, deadline: deadline, hearing: nil))
                 } catch {
                     return .failure(error)
                 }
@@ -149,7 +149,7 @@ import Testing
             let request = bench.writer.request("tools/call", id: 1, era: .modern)
             do throws(CallFailure) {
                 _ = try await bench.transport.exchange(
-                    request, on: loop, deadline: Deadline(bench.time.now() + .seconds(30)))
+                    request, on: loop, deadline: Deadline(bench.time.now() + .seconds(30)), hearing: nil)
                 return nil
             } catch {
                 return error

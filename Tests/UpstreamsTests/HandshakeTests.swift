@@ -109,10 +109,13 @@ import Testing
         } catch {
             throw TransportError(words: error.words)
         }
+        let numbers = NumberSource()
+        let link = ServerLink(
+            name: "up", transport: transport, isExclusive: false, numbers: numbers, loop: loop, time: time, log: log,
+            notice: { _ in })
         let handshake = Handshake(
-            transport: transport, writer: CallWriter(identity: ["name": "gw", "version": "1"]), loop: loop, time: time,
-            patience: patience, silence: .seconds(1), numbers: NumberSource(),
-            log: log)
+            link: link, writer: CallWriter(identity: ["name": "gw", "version": "1"]), loop: loop, time: time,
+            patience: patience, silence: .seconds(1), numbers: numbers)
         // A handshake lives on its loop, as it does in `keepUp`.
         let result = await Task(executorPreference: LoopExecutor(loop)) { () -> Result<Void, TransportError> in
             do throws(TransportError) {
@@ -132,7 +135,7 @@ import Testing
         upstream.answer { $0.method == "server/discover" ? one.answer($0) : nil }
         do throws(TransportError) {
             try await handshake(upstream) { handshake throws(TransportError) in
-                let era = try await handshake.negotiate(skippingProbe: false)
+                let era = try await handshake.negotiate(skippingProbe: false).era
                 #expect(era == (one.outcome == .modern ? .modern : .legacy(.v2025_11_25, session: "session-1")))
             }
             if case .away(let words) = one.outcome { Issue.record("it was taken, instead of: \(words)") }
@@ -173,7 +176,7 @@ import Testing
         }
         do throws(TransportError) {
             try await handshake(upstream) { handshake throws(TransportError) in
-                let era = try await handshake.negotiate(skippingProbe: true)
+                let era = try await handshake.negotiate(skippingProbe: true).era
                 #expect(era == .legacy(.v2024_11_05, session: nil))
             }
             #expect(words == nil)
@@ -218,7 +221,7 @@ import Testing
             }
         }
         try await handshake(upstream) { handshake throws(TransportError) in
-            let tools = try await handshake.listTools(.modern)
+            let tools = try await handshake.offers(ServerFacts(era: .modern), known: Offers()).tools
             #expect(tools.map(\.name) == ["a", "b"])
             #expect(
                 tools.first.map { String(decoding: $0.definition, as: UTF8.self) }
@@ -232,7 +235,7 @@ import Testing
 
     static let badLists: [(String, String)] = [
         (#""result":{"tools":[],"nextCursor":"again"}"#, "more than 100 pages"),
-        (#""error":{"code":-32603,"message":"broken"}"#, "does not list its tools: broken"),
+        (#""error":{"code":-32603,"message":"broken"}"#, "does not answer tools/list: broken"),
         (#""result":5"#, ""),
         (#""error":{"code":-32601,"message":"no tools"}"#, ""),
     ]
@@ -243,7 +246,7 @@ import Testing
         upstream.answer { .json(#"{"jsonrpc":"2.0","id":\#($0.id),\#(members)}"#) }
         do throws(TransportError) {
             try await handshake(upstream) { handshake throws(TransportError) in
-                let tools = try await handshake.listTools(.modern)
+                let tools = try await handshake.offers(ServerFacts(era: .modern), known: Offers()).tools
                 #expect(tools.isEmpty)
             }
             #expect(words.isEmpty)
@@ -260,7 +263,7 @@ import Testing
         upstream.answer { .result(#""tools":[\#(page)],"nextCursor":"x""#, to: $0) }
         await #expect(throws: TransportError.self) {
             try await handshake(upstream) { handshake throws(TransportError) in
-                _ = try await handshake.listTools(.modern)
+                _ = try await handshake.offers(ServerFacts(era: .modern), known: Offers())
             }
         }
         #expect(upstream.requests.count == 4)

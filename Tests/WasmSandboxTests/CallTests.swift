@@ -31,7 +31,7 @@ struct CallTests {
     @Test("Definitions keep their spelling; members that are null are dropped")
     func definitions() async throws {
         let bench = Workbench()
-        let tool = try #require(try await bench.load(Guest.echo).tools().first)
+        let tool = try #require(try await bench.load(Guest.echo).offers().tools.first)
         let expected =
             #"{"name":"t","description":"a tool","inputSchema":{"type":"object"},"annotations":{"weight":1.50}}"#
         #expect(tool.name == "t")

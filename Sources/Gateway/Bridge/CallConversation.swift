@@ -87,7 +87,7 @@ final class CallConversation: Conversation {
             notification.write(member, to: &out)
         }
         out.writeStaticString("}}")
-        link.stream.send(out)
+        link.stream.send(out, isVital: false)
     }
 
     func logged(_ notification: Payload) {
@@ -103,7 +103,7 @@ final class CallConversation: Conversation {
         var out = Self.open("notifications/message")
         if let params = notification.slice(notification.range) { out.writeImmutableBuffer(params) }
         out.writeStaticString("}")
-        link.stream.send(out)
+        link.stream.send(out, isVital: false)
     }
 
     private static func open(_ method: StaticString) -> ByteBuffer {
