@@ -61,7 +61,8 @@ struct CallRecorder: Sendable {
         log.warning(
             "call failed",
             metadata: [
-                LogKey.tool: "\(destination.shownTool ?? destination.operation.method)", LogKey.upstream: "\(destination.backend.name)",
+                LogKey.tool: "\(destination.shownTool ?? destination.operation.method)",
+                LogKey.upstream: "\(destination.backend.name)",
                 LogKey.detail: "\(words)",
                 LogKey.requestID: "\(inbound.requestID)",
             ])
@@ -101,7 +102,8 @@ struct CallRecorder: Sendable {
             log.warning(
                 "slow call",
                 metadata: [
-                    LogKey.tool: "\(destination.shownTool ?? destination.operation.method)", LogKey.upstream: "\(destination.backend.name)",
+                    LogKey.tool: "\(destination.shownTool ?? destination.operation.method)",
+                    LogKey.upstream: "\(destination.backend.name)",
                     LogKey.took: "\(Words.seconds(took))", LogKey.requestID: "\(inbound.requestID)",
                 ])
         }

@@ -121,7 +121,9 @@ final class ChangeHub: Sendable {
     // MARK: What is wanted, and telling it
 
     /// Every resource somebody wants to hear of.
-    var watched: Set<String> { state.withLock { $0.entries.values.reduce(into: []) { $0.formUnion($1.interest.uris) } } }
+    var watched: Set<String> {
+        state.withLock { $0.entries.values.reduce(into: []) { $0.formUnion($1.interest.uris) } }
+    }
 
     var listenerCount: Int { state.withLock { $0.entries.count } }
 

@@ -18,7 +18,10 @@ enum CompactTools {
             definition: [
                 "title": "Find tools",
                 "description":
-                    "Finds tools by what they do. Say in a few words what is needed; the answer lists names, descriptions and the schema of the arguments. Then call one with call_tool.",
+                    """
+                    Finds tools by what they do. Say in a few words what is needed; the answer lists names, \
+                    descriptions and the schema of the arguments. Then call one with call_tool.
+                    """,
                 "inputSchema": [
                     "type": "object",
                     "properties": [
@@ -62,8 +65,8 @@ enum CompactTools {
         let list = JSONValue.object([(key: "tools", value: .array(hits))]).text
         let words = hits.isEmpty ? "No tool fits; try other words." : list
         return .success(
-            #""content":[{"type":"text","text":\#(JSONText.quoted(words))}],"structuredContent":\#(list),"isError":false"#
-        )
+            #""content":[{"type":"text","text":\#(JSONText.quoted(words))}],"structuredContent":\#(list),"#
+                + #""isError":false"#)
     }
 
     /// The call inside a `call_tool`, as if the client had made it itself; nil when there is none.

@@ -179,7 +179,8 @@ struct Desk: Sendable {
         var interest = ChangeHub.Interest()
         var honoured: [(key: String, value: JSONValue)] = []
         for (key, kind) in [
-            ("toolsListChanged", ListKind.tools), ("promptsListChanged", .prompts), ("resourcesListChanged", .resources),
+            ("toolsListChanged", ListKind.tools), ("promptsListChanged", .prompts),
+            ("resourcesListChanged", .resources),
         ] where filter[key]?.boolValue == true {
             interest.kinds.insert(kind)
             honoured.append((key, true))

@@ -235,7 +235,9 @@ struct LegacyDialect: Dialect {
             }
         }
         let content = payload.member("content")
-        let hasText = content.map { payload.holds("\"text\"", in: $0.value) } ?? true
+        // An owner of this era is read as it is, as long as its clients can read all of it.
+        let isTold = payload.member("resultType") == nil && replacement == nil
+        let hasText = isTold || content.map { payload.holds("\"text\"", in: $0.value) } ?? true
         var text: [UInt8]?
         if !hasText, let content, let value = payload.slice(member.value) {
             let inside = changed(content, payload, destination) ?? payload.tree(content) ?? []

@@ -140,7 +140,8 @@ package final class Pipeline: MCPService {
             return refused(inbound, -32602, "\"requestState\" is not one of ours for this call, or is too old.")
         case .interactionLost:
             return refused(
-                inbound, -32602, "The call that asked this is not waiting any more; begin it anew if it is still wanted.")
+                inbound, -32602,
+                "The call that asked this is not waiting any more; begin it anew if it is still wanted.")
         case .tooManyParked: return overloaded(inbound, dialect)
         case .clientLeft:
             recorder.failed(inbound, destination, .cancelled)

@@ -220,7 +220,8 @@ enum FailureWords {
                 : "It was not sent, so calling again is safe."
             return "\(name) gave no answer within \(Words.seconds(after)). \(consequence)"
         case .outcomeUnknown(let detail):
-            return "The connection to the server \"\(owner)\" was lost after \(name) was sent (\(detail)). Whether it was "
+            return
+                "The connection to the server \"\(owner)\" was lost after \(name) was sent (\(detail)). Whether it was "
                 + "carried out is unknown: check before calling it again."
         case .garbage(let detail):
             return "The server \"\(owner)\" answered \(name) with something that is no answer (\(detail)). "

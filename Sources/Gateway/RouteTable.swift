@@ -72,12 +72,6 @@ struct RouteTable: Sendable {
     let prompts: [String: Destination]
     let resources: ResourceRoutes
 
-    init(tools: [String: Destination], prompts: [String: Destination], resources: ResourceRoutes) {
-        self.tools = tools
-        self.prompts = prompts
-        self.resources = resources
-    }
-
     func tool(_ name: String) -> Destination? { Self.find(name, in: tools) }
 
     func prompt(_ name: String) -> Destination? { Self.find(name, in: prompts) }

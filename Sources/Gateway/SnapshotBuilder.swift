@@ -35,7 +35,8 @@ struct SnapshotBuilder {
             counters: CallCounters(registry: metrics, tool: name, route: owner.backend.route), tool: facts)
         let definition = edit?.applied(to: known.tree) ?? known.tree
         items[.tools, default: []].append(
-            ListedItem(exposed: name, definition: definition, owner: owner, outputShape: facts.outputShape,
+            ListedItem(
+                exposed: name, definition: definition, owner: owner, outputShape: facts.outputShape,
                 hasHeaders: !facts.headers.isEmpty))
         documents.append(
             ToolDocument(

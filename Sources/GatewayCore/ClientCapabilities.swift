@@ -80,7 +80,8 @@ package struct ClientCapabilities: OptionSet, Sendable, Hashable {
         switch question.kind {
         case .roots: return contains(.roots)
         case .elicitation:
-            return question.params["mode"]?.stringValue == "url" ? contains(.elicitationURL) : contains(.elicitationForm)
+            return question.params["mode"]?.stringValue == "url"
+                ? contains(.elicitationURL) : contains(.elicitationForm)
         case .sampling:
             guard contains(.sampling) else { return false }
             if question.params["tools"] != nil || question.params["toolChoice"] != nil {

@@ -71,8 +71,8 @@ package protocol ClientStream: AnyObject, Sendable {
     /// Sends a notification that belongs to the request. Nothing is sent when the client is gone or takes no
     /// notifications here.
     ///
-    /// - Parameter isVital: what happens when the client does not keep up: a stream whose every message counts is ended,
-    ///   so that the client begins anew; of others the message is dropped.
+    /// - Parameter isVital: what happens when the client does not keep up: a stream whose every message counts is
+    ///   ended, so that the client begins anew; of others the message is dropped.
     func send(_ notification: ByteBuffer, isVital: Bool)
     /// Whether the client can be asked something on this stream while the request is open.
     var canAsk: Bool { get }

@@ -97,7 +97,8 @@ struct Assembly: Sendable {
             settings: PipelineSettings(
                 inFlightMax: settings.limits.inFlightMax, timeout: settings.server.requestTimeout,
                 slowCall: settings.log.slowCall),
-            catalogue: catalogue, settling: upstreams.settling, identity: identity, keys: keys, journal: store, time: time,
+            catalogue: catalogue, settling: upstreams.settling, identity: identity, keys: keys, journal: store,
+            time: time,
             metrics: metrics, logs: logs)
         let sessions = SessionBook(keys: keys, tombstones: store, time: time, lifetime: .seconds(30 * 86_400))
         let health = HealthReport(

@@ -135,7 +135,9 @@ package struct StdioRelay: Sendable {
             return isAtEnd ? nil : pollfd(fd: from, events: Int16(POLLIN), revents: 0)
         }
 
-        func concerns(_ wait: pollfd) -> Bool { self.wait.map { $0.fd == wait.fd && $0.events == wait.events } ?? false }
+        func concerns(_ wait: pollfd) -> Bool {
+            self.wait.map { $0.fd == wait.fd && $0.events == wait.events } ?? false
+        }
 
         mutating func move() {
             if held.isEmpty {

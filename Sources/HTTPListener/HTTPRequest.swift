@@ -48,7 +48,9 @@ package struct HTTPRequest: Sendable {
     /// The value of a parameter of the query, as it is written there.
     package func query(_ name: String) -> Substring? {
         let text = head.uri.drop { $0 != "?" }.dropFirst()
-        for part in text.split(separator: "&") where part.hasPrefix(name + "=") { return part.dropFirst(name.count + 1) }
+        for part in text.split(separator: "&") where part.hasPrefix(name + "=") {
+            return part.dropFirst(name.count + 1)
+        }
         return nil
     }
 

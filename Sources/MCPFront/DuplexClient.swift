@@ -5,8 +5,8 @@ internal import MCPWire
 package import NIOCore
 internal import Synchronization
 
-/// A client at the other end of two streams of messages, one each way: stdio, a local socket, the old HTTP+SSE. Requests
-/// run side by side; everything that goes to the client goes the same way.
+/// A client at the other end of two streams of messages, one each way: stdio, a local socket, the old HTTP+SSE.
+/// Requests run side by side; everything that goes to the client goes the same way.
 package final class DuplexClient: ClientSession, @unchecked Sendable {
     // Messages are taken on `loop` only; what other threads may touch is in mutexes.
     package let key: SessionKey

@@ -65,7 +65,8 @@ package final class EventSourceEndpoint: Sendable {
         }
         guard !isFull else {
             return exchange.refuse(
-                .unavailable, code: "too_many_sessions", "Too many sessions of this transport are open. Try again later.",
+                .unavailable, code: "too_many_sessions",
+                "Too many sessions of this transport are open. Try again later.",
                 headers: [("retry-after", "5")])
         }
         outlets.withLock { $0[id] = outlet }

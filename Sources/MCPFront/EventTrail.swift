@@ -19,8 +19,8 @@ final class EventOutlet: Sendable {
 
     /// Always through the loop's queue, so that events keep their order whoever sends them.
     ///
-    /// - Parameter isDroppable: not worth ending the stream of a client that does not keep up. Such a stream is ended, and
-    ///   the client comes back for what it missed.
+    /// - Parameter isDroppable: not worth ending the stream of a client that does not keep up. Such a stream is
+    ///   ended, and the client comes back for what it missed.
     func send(_ json: ByteBuffer, id: String?, isDroppable: Bool = false, isLast: Bool = false) {
         loop.execute {
             if isLast || self.exchange.isKeepingUp {

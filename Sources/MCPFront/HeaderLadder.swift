@@ -92,7 +92,8 @@ enum EnvelopeCheck {
         let capabilities = message.metaMember("io.modelcontextprotocol/clientCapabilities", in: bytes)
         guard capabilities?.kind == .object else {
             return refuse(
-                -32602, "params._meta must say io.modelcontextprotocol/clientCapabilities, as an object.", message, body)
+                -32602, "params._meta must say io.modelcontextprotocol/clientCapabilities, as an object.", message, body
+            )
         }
         if let level = message.metaMember("io.modelcontextprotocol/logLevel", in: bytes) {
             guard level.kind == .string, LogLevel(rawValue: JSONText.string(bytes, value: level.value)) != nil else {

@@ -98,8 +98,9 @@ struct LegacyClients: Sendable {
     func stream(_ request: HTTPRequest, _ exchange: HTTPExchange) async {
         guard let id = request.header("mcp-session-id") else {
             return exchange.refuse(
-                .badRequest, code: "session_missing",
-                "The header Mcp-Session-Id must name the session whose stream is wanted. Begin with initialize.")
+                .methodNotAllowed, code: "method_not_allowed",
+                "GET opens the event stream of a session, which Mcp-Session-Id has to name. Begin with initialize.",
+                headers: [("allow", "POST, GET, DELETE")])
         }
         guard let session = sessions.find(id) else { return refuseSession(exchange) }
         let live = live.find(session)

@@ -73,7 +73,9 @@ final class ReplyWriter: ClientStream, @unchecked Sendable {
 
     func ask(_ question: Question, deadline: Deadline) async -> QuestionOutcome {
         guard let live else { return .refused(code: -32601, message: "This client answers no requests.") }
-        return await live.questions.ask(question, deadline: deadline, loop: loop, time: time) { self.send($0, isVital: true) }
+        return await live.questions.ask(question, deadline: deadline, loop: loop, time: time) {
+            self.send($0, isVital: true)
+        }
     }
 
     func pause(resumeAfter: Duration) {

@@ -96,7 +96,9 @@ public struct EventStreamParser: Sendable {
         case "id" where !value.contains(0): id = String(decoding: value, as: UTF8.self)
         case "retry":
             let text = String(decoding: value, as: UTF8.self)
-            if text.utf8.count < 10, text.utf8.allSatisfy({ (0x30...0x39).contains($0) }) { retryMilliseconds = Int(text) }
+            if text.utf8.count < 10, text.utf8.allSatisfy({ (0x30...0x39).contains($0) }) {
+                retryMilliseconds = Int(text)
+            }
         default: break
         }
     }

@@ -17,8 +17,10 @@ package struct SealKeys: Sendable {
 
         /// A key for one purpose, from which the others cannot be told (HKDF, RFC 5869).
         fileprivate func derived(for purpose: String) -> Key {
-            Key(id: id, derived: HKDF<SHA256>.deriveKey(
-                inputKeyMaterial: secret, info: Array(purpose.utf8), outputByteCount: 32))
+            Key(
+                id: id,
+                derived: HKDF<SHA256>.deriveKey(
+                    inputKeyMaterial: secret, info: Array(purpose.utf8), outputByteCount: 32))
         }
 
         private init(id: UInt8, derived: SymmetricKey) {

@@ -122,7 +122,9 @@ final class HTTPTransport: Transport {
     func post(_ bytes: ByteBuffer, on loop: any EventLoop, deadline: Deadline) async throws(CallFailure) -> Int {
         let connection = try await pool(loop).take(deadline: deadline)
         let hearing = Hearing(message: { _ in })
-        guard case .answer(let answer) = try await connection.exchange(bytes, id: nil, deadline: deadline, hearing: hearing)
+        guard
+            case .answer(let answer) = try await connection.exchange(
+                bytes, id: nil, deadline: deadline, hearing: hearing)
         else { return 200 }
         return answer.status
     }

@@ -87,7 +87,9 @@ final class HTTPUpstreamConnection: ChannelInboundHandler, @unchecked Sendable {
             await withUnsafeContinuation { continuation in
                 let began = self.time.now()
                 self.begin(
-                    Pending(serial: mine, continuation: continuation, id: id, began: began, deadline: deadline, hearing: hearing),
+                    Pending(
+                        serial: mine, continuation: continuation, id: id, began: began, deadline: deadline,
+                        hearing: hearing),
                     bytes)
             }
         } onCancel: {

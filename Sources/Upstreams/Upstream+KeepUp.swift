@@ -28,7 +28,7 @@ extension Upstream {
                 releaseWaiters()
                 if !hasAsked { settling.oneAsked() }
                 hasAsked = true
-                await sleep(cadence.refresh)
+                await rest(cadence.refresh)
             } catch {
                 if Task.isCancelled { break }
                 noteAway(error.words)
@@ -38,7 +38,7 @@ extension Upstream {
                 // A server that dies of the probe is an old one: ask it the old way next time.
                 if withState({ $0.link.transport.isDuplex }) { skipsProbe.toggle() }
                 failures += 1
-                await sleep(cadence.pause(after: failures))
+                await rest(cadence.pause(after: failures))
             }
         }
         releaseWaiters()
@@ -103,7 +103,7 @@ extension Upstream {
     }
 
     /// Sleeps on the loop's clock, or until somebody rings.
-    private func sleep(_ duration: Duration) async {
+    private func rest(_ duration: Duration) async {
         let latch = Latch()
         withState { state in
             if state.isRung { latch.open() } else { state.sleep = latch }

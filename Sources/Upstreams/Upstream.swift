@@ -139,7 +139,8 @@ package final class Upstream: Backend {
         let era = withState { $0.facts?.era }
         let key = SideSession.Key(
             session: call.wishes.session,
-            capabilities: era == .modern ? [] : call.wishes.capabilities.intersection(.relayed), isModern: era == .modern)
+            capabilities: era == .modern ? [] : call.wishes.capabilities.intersection(.relayed),
+            isModern: era == .modern)
         let deadline = deadline(of: call)
         let first = try await sides.take(key)
         let answer = try await use(first, call, deadline)

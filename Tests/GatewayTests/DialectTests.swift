@@ -46,12 +46,11 @@ import Testing
             name: "no change", from: #"{ "content" : [] }"#, to: .v2024_11_05, expected: #"{ "content" : [] }"#),
         Conversion(name: "structure", from: structured, to: .v2024_11_05, expected: spoken + #","isError":false}"#),
         Conversion(name: "structure", from: structured, to: .v2025_03_26, expected: spoken + #","isError":false}"#),
+        Conversion(name: "structure", from: structured, to: .v2025_06_18, expected: structured),
+        Conversion(name: "structure", from: structured, to: .v2025_11_25, expected: structured),
         Conversion(
-            name: "structure", from: structured, to: .v2025_06_18,
-            expected: spoken + #","structuredContent":{"n":1.0},"isError":false}"#),
-        Conversion(
-            name: "structure", from: structured, to: .v2025_11_25,
-            expected: spoken + #","structuredContent":{"n":1.0},"isError":false}"#),
+            name: "structure of the stateless era", from: #"{"resultType":"complete","# + structured.dropFirst(),
+            to: .v2025_11_25, expected: spoken + #","structuredContent":{"n":1.0},"isError":false}"#),
         Conversion(name: "structure with its text", from: told, to: .v2025_11_25, expected: told),
         Conversion(
             name: "structure with its text", from: told, to: .v2024_11_05,
@@ -60,7 +59,8 @@ import Testing
             name: "structure", from: structured, to: .v2026_07_28,
             expected: #"{"resultType":"complete","content":[],"structuredContent":{"n":1.0},"isError":false,"# + ownMeta
                 + "}"),
-        Conversion(name: "a list as structure", from: list, to: .v2025_11_25,
+        Conversion(
+            name: "a list as structure", from: list, to: .v2025_11_25,
             expected: #"{"content":[{"type":"text","text":"[1]"}],"structuredContent":{"result":[1]}}"#),
         Conversion(
             name: "a list as structure", from: list, to: .v2026_07_28,

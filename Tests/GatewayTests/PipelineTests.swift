@@ -27,7 +27,8 @@ import Testing
                 metrics: metrics, logs: logs)
             pipeline = Pipeline(
                 settings: PipelineSettings(inFlightMax: 4, timeout: .seconds(5), slowCall: .seconds(1)),
-                catalogue: catalogue, identity: identity, keys: .forTests, journal: journal, time: time, metrics: metrics, logs: logs)
+                catalogue: catalogue, identity: identity, keys: .forTests, journal: journal, time: time,
+                metrics: metrics, logs: logs)
         }
 
         func ask(_ json: String, _ revision: Revision = .v2025_11_25) async throws -> Reply {
@@ -48,6 +49,8 @@ import Testing
         let words: [String]
         var code: Int?
         let type: String?
+        /// From this revision on it is a result that says so.
+        var isResultFrom: Revision?
         var testDescription: String { "\(failure)" }
     }
 
@@ -80,6 +83,9 @@ import Testing
             failure: .unknownTool, words: ["no tool named up__do", "list the tools again"], code: -32602, type: nil),
         Failure(
             failure: .badArguments(detail: "because"), words: ["arguments of up__do", "because"], code: -32602,
+            type: nil, isResultFrom: .v2025_11_25),
+        Failure(
+            failure: .needsInput(detail: "because"), words: ["up__do needs input that it did not get: because"],
             type: nil),
         Failure(failure: .cancelled, words: ["cancelled"], code: -32603, type: nil),
     ]
@@ -93,7 +99,7 @@ import Testing
         #expect(reply.status == .ok)
         #expect(json["id"]?.text == "5")
         let text: String?
-        if let code = one.code {
+        if let code = one.code, one.isResultFrom.map({ revision < $0 }) ?? true {
             #expect(json["error"]?["code"]?.intValue == code)
             text = json["error"]?["message"]?.stringValue
         } else {
@@ -160,8 +166,8 @@ import Testing
     }
 
     static let refusals: [(String, Revision, Int, ReplyStatus)] = [
-        (#"{"jsonrpc":"2.0","id":5,"method":"resources/list"}"#, .v2025_11_25, -32601, .ok),
-        (#"{"jsonrpc":"2.0","id":5,"method":"resources/list"}"#, .modern, -32601, .noSuchMethod),
+        (#"{"jsonrpc":"2.0","id":5,"method":"resources/make"}"#, .v2025_11_25, -32601, .ok),
+        (#"{"jsonrpc":"2.0","id":5,"method":"resources/make"}"#, .modern, -32601, .noSuchMethod),
         (#"{"jsonrpc":"2.0","id":5,"method":"ping"}"#, .modern, -32601, .noSuchMethod),
         (#"{"jsonrpc":"2.0","id":5,"method":"server/discover"}"#, .v2024_11_05, -32601, .ok),
         (#"{"jsonrpc":"2.0","id":5,"method":"tools/call"}"#, .v2025_11_25, -32602, .ok),

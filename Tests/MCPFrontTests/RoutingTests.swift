@@ -1,9 +1,9 @@
 // Licensed under the Apache License 2.0; see LICENSE.
 
 import GatewayCore
-import Sealing
 import GatewayTestKit
 import MCPWire
+import Sealing
 import Testing
 
 @testable import MCPFront
@@ -33,7 +33,8 @@ import Testing
         #expect(try await FrontBench().use { client, _ async throws in try await client.ask(ping).status } == 200)
         var rotated = FrontBench()
         rotated.keys = SealKeys(
-            current: .init(id: 2, secret: Array(repeating: 8, count: 32)), older: [.init(id: 1, secret: Array(repeating: 3, count: 32))])
+            current: .init(id: 2, secret: Array(repeating: 8, count: 32)),
+            older: [.init(id: 1, secret: Array(repeating: 3, count: 32))])
         #expect(try await rotated.use { client, _ async throws in try await client.ask(ping).status } == 200)
         var strange = FrontBench()
         strange.keys = SealKeys(current: .init(id: 1, secret: Array(repeating: 8, count: 32)))

@@ -75,7 +75,8 @@ import Testing
     @Test("A tool's name is escaped, in the body as JSON and in the header by base64")
     func names() throws {
         let name = "größe \"x\"\n"
-        let call = try RoutedCall.of(#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x"}}"#, tool: name)
+        let call = try RoutedCall.of(
+            #"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x"}}"#, tool: name)
         let request = writer.call(call, id: 1, era: .modern)
         #expect(try JSONValue.parse(String(buffer: request.body))["params"]?["name"]?.stringValue == name)
         let heads = RequestHeads(address: try UpstreamAddress("http://h/"), headers: [])

@@ -13,6 +13,8 @@ struct Interview: Sendable {
     }
 
     let entries: [Entry]
+    /// Neither a question nor a state to come back with: that is no answer.
+    var isEmpty: Bool { entries.isEmpty && state == nil }
     /// The JSON text of `inputRequests`, as it stands.
     let requests: String?
     /// The owner's state as a JSON string with quotes.

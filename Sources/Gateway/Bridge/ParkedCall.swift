@@ -5,8 +5,8 @@ internal import MCPWire
 internal import NIOCore
 internal import Synchronization
 
-/// A call of a stateless client to an owner that asks while the call stays open. The call goes on here; the client comes
-/// and goes with questions and answers.
+/// A call of a stateless client to an owner that asks while the call stays open. The call goes on here; the client
+/// comes and goes with questions and answers.
 final class ParkedCall: Sendable {
     enum Event: Sendable {
         /// The questions nobody has answered yet, by key.
@@ -150,8 +150,8 @@ final class ParkedCall: Sendable {
         }
     }
 
-    /// Takes answers. Those of an earlier round have been taken before; keys that nothing was asked under and answers of
-    /// the wrong form are passed over, so that the question is asked again.
+    /// Takes answers. Those of an earlier round have been taken before; keys that nothing was asked under and answers
+    /// of the wrong form are passed over, so that the question is asked again.
     func supply(_ responses: JSONValue?, round: UInt32) {
         let answered = state.withLock { state -> [(Open, JSONValue)] in
             guard round == state.round else { return [] }

@@ -10,8 +10,6 @@ final class ParkedCalls: Sendable {
     struct Ticket: Sendable, Hashable {
         let bytes: [UInt8]
 
-        init(bytes: [UInt8]) { self.bytes = bytes }
-
         static func random() -> Ticket {
             var random = SystemRandomNumberGenerator()
             return Ticket(bytes: (0..<16).map { _ in UInt8.random(in: .min ... .max, using: &random) })

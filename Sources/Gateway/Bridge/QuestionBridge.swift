@@ -30,6 +30,7 @@ struct LegacyClientBridge: QuestionBridge {
     /// The longest one round may take.
     let timeout: Duration
     private static let roundsMax = 10
+    static let nothingAsked = CallFailure.garbage(detail: "it wants input and does not say which")
 
     func carry(
         _ call: RoutedCall, to destination: Destination, for inbound: InboundMessage
@@ -44,6 +45,7 @@ struct LegacyClientBridge: QuestionBridge {
             let outcome = await dispatcher.send(call, to: destination)
             guard case .success(.inputRequired(let payload)) = outcome else { return .ended(outcome) }
             let interview = Interview(payload)
+            if interview.isEmpty { return .ended(.failure(Self.nothingAsked)) }
             guard !interview.entries.isEmpty else {
                 // Only "come again": an owner sheds load that way.
                 await Pause.wait(.milliseconds(50 << min(round, 4)), on: inbound.loop)
@@ -138,6 +140,7 @@ struct ModernClientBridge: QuestionBridge {
         switch result {
         case .success(.inputRequired(let payload)):
             let interview = Interview(payload)
+            if interview.isEmpty { return .ended(.failure(LegacyClientBridge.nothingAsked)) }
             guard interview.entries.allSatisfy({ $0.question.map(inbound.capabilities.allow) ?? false }) else {
                 return .ended(.failure(.garbage(detail: "it asks for what the client did not offer")))
             }

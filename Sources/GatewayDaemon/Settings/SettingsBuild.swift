@@ -79,7 +79,9 @@ struct SettingsBuild {
     private func exposure(_ section: String, _ name: String) -> ExposureSettings {
         var exposure = ExposureSettings(
             allowed: values.texts(section, name, "allow_tools"), denied: values.texts(section, name, "deny_tools"))
-        let named = values.written.keys.filter { $0.count == 5 && $0[0] == section && $0[1] == name && $0[2] == "tools" }
+        let named = values.written.keys.filter {
+            $0.count == 5 && $0[0] == section && $0[1] == name && $0[2] == "tools"
+        }
         for tool in Set(named.map { $0[3] }) {
             exposure.edits[tool] = ExposureSettings.Edit(
                 name: values.text(section, name, "tools", tool, "name"),
