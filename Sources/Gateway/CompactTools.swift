@@ -19,9 +19,9 @@ enum CompactTools {
                 "title": "Find tools",
                 "description":
                     """
-                    Finds tools by what they do. Say in a few words what is needed; the answer lists names, \
-                    descriptions and the schema of the arguments. Then call one with call_tool.
-                    """,
+                Finds tools by what they do. Say in a few words what is needed; the answer lists names, \
+                descriptions and the schema of the arguments. Then call one with call_tool.
+                """,
                 "inputSchema": [
                     "type": "object",
                     "properties": [

@@ -1,5 +1,6 @@
 // Licensed under the Apache License 2.0; see LICENSE.
 
+internal import GatewayCore
 internal import Glibc
 internal import NIOPosix
 
@@ -24,7 +25,9 @@ package struct StdioRelay: Sendable {
     package func run(signals: SignalSource) async throws(StartError) {
         if let running = connect() { return try await relay(running) }
         let gateway = Daemon(settings: settings, environment: environment, listens: false)
+        let ended = Latch()
         let serving = Task { () -> StartError? in
+            defer { ended.open() }
             do throws(StartError) {
                 try await gateway.run(signals: signals) { _ in }
                 return nil
@@ -32,7 +35,7 @@ package struct StdioRelay: Sendable {
                 return error
             }
         }
-        guard let own = await connectSoon(to: serving) else {
+        guard let own = await connectSoon(unless: ended) else {
             if let problem = await serving.value { throw problem }
             throw StartError("the gateway did not come up")
         }
@@ -54,29 +57,14 @@ package struct StdioRelay: Sendable {
     }
 
     /// Modules may have to be compiled first, which takes seconds. Another process may have been quicker, and serves.
-    private func connectSoon(to serving: Task<StartError?, Never>) async -> Int32? {
-        let ended = Task { await serving.value }
-        defer { ended.cancel() }
+    private func connectSoon(unless ended: Latch) async -> Int32? {
         for _ in 0..<1_200 {
             if let descriptor = connect() { return descriptor }
+            if ended.isOpen { return connect() }
             // Ends early only when the process is told to end.
             do { try await Task.sleep(for: .milliseconds(50)) } catch { return nil }
-            if await Self.isOver(serving) { return connect() }
         }
         return nil
-    }
-
-    private static func isOver(_ serving: Task<StartError?, Never>) async -> Bool {
-        await withTaskGroup(of: Bool.self) { group in
-            group.addTask {
-                _ = await serving.value
-                return true
-            }
-            group.addTask { false }
-            let first = await group.next() ?? false
-            group.cancelAll()
-            return first
-        }
     }
 
     /// Carries bytes both ways, on a thread of its own because it waits in the kernel.

@@ -5,9 +5,11 @@ Every message that a target sends goes through `schema.check`, and every answer'
 also tests those. With MCP_CONFORMANCE_DIRECT=1 the targets are the fixture servers themselves instead of gateways before them.
 """
 
+import contextlib
 import itertools
 import json
 import os
+import tempfile
 import threading
 
 import gateway as house
@@ -37,13 +39,17 @@ def fixture_server(kind):
     return house.ServerProcess(fixture_command(kind, "http", port), port)
 
 
-def upstream_table(name, servers):
+@contextlib.contextmanager
+def upstream_of(name, servers):
     """The configuration of the upstream that a target's name means. `servers` gives the running HTTP server of a kind."""
     kind, transport = name.split("-")
     if transport == "http":
-        return {"url": servers(kind).url, "prefix": ""}
-    command, *arguments = fixture_command(kind, "stdio")
-    return {"command": command, "args": arguments, "prefix": ""}
+        yield {"url": servers(kind).url, "prefix": ""}
+        return
+    # A gateway may run several processes of it; what one of them changes is then changed for all.
+    with tempfile.TemporaryDirectory(prefix="gws-") as folder:
+        command, *arguments = fixture_command(kind, "stdio", f"{folder}/state.json")
+        yield {"command": command, "args": arguments, "prefix": ""}
 
 
 class Exchange:

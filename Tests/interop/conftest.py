@@ -90,12 +90,13 @@ def target(request, fixture_servers, wasm_cache):
     if conformance.DIRECT:
         yield conformance.Target(name, fixture_servers(name.split("-")[0]).port)
         return
-    gateway = house.Gateway({"up": conformance.upstream_table(name, fixture_servers)}, wasm_cache=wasm_cache)
-    try:
-        gateway.start().wait_for_tools("about")
-        yield conformance.Target(name, gateway.port, gateway)
-    finally:
-        gateway.close()
+    with conformance.upstream_of(name, fixture_servers) as upstream:
+        gateway = house.Gateway({"up": upstream}, wasm_cache=wasm_cache)
+        try:
+            gateway.start().wait_for_tools("about")
+            yield conformance.Target(name, gateway.port, gateway)
+        finally:
+            gateway.close()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -5,12 +5,14 @@ import contextlib
 import json
 import os
 import pathlib
+import queue
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 import wire
@@ -274,8 +276,15 @@ class Client:
         self.process = subprocess.Popen(
             [PYTHON[kind], str(driver), kind, place, mode, json.dumps(options)], stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, stderr=self.stderr, text=True)
-        self.opened = self.answer()
-        assert "connected" in self.opened, (self.opened, self.complaints())
+        self.lines = queue.Queue()
+        self.reader = threading.Thread(target=self.read, daemon=True)
+        self.reader.start()
+        try:
+            self.opened = self.answer()
+            assert "connected" in self.opened, (self.opened, self.complaints())
+        except AssertionError:
+            self.__exit__()
+            raise
 
     def __enter__(self):
         return self
@@ -289,6 +298,7 @@ class Client:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+        self.reader.join(5)
         self.process.stdout.close()
         self.stderr.close()
 
@@ -296,9 +306,20 @@ class Client:
         self.stderr.seek(0)
         return self.stderr.read().decode(errors="replace")[-3000:]
 
-    def answer(self):
-        line = self.process.stdout.readline()
-        assert line, f"the client ended: {self.complaints()}"
+    def read(self):
+        with contextlib.suppress(ValueError):  # closed at the end of the test
+            for line in self.process.stdout:
+                self.lines.put(line)
+        self.lines.put("")
+
+    def answer(self, seconds=40):
+        """The next answer; the driver itself gives up after half that time, unless it is stuck."""
+        try:
+            line = self.lines.get(timeout=seconds)
+        except queue.Empty:
+            line = None
+        if not line:
+            raise AssertionError(f"the client {'ended' if line == '' else 'says nothing'}: {self.complaints()}")
         return json.loads(line)
 
     def order(self, **order):

@@ -29,14 +29,15 @@ def command(name, fixture_servers, wasm_cache):
     if conformance.DIRECT:
         yield conformance.fixture_command(name.split("-")[0], "stdio")
         return
-    gateway = house.Gateway({"up": conformance.upstream_table(name, fixture_servers)}, wasm_cache=wasm_cache)
-    try:
-        gateway.write_configuration()
-        for folder in ("lib", "log"):
-            (gateway.home / folder).mkdir()
-        yield [str(house.BINARY), "stdio", "--config", str(gateway.configuration)]
-    finally:
-        gateway.close()
+    with conformance.upstream_of(name, fixture_servers) as upstream:
+        gateway = house.Gateway({"up": upstream}, wasm_cache=wasm_cache)
+        try:
+            gateway.write_configuration()
+            for folder in ("lib", "log"):
+                (gateway.home / folder).mkdir()
+            yield [str(house.BINARY), "stdio", "--config", str(gateway.configuration)]
+        finally:
+            gateway.close()
 
 
 @pytest.fixture(scope="module", params=[(kind, name) for name in NAMES for kind in ("mcp1", "mcp2")], ids="-".join)

@@ -7,12 +7,15 @@ takes the step again by itself. What a step needs of its surroundings is a `call
 """
 
 import asyncio
+import contextlib
+import fcntl
 import json
 
 import fixtures_catalogue as catalogue
 
 NOT_FOUND = -32602
 LEGACY_NOT_FOUND = -32002
+WATCHED = "test://watched-resource"
 
 
 class NeedsInput(Exception):
@@ -44,19 +47,64 @@ class Call:
 
 
 class World:
-    """What the server remembers across requests."""
+    """What the server remembers across requests.
 
-    def __init__(self, name, modern):
-        self.name, self.modern = name, modern
-        self.tools, self.prompts, self.extra_resource = set(), False, False
-        self.touched, self.ends = 0, {}
+    A gateway may run a stdio server in several processes. Given a file, they remember in common, as servers do that stand
+    before one database; each then tells its own clients of every change, see `watch`. Two clients of one server with no file
+    would look at two worlds.
+    """
+
+    def __init__(self, name, modern, path=None):
+        self.name, self.modern, self.path = name, modern, path
+        self.state = {"tools": [], "prompts": False, "extra": False, "touched": 0, "ends": {},
+                      "changes": {"tools": 0, "prompts": 0, "resources": 0}}
+
+    @contextlib.contextmanager
+    def change(self, kind=None):
+        """The state, to be changed; `kind` is the list that changes with it."""
+        with self.opened(fcntl.LOCK_EX) as file:
+            yield self.state
+            if kind:
+                self.state["changes"][kind] += 1
+            if file:
+                file.seek(0)
+                file.truncate()
+                file.write(json.dumps(self.state))
+
+    @contextlib.contextmanager
+    def opened(self, lock):
+        if not self.path:
+            yield None
+            return
+        with open(self.path, "a+") as file:
+            fcntl.flock(file, lock)
+            file.seek(0)
+            self.state = json.loads(file.read() or json.dumps(self.state))
+            yield file
+
+    def look(self):
+        with self.opened(fcntl.LOCK_SH):
+            return self.state
+
+    async def watch(self, changed, updated):
+        """Tells of changes, whichever process made them."""
+        known = self.look()
+        while True:
+            await asyncio.sleep(0.02)
+            state = self.look()
+            for kind, times in state["changes"].items():
+                if times != known["changes"][kind]:
+                    await changed(kind)
+            if state["touched"] != known["touched"]:
+                await updated(WATCHED)
+            known = json.loads(json.dumps(state))
 
     def list_tools(self):
         own = catalogue.TOOLS + (catalogue.MODERN_TOOLS if self.modern else [])
-        return own + [catalogue.EXTRA_TOOLS[name] for name in sorted(self.tools)]
+        return own + [catalogue.EXTRA_TOOLS[name] for name in sorted(self.look()["tools"])]
 
     def list_prompts(self):
-        return catalogue.PROMPTS + ([catalogue.EXTRA_PROMPT] if self.prompts else [])
+        return catalogue.PROMPTS + ([catalogue.EXTRA_PROMPT] if self.look()["prompts"] else [])
 
     def list_resources(self, cursor):
         """Two pages. The cursor of the second is the empty string, which is as good a cursor as any."""
@@ -64,12 +112,12 @@ class World:
             return catalogue.RESOURCES[:2], ""
         if cursor != "":
             raise Refusal(-32602, "this cursor was never given")
-        return catalogue.RESOURCES[2:] + ([catalogue.EXTRA_RESOURCE] if self.extra_resource else []), None
+        return catalogue.RESOURCES[2:] + ([catalogue.EXTRA_RESOURCE] if self.look()["extra"] else []), None
 
     def read(self, uri, modern):
         texts = {"test://static-text": "This is the content of the static text resource.",
-                 "test://watched-resource": f"Touched {self.touched} times."}
-        if self.extra_resource:
+                 WATCHED: f"Touched {self.look()['touched']} times."}
+        if self.state["extra"]:
             texts["test://extra"] = "Here for now."
         if uri in texts:
             return [{"uri": uri, "mimeType": "text/plain", "text": texts[uri]}]

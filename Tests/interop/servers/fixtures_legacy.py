@@ -1,5 +1,5 @@
 # Licensed under the Apache License 2.0; see LICENSE.
-"""The fixtures on the first generation of the Python SDK. Usage: fixtures_legacy.py stdio | http PORT
+"""The fixtures on the first generation of the Python SDK. Usage: fixtures_legacy.py stdio [FILE] | http PORT
 
 Over HTTP it speaks Streamable HTTP at /mcp, with sessions and resumable streams, and the transport of 2024-11-05 at /sse.
 Whatever a modern server would ask for by an `input_required` result, this one asks of its client in the middle of the call.
@@ -26,7 +26,7 @@ from mcp.shared.exceptions import McpError
 from mcp.shared.message import ServerMessageMetadata
 
 logging.disable(logging.ERROR)  # the SDK tells of every client that hangs up, which tests do all the time
-world = World("fixtures-legacy", modern=False)
+world = World("fixtures-legacy", modern=False, path=sys.argv[2] if sys.argv[1:2] == ["stdio"] and sys.argv[2:] else None)
 LEVELS = ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"]
 # Per session: the log level it has set, and the resources it watches.
 levels, watchers = weakref.WeakKeyDictionary(), weakref.WeakKeyDictionary()
@@ -54,6 +54,17 @@ async def tell(session, message):
         await session.send_notification(message)
 
 
+async def tell_changed(kind):
+    for session in list(watchers):
+        await tell(session, notification(f"notifications/{kind}/list_changed"))
+
+
+async def tell_updated(uri):
+    for session, uris in list(watchers.items()):
+        if uri in uris:
+            await tell(session, notification("notifications/resources/updated", uri=uri))
+
+
 class LegacyCall(Call):
     def __init__(self, ctx, arguments):
         self.ctx, self.session, self.arguments = ctx, ctx.session, arguments or {}
@@ -71,13 +82,12 @@ class LegacyCall(Call):
             await self.session.send_progress_notification(token, progress, total, message, str(self.ctx.request_id))
 
     async def changed(self, kind):
-        for session in list(watchers):
-            await tell(session, notification(f"notifications/{kind}/list_changed"))
+        if not world.path:
+            await tell_changed(kind)
 
     async def updated(self, uri):
-        for session, uris in list(watchers.items()):
-            if uri in uris:
-                await tell(session, notification("notifications/resources/updated", uri=uri))
+        if not world.path:
+            await tell_updated(uri)
 
     async def hang_up(self):
         if self.ctx.close_sse_stream:
@@ -214,8 +224,11 @@ async def run(read, write):
 
 
 async def over_stdio():
-    async with stdio_server() as (read, write):
+    async with stdio_server() as (read, write), anyio.create_task_group() as group:
+        if world.path:
+            group.start_soon(world.watch, tell_changed, tell_updated)
         await run(read, write)
+        group.cancel_scope.cancel()
 
 
 class Doors:

@@ -1,5 +1,5 @@
 # Licensed under the Apache License 2.0; see LICENSE.
-"""The fixtures on the second generation of the Python SDK, for clients of both eras. Usage: fixtures_modern.py stdio | http PORT
+"""The fixtures on the second generation of the Python SDK, for clients of both eras. Usage: fixtures_modern.py stdio [FILE] | http PORT
 
 The SDK brings the ladder, both eras at one URL, sealed `requestState`, listen streams, and per-request logging; tasks are our
 own, see fixtures_tasks.py. Legacy clients are asked in the middle of a call, modern ones by `input_required` results.
@@ -31,7 +31,7 @@ logging.disable(logging.ERROR)  # the SDK tells of every client that hangs up, w
 
 MODERN = "2026-07-28"
 CAPABILITIES = "io.modelcontextprotocol/clientCapabilities"
-world = World("fixtures-modern", modern=True)
+world = World("fixtures-modern", modern=True, path=sys.argv[2] if sys.argv[1:2] == ["stdio"] and sys.argv[2:] else None)
 bus = InMemorySubscriptionBus()
 EVENTS = {"tools": ToolsListChanged, "prompts": PromptsListChanged, "resources": ResourcesListChanged}
 ASKED = {"elicitation/create": (types.ElicitRequest, types.ElicitResult),
@@ -71,15 +71,12 @@ class ModernCall(Call):
         await self.ctx.session.report_progress(progress, total, message)
 
     async def changed(self, kind):
-        await bus.publish(EVENTS[kind]())
-        for connection in list(watchers):
-            await connection.notify(f"notifications/{kind}/list_changed", None)
+        if not world.path:
+            await tell_changed(kind)
 
     async def updated(self, uri):
-        await bus.publish(ResourceUpdated(uri=uri))
-        for connection, uris in list(watchers.items()):
-            if uri in uris:
-                await connection.send_resource_updated(uri)
+        if not world.path:
+            await tell_updated(uri)
 
     async def hang_up(self):
         if self.ctx.close_sse_stream:
@@ -96,6 +93,19 @@ class ModernCall(Call):
 def complete(**members):
     """The SDK checks plain JSON against the schema of the caller's revision, and strips what an older one does not know."""
     return {"resultType": "complete", **members}
+
+
+async def tell_changed(kind):
+    await bus.publish(EVENTS[kind]())
+    for connection in list(watchers):
+        await connection.notify(f"notifications/{kind}/list_changed", None)
+
+
+async def tell_updated(uri):
+    await bus.publish(ResourceUpdated(uri=uri))
+    for connection, uris in list(watchers.items()):
+        if uri in uris:
+            await connection.send_resource_updated(uri)
 
 
 async def take(call, function):
@@ -240,8 +250,11 @@ tasks.register(server)
 
 
 async def over_stdio():
-    async with stdio_server() as (read, write):
+    async with stdio_server() as (read, write), anyio.create_task_group() as group:
+        if world.path:
+            group.start_soon(world.watch, tell_changed, tell_updated)
         await server.run(read, write, server.create_initialization_options())
+        group.cancel_scope.cancel()
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@
 import json
 
 import fixtures_catalogue as catalogue
-from fixtures_behaviour import ROOTS, NeedsInput, Refusal, accepted, answer, failed, form, pause, sample, step, text
+from fixtures_behaviour import (
+    ROOTS, WATCHED, NeedsInput, Refusal, accepted, answer, failed, form, pause, sample, step, text)
 
 FIELD = catalogue.TEXT
 RESOURCE = {"uri": "test://embedded-resource", "mimeType": "text/plain", "text": "This is an embedded resource content."}
@@ -128,61 +129,76 @@ async def reconnection(world, call):
     return text("Reconnection test completed successfully.")
 
 
+def end(world, tag, how):
+    with world.change() as state:
+        state["ends"][tag] = how
+
+
 @step("cancellable")
 async def cancellable(world, call):
     tag = call.arguments.get("tag", "untagged")
-    world.ends[tag] = "running"
+    end(world, tag, "running")
     try:
         await call.progress(0, 1, f"{tag} runs")
         await pause(call.arguments.get("seconds", 5))
     except BaseException:  # whatever the SDK cancels with
-        world.ends[tag] = "cancelled"
+        end(world, tag, "cancelled")
         raise
-    world.ends[tag] = "finished"
+    end(world, tag, "finished")
     return text(f"{tag}: finished")
 
 
 @step("was_cancelled")
 async def was_cancelled(world, call):
-    return text(world.ends.get(call.arguments.get("tag", "untagged"), "unknown"))
+    return text(world.look()["ends"].get(call.arguments.get("tag", "untagged"), "unknown"))
+
+
+def toggle(state, name, present):
+    """Makes a tool present or absent; without a wish, the other of what it is."""
+    others = [each for each in state["tools"] if each != name]
+    wanted = present if present is not None else name not in state["tools"]
+    state["tools"] = others + [name] * wanted
+    return wanted
 
 
 @step("change_tools")
 async def change_tools(world, call):
-    if call.arguments.get("present", "extra_tool" not in world.tools):
-        world.tools.add("extra_tool")
-    else:
-        world.tools.discard("extra_tool")
+    with world.change("tools") as state:
+        present = toggle(state, "extra_tool", call.arguments.get("present"))
     await call.changed("tools")
-    return text(json.dumps("extra_tool" in world.tools))
+    return text(json.dumps(present))
 
 
 @step("test_trigger_tool_change")
 async def trigger_tools(world, call):
-    world.tools ^= {"triggered_tool"}
+    with world.change("tools") as state:
+        toggle(state, "triggered_tool", None)
     await call.changed("tools")
     return text("The tools have changed.")
 
 
 @step("test_trigger_prompt_change")
 async def trigger_prompts(world, call):
-    world.prompts = not world.prompts
+    with world.change("prompts") as state:
+        state["prompts"] = not state["prompts"]
     await call.changed("prompts")
     return text("The prompts have changed.")
 
 
 @step("change_resources")
 async def change_resources(world, call):
-    world.extra_resource = call.arguments.get("present", not world.extra_resource)
+    with world.change("resources") as state:
+        state["extra"] = call.arguments.get("present", not state["extra"])
     await call.changed("resources")
-    return text(json.dumps(world.extra_resource))
+    return text(json.dumps(state["extra"]))
 
 
 @step("touch_watched")
 async def touch_watched(world, call):
-    world.touched += 1
-    await call.updated("test://watched-resource")
-    return text(str(world.touched))
+    with world.change() as state:
+        state["touched"] += 1
+    await call.updated(WATCHED)
+    return text(str(state["touched"]))
 
 
 @step("test_sampling")
