@@ -6,19 +6,25 @@ internal import NIOCore
 
 /// What an answer of a server means for the call it answers.
 enum AnswerReading {
-    /// Inside a session 404 means that the session is gone, and some servers say 400 with an error code of their own.
-    /// Neither ran the call. A method that does not exist is another matter.
+    /// Inside a session 404 means that the session is gone, and some servers say 400 with an error of their transport.
+    /// Neither ran the call. A method that does not exist, or an error that a tool came back with, is another matter:
+    /// what handles requests names the request, and a transport that refuses does not.
     static func isSessionLoss(_ answer: WireAnswer) -> Bool {
+        let span = answer.bytes.readableBytesUInt8Span
+        let namesRequest = answer.message?.id.map { span[$0.lowerBound] != UInt8(ascii: "\"") } ?? false
+        let isTransports = answer.errorCode.map { [-32000, -32001, -32600].contains($0) } ?? false
         switch answer.status {
-        case 404: answer.errorCode != -32601
-        case 400: answer.errorCode == nil || answer.errorCode == -32000 || answer.errorCode == -32600
-        default: false
+        case 404: return answer.message == nil || isTransports || (!namesRequest && answer.errorCode != -32601)
+        case 400: return isTransports && !namesRequest
+        default: return false
         }
     }
 
     static func answer(_ answer: WireAnswer) throws(CallFailure) -> CallAnswer {
+        // What it says about our credentials is between it and us.
+        if answer.status == 401 || answer.status == 403 { throw failure(status: answer.status, isEmpty: false) }
         guard let message = answer.message, let body = message.body else {
-            throw failure(status: answer.status)
+            throw failure(status: answer.status, isEmpty: answer.bytes.readableBytes == 0)
         }
         let payload = Payload(bytes: answer.bytes, range: body, members: message.members, meta: message.meta)
         let span = answer.bytes.readableBytesUInt8Span
@@ -38,10 +44,13 @@ enum AnswerReading {
         }
     }
 
-    private static func failure(status: Int) -> CallFailure {
+    private static func failure(status: Int, isEmpty: Bool) -> CallFailure {
         switch status {
         case 401, 403: .unavailable(detail: "it refuses our credentials, HTTP status \(status)")
-        case 429, 503: .unavailable(detail: "it is too busy, HTTP status \(status)")
+        case 429: .unavailable(detail: "it is too busy, HTTP status \(status)")
+        // Also what proxies say of a connection that broke behind them.
+        case 502...504: .outcomeUnknown(detail: "HTTP status \(status)")
+        case 200..<300 where isEmpty: .outcomeUnknown(detail: "HTTP status \(status) without an answer")
         default: .garbage(detail: "HTTP status \(status) without a JSON-RPC answer")
         }
     }

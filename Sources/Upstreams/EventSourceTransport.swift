@@ -35,7 +35,9 @@ final class EventSourceTransport: Transport, @unchecked Sendable {
         }
     }
 
-    func open(hears: @escaping @Sendable (Incoming) -> Void) async throws(TransportError) {
+    func open(
+        hears: @escaping @Sendable (Incoming) -> Void, lost: @escaping @Sendable () -> Void
+    ) async throws(TransportError) {
         await close()
         let ready = Latch()
         let (http, loop) = (http, loop)
@@ -46,7 +48,7 @@ final class EventSourceTransport: Transport, @unchecked Sendable {
             let hearing = Hearing(
                 message: { incoming in self.take(incoming, life, hears) },
                 endpoint: { address in
-                    self.found(address)
+                    self.found(address, life)
                     ready.open()
                 })
             // Ends with the stream, or when `close` cancels it.
@@ -54,6 +56,7 @@ final class EventSourceTransport: Transport, @unchecked Sendable {
                 let end = await http.hold(http.heads.stream(nil, lastEvent: nil), on: loop, hearing: hearing)
                 self.ended(end, life)
                 ready.open()
+                if !Task.isCancelled { lost() }
             }
         }
         await ready.wait(atMost: Self.patience, on: loop)
@@ -61,7 +64,8 @@ final class EventSourceTransport: Transport, @unchecked Sendable {
         if let problem { throw TransportError(words: problem) }
     }
 
-    private func found(_ address: String) {
+    private func found(_ address: String, _ life: Int) {
+        guard life == self.life else { return }
         // Another server is none of ours, whatever the stream says.
         heads = http.address.resolving(address).map { RequestHeads(address: $0, headers: http.headers) }
         if heads == nil { endText = "its event stream names an address elsewhere" }
@@ -113,7 +117,7 @@ final class EventSourceTransport: Transport, @unchecked Sendable {
             let text = #"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":\#(id)}}"#
             let notice = WireRequest(
                 id: nil, method: "notifications/cancelled", body: ByteBuffer(string: text), era: request.era)
-            self.post(heads.write(notice), deadline) { _ in }
+            self.post(heads.write(notice), Deadline(self.time.now() + Self.patience)) { _ in }
         }
     }
 

@@ -18,6 +18,7 @@ final class HTTPConnectionPool: @unchecked Sendable {
     private let time: any TimeSource
     private var idle: [HTTPUpstreamConnection] = []
     private var open: [ObjectIdentifier: HTTPUpstreamConnection] = [:]
+    private var connecting = 0
     private var ticker: RepeatedTask?
 
     /// Most connections at once; the gateway's own limit on calls comes first in practice.
@@ -41,9 +42,11 @@ final class HTTPConnectionPool: @unchecked Sendable {
         while let connection = idle.popLast() {
             if connection.isUsable { return connection }
         }
-        guard open.count < Self.connectionsMax else {
+        guard open.count + connecting < Self.connectionsMax else {
             throw .overloaded(detail: "\(Self.connectionsMax) connections to its server are in use already")
         }
+        connecting += 1
+        defer { connecting -= 1 }
         return try await connect(deadline: deadline)
     }
 
@@ -56,6 +59,9 @@ final class HTTPConnectionPool: @unchecked Sendable {
             .channelOption(.tcpOption(.tcp_nodelay), value: 1)
             // A stream that is silent for hours must notice that its server is gone.
             .channelOption(.socketOption(.so_keepalive), value: 1)
+            .channelOption(.tcpOption(.init(rawValue: TCP_KEEPIDLE)), value: 30)
+            .channelOption(.tcpOption(.init(rawValue: TCP_KEEPINTVL)), value: 10)
+            .channelOption(.tcpOption(.init(rawValue: TCP_KEEPCNT)), value: 3)
             .connectTimeout(.nanoseconds(patience.nanosecondsClamped))
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {

@@ -13,6 +13,7 @@ final class HTTPTransport: Transport {
     let headers: [(name: String, value: String)]
     let heads: RequestHeads
     private let pools: [ObjectIdentifier: HTTPConnectionPool]
+    private let time: any TimeSource
 
     init(
         url: String, headers: [(name: String, value: String)], answerBytesMax: Int, loops: [any EventLoop],
@@ -20,6 +21,7 @@ final class HTTPTransport: Transport {
     ) throws(UpstreamSettingsError) {
         let address = try UpstreamAddress(url)
         self.address = address
+        self.time = time
         self.headers = headers
         heads = RequestHeads(address: address, headers: headers)
         var tls: NIOSSLContext?
@@ -52,16 +54,21 @@ final class HTTPTransport: Transport {
     ) async throws(CallFailure) -> WireAnswer {
         let pool = pool(loop)
         let connection = try await pool.take(deadline: deadline)
+        // Connecting takes time too: what is not wanted any more is not sent.
+        if Task.isCancelled || deadline.hasPassed(at: time.now()) {
+            pool.giveBack(connection)
+            throw Task.isCancelled ? .cancelled : .timedOut(after: .zero, sent: false)
+        }
         do throws(CallFailure) {
+            var place: String?
             var end = try await connection.exchange(
                 heads.write(request), id: request.id, deadline: deadline, hearing: hearing)
-            var resumed = 0
             while case .brokenOff(let lastEvent, let retry) = end {
-                guard let lastEvent, case .legacy = request.era, resumed < Self.resumesMax else {
+                place = lastEvent ?? place
+                guard let place, case .legacy = request.era else {
                     throw .outcomeUnknown(detail: "its event stream ended without an answer")
                 }
-                resumed += 1
-                end = try await resume(request, lastEvent, retry, pool, loop, deadline, hearing)
+                end = try await resume(request, place, retry, pool, loop, deadline, hearing)
             }
             guard case .answer(let answer) = end else { throw .cancelled }
             return answer
@@ -74,19 +81,22 @@ final class HTTPTransport: Transport {
         }
     }
 
-    private static let resumesMax = 100
     private static let retryUsual = Duration.seconds(1)
-    private static let retryMax = Duration.seconds(30)
+    /// Neither a server that polls without rest nor one that never comes back is followed.
+    private static let retries = Duration.milliseconds(100)...(.seconds(30))
 
     /// The stream of a call broke; its server keeps the answer for whoever names the last event (before 2026-07-28).
     private func resume(
         _ request: WireRequest, _ lastEvent: String, _ retry: Duration?, _ pool: HTTPConnectionPool,
         _ loop: any EventLoop, _ deadline: Deadline, _ hearing: Hearing?
     ) async throws(CallFailure) -> HTTPUpstreamConnection.End {
-        let wait = min(retry ?? Self.retryUsual, Self.retryMax)
+        let wait = min(max(retry ?? Self.retryUsual, Self.retries.lowerBound), Self.retries.upperBound)
         hearing?.paused(wait)
-        await Pause.wait(wait, on: loop)
+        let now = time.now()
+        let deadline = Deadline(deadline.moment + (hearing?.extraTime(now) ?? .zero))
+        await Pause.wait(min(wait, deadline.remaining(at: now)), on: loop)
         if Task.isCancelled { throw .cancelled }
+        if deadline.hasPassed(at: time.now()) { throw .timedOut(after: wait, sent: true) }
         let connection: HTTPUpstreamConnection
         do throws(CallFailure) {
             connection = try await pool.take(deadline: deadline)
@@ -95,8 +105,8 @@ final class HTTPTransport: Transport {
         }
         let end = try await connection.exchange(
             heads.stream(request.era, lastEvent: lastEvent), id: request.id, deadline: deadline, hearing: hearing)
-        // Neither a stream nor an answer: the server has nothing kept.
-        if case .answer(let answer) = end, answer.message == nil {
+        // The answer can only come on the stream. Whatever else a GET is told says nothing of the call.
+        if case .answer(let answer) = end, answer.message == nil || answer.status != 200 {
             throw .outcomeUnknown(detail: "its event stream ended without an answer")
         }
         return end
@@ -147,7 +157,9 @@ final class HTTPTransport: Transport {
         }
     }
 
-    func open(hears: @escaping @Sendable (Incoming) -> Void) async throws(TransportError) {}
+    func open(
+        hears: @escaping @Sendable (Incoming) -> Void, lost: @escaping @Sendable () -> Void
+    ) async throws(TransportError) {}
 
     func end(_ era: Era, on loop: any EventLoop) async {
         guard case .legacy(_, session: .some) = era else { return }

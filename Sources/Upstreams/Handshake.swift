@@ -33,6 +33,7 @@ struct Handshake: Sendable {
 
     private static let pagesMax = 100
     private static let itemsMax = 5_000
+    private static let listBytesMax = 64 << 20
 
     /// Asks for the modern era first, falls back to the handshake of the others.
     func negotiate(skippingProbe: Bool) async throws(TransportError) -> ServerFacts {
@@ -46,7 +47,7 @@ struct Handshake: Sendable {
     }
 
     /// nil when the server is of the other era.
-    private func discover() async throws(TransportError) -> ServerFacts? {
+    private func discover(isRepeated: Bool = false) async throws(TransportError) -> ServerFacts? {
         let isPipe = link.transport.isDuplex
         let answer: WireAnswer
         do throws(CallFailure) {
@@ -54,9 +55,9 @@ struct Handshake: Sendable {
                 writer.request("server/discover", id: numbers.next(), era: .modern), within: isPipe ? silence : patience
             )
         } catch {
-            // On a pipe silence and oddities are how many old servers meet a method they do not know.
+            // Silence on a pipe, and oddities anywhere, are how many old servers meet a method they do not know.
             if isPipe, case .timedOut = error { return nil }
-            if isPipe, case .garbage = error { return nil }
+            if case .garbage = error { return nil }
             throw TransportError(words: error.probeWords)
         }
         try Self.refuseStatus(answer)
@@ -68,10 +69,12 @@ struct Handshake: Sendable {
             return facts
         }
         switch answer.errorCode {
-        case -32022: return try offersCommonRevision(answer, message) ? facts : nil
-        case -32020, -32021: return facts
+        case -32022: guard try offersCommonRevision(answer, message) else { return nil }
+        case -32020, -32021: break
         default: return nil
         }
+        // It is of this era, and has not said yet what it can do.
+        return isRepeated ? facts : try await discover(isRepeated: true) ?? facts
     }
 
     private static func refuseStatus(_ answer: WireAnswer) throws(TransportError) {
@@ -200,8 +203,13 @@ struct Handshake: Sendable {
     ) async throws(TransportError) -> [JSONValue] {
         var items: [JSONValue] = []
         var cursor: String?
+        var bytes = 0
         for _ in 0..<Self.pagesMax {
-            let page = try await page(method, era, cursor: cursor, member: member)
+            let (page, length) = try await page(method, era, cursor: cursor, member: member)
+            bytes += length
+            guard bytes <= Self.listBytesMax else {
+                throw TransportError(words: "its \(method) is longer than \(Self.listBytesMax) bytes")
+            }
             items += page[member]?.arrayValue ?? []
             guard items.count <= Self.itemsMax else {
                 throw TransportError(words: "its \(method) has more than \(Self.itemsMax) entries")
@@ -215,7 +223,7 @@ struct Handshake: Sendable {
 
     private func page(
         _ method: String, _ era: Era, cursor: String?, member: String
-    ) async throws(TransportError) -> JSONValue {
+    ) async throws(TransportError) -> (JSONValue, Int) {
         let members = cursor.map { #""cursor":\#(JSONText.quoted($0))"# } ?? ""
         let answer: WireAnswer
         do throws(CallFailure) {
@@ -228,13 +236,17 @@ struct Handshake: Sendable {
             throw TransportError(words: "it answered \(method) with HTTP status \(answer.status)")
         }
         // A server without any is a server all the same.
-        if message.kind == .error, answer.errorCode == -32601 { return .object([(key: member, value: .array([]))]) }
+        if message.kind == .error, answer.errorCode == -32601 {
+            return (.object([(key: member, value: .array([]))]), 0)
+        }
         guard message.kind == .result, let body = message.body else {
             throw TransportError(words: "it does not answer \(method): \(answer.errorText)")
         }
         do throws(WireError) {
-            return try JSONValue.parse(
-                answer.bytes.readableBytesUInt8Span.extracting(body), limits: WireLimits(bytesMax: 16 << 20))
+            let limits = WireLimits(bytesMax: 16 << 20)
+            return (
+                try JSONValue.parse(answer.bytes.readableBytesUInt8Span.extracting(body), limits: limits), body.count
+            )
         } catch {
             throw TransportError(words: "its answer to \(method) cannot be read: \(error.text)")
         }

@@ -13,7 +13,7 @@ final class Listening: Sendable {
         var order = 0
         /// What the server has been told, or cannot be told; nil while it is being told something else.
         var inForce: Set<String>? = []
-        var waiters: [(uris: Set<String>, latch: Latch)] = []
+        var waiters: [(order: Int, latch: Latch)] = []
         var bell: Latch?
         var isRung = false
     }
@@ -33,10 +33,11 @@ final class Listening: Sendable {
             guard order > state.order else { return true }
             state.order = order
             state.wanted = uris
-            if state.inForce != uris { state.waiters.append((uris, latch)) }
-            return state.inForce == uris
+            if state.inForce == uris || !upstream.isUp { return true }
+            state.waiters.append((order, latch))
+            return false
         }
-        guard !isKnown, upstream.isUp else { return }
+        guard !isKnown else { return ring() }
         ring()
         await latch.wait(atMost: Self.patience, on: upstream.loop)
     }
@@ -50,11 +51,12 @@ final class Listening: Sendable {
         bell?.open()
     }
 
-    private func isInForce(_ uris: Set<String>) {
+    /// Whatever was ordered up to here is in force, or can never be.
+    private func isInForce(_ uris: Set<String>?, upTo order: Int) {
         let ready = state.withLock { state in
             state.inForce = uris
-            defer { state.waiters.removeAll { $0.uris == uris } }
-            return state.waiters.filter { $0.uris == uris }.map(\.latch)
+            defer { state.waiters.removeAll { $0.order <= order } }
+            return state.waiters.filter { $0.order <= order }.map(\.latch)
         }
         for latch in ready { latch.open() }
     }
@@ -78,42 +80,47 @@ final class Listening: Sendable {
         var told: (generation: Int, uris: Set<String>) = (-1, [])
         while !Task.isCancelled {
             let (link, facts, generation) = upstream.withState { ($0.link, $0.facts, $0.generation) }
-            let wanted = state.withLock { state in
+            let (wanted, order) = state.withLock { state in
                 if state.inForce != state.wanted { state.inForce = nil }
-                return state.wanted
+                return (state.wanted, state.order)
             }
             switch facts?.era {
             case nil:
                 stream?.end()
                 stream = nil
                 told = (-1, [])
+                isInForce(nil, upTo: order)
             case .modern?:
                 let listensTo = facts.map { Self.filter($0, wanted) } ?? nil
                 if stream?.generation != generation || stream?.uris != wanted {
                     let old = stream
                     stream = listensTo.map { filter in
-                        ServerStream(upstream, link, generation, wanted, filter: filter) { self.ring() }
+                        ServerStream(upstream, link, .modern, generation, wanted, filter: filter) { self.ring() }
                     }
                     // The new one is there before the old one goes.
                     await stream?.acknowledged(atMost: Self.patience)
                     old?.end()
                 }
-                isInForce(wanted)
-            case .legacy(let revision, _)?:
+                isInForce(wanted, upTo: order)
+            case .legacy(let revision, let session)?:
+                let era = Era.legacy(revision, session: session)
                 if stream?.generation != generation, !link.transport.isDuplex, revision > .v2024_11_05 {
                     stream?.end()
-                    stream = ServerStream(upstream, link, generation, [], filter: nil) { self.ring() }
+                    stream = ServerStream(upstream, link, era, generation, [], filter: nil) { self.ring() }
                     await stream?.acknowledged(atMost: Self.patience)
                 }
                 if told.generation != generation { told = (generation, []) }
-                await subscribe(upstream, link, facts, from: told.uris, to: wanted)
-                told.uris = wanted
-                isInForce(wanted)
+                told.uris = await subscribe(upstream, link, facts, from: told.uris, to: wanted)
+                if told.uris != wanted {
+                    // What the server could not be told now it is told a little later.
+                    upstream.loop.scheduleTask(in: .seconds(5)) { self.ring() }
+                }
+                isInForce(told.uris, upTo: order)
             }
             await pause(on: upstream.loop)
         }
         stream?.end()
-        for waiter in state.withLock({ $0.waiters }) { waiter.latch.open() }
+        isInForce(nil, upTo: .max)
     }
 
     /// The filter of `subscriptions/listen`; nil when the server announces nothing.
@@ -128,10 +135,12 @@ final class Listening: Sendable {
         return members.isEmpty ? nil : JSONValue.object(members).text
     }
 
+    /// Returns what the server knows then. Stops at the first that it cannot be told.
     private func subscribe(
         _ upstream: Upstream, _ link: ServerLink, _ facts: ServerFacts?, from old: Set<String>, to new: Set<String>
-    ) async {
-        guard let facts, facts.has("resources", "subscribe") else { return }
+    ) async -> Set<String> {
+        guard let facts, facts.has("resources", "subscribe") else { return new }
+        var known = old
         let changes =
             new.subtracting(old).sorted().map { ("resources/subscribe", $0) }
             + old.subtracting(new).sorted().map { ("resources/unsubscribe", $0) }
@@ -140,92 +149,15 @@ final class Listening: Sendable {
                 method, id: upstream.numbers.next(), members: "\"uri\":\(JSONText.quoted(uri))", era: facts.era)
             let deadline = Deadline(upstream.time.now() + Self.patience)
             do throws(CallFailure) {
-                _ = try await link.exchange(request, for: nil, on: upstream.loop, deadline: deadline)
+                let answer = try await link.exchange(request, for: nil, on: upstream.loop, deadline: deadline)
+                // A refusal is an answer: asking again would bring another.
+                guard answer.message != nil else { return known }
+                known.formSymmetricDifference([uri])
             } catch {
-                // A server that cannot be told now is told again when it has been found anew.
+                return known
             }
         }
-    }
-}
-
-/// One open stream of a server's own, with its beginning anew after a break.
-private final class ServerStream: Sendable {
-    let generation: Int
-    let uris: Set<String>
-    private let opened = Latch()
-    private let task: Task<Void, Never>
-    private let loop: any EventLoop
-
-    private static let pauseMax = Duration.seconds(30)
-
-    /// - Parameters:
-    ///   - filter: what to listen for, in the era of `subscriptions/listen`; nil for the stream of a session.
-    ///   - ended: called when it is over for good.
-    init(
-        _ upstream: Upstream, _ link: ServerLink, _ generation: Int, _ uris: Set<String>, filter: String?,
-        ended: @escaping @Sendable () -> Void
-    ) {
-        self.generation = generation
-        self.uris = uris
-        loop = upstream.loop
-        let opened = opened
-        task = Task(executorPreference: LoopExecutor(upstream.loop)) {
-            var failures = 0
-            var lastEvent: String?
-            while !Task.isCancelled {
-                let end =
-                    if let filter {
-                        await Self.listen(upstream, link, filter, opened)
-                    } else {
-                        await Self.hold(upstream, link, lastEvent, opened)
-                    }
-                opened.open()
-                if Task.isCancelled { return }
-                var wait = min(Duration.milliseconds(500 << min(failures, 6)), Self.pauseMax)
-                switch end {
-                case .notOffered: return ended()
-                case .closed(let event, let retry):
-                    lastEvent = event ?? lastEvent
-                    failures = retry == nil ? failures + 1 : 0
-                    wait = retry.map { min($0, Self.pauseMax) } ?? wait
-                    // Nothing is repeated that was said meanwhile: what there is has to be asked for.
-                    if lastEvent == nil { upstream.wakeUp() }
-                case .unreachable: failures += 1
-                }
-                await Pause.wait(wait, on: upstream.loop)
-            }
-        }
-    }
-
-    func acknowledged(atMost patience: Duration) async { await opened.wait(atMost: patience, on: loop) }
-
-    func end() { task.cancel() }
-
-    private static func hold(
-        _ upstream: Upstream, _ link: ServerLink, _ lastEvent: String?, _ opened: Latch
-    ) async -> StreamEnd {
-        guard let era = upstream.withState({ $0.facts?.era }) else { return .unreachable("away") }
-        var hearing = link.plainHearing
-        hearing.opened = { opened.open() }
-        return await link.transport.listen(era, from: lastEvent, on: upstream.loop, hearing: hearing)
-    }
-
-    private static func listen(
-        _ upstream: Upstream, _ link: ServerLink, _ filter: String, _ opened: Latch
-    ) async -> StreamEnd {
-        let id = upstream.numbers.next()
-        let request = upstream.writer.request(
-            "subscriptions/listen", id: id, members: "\"notifications\":\(filter)", era: .modern)
-        link.expectAcknowledgement(id, opened)
-        defer { link.forgetAcknowledgement(id) }
-        do throws(CallFailure) {
-            let answer = try await link.transport.exchange(
-                request, on: upstream.loop, deadline: Deadline(Moment(nanoseconds: .max)), hearing: link.plainHearing)
-            guard let message = answer.message else { return .notOffered(answer.status) }
-            return message.kind == .error ? .notOffered(answer.status) : .closed(lastEvent: nil, retry: nil)
-        } catch {
-            return error == .cancelled ? .unreachable("cancelled") : .closed(lastEvent: nil, retry: nil)
-        }
+        return known
     }
 }
 
@@ -248,7 +180,7 @@ final class Notices: Sendable {
     func take(_ notice: Notice) {
         let place = place.withLock { $0 }
         switch notice {
-        case .listChanged: place.upstream?.wakeUp()
+        case .listChanged, .lost: place.upstream?.wakeUp()
         case .updated(let uri): place.updated?(uri)
         }
     }

@@ -46,6 +46,8 @@ final class PendingAnswers: @unchecked Sendable {
                     self.begin(id, deadline, hearing, send, giveUp, continuation)
                 }
                 if loop.inEventLoop { begin() } else { loop.execute(begin) }
+                // A cancellation that came before it was begun found nothing to end.
+                if Task.isCancelled { loop.execute { self.end(id, .cancelled) } }
             }
         } onCancel: {
             loop.execute { self.end(id, .cancelled) }
@@ -57,6 +59,9 @@ final class PendingAnswers: @unchecked Sendable {
         _ id: UInt64, _ deadline: Deadline, _ hearing: Hearing?, _ send: @Sendable () throws(CallFailure) -> Void,
         _ giveUp: @escaping @Sendable (CallFailure) -> Void, _ continuation: Continuation
     ) {
+        guard !deadline.hasPassed(at: time.now()) else {
+            return continuation.resume(returning: .failure(.timedOut(after: .zero, sent: false)))
+        }
         guard waiting.count < Self.waitingMax else {
             let words = "\(Self.waitingMax) calls wait for its server already"
             return continuation.resume(returning: .failure(.overloaded(detail: words)))

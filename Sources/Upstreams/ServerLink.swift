@@ -11,6 +11,8 @@ internal import Telemetry
 enum Notice: Sendable, Equatable {
     case listChanged
     case updated(uri: String)
+    /// The process or connection is gone.
+    case lost
 }
 
 /// One conversation with a server: a transport, and whom the messages on it belong to.
@@ -27,12 +29,14 @@ final class ServerLink: Sendable {
     private let log: Logger
     private let notice: @Sendable (Notice) -> Void
     /// Who waits for the acknowledgement of a `subscriptions/listen`, by its number.
-    private let acknowledgements = Mutex<[UInt64: Latch]>([:])
+    private let acknowledgements = Mutex<[UInt64: @Sendable () -> Void]>([:])
     private let running = Mutex<[UInt64: Running]>([:])
     /// How what is said back to the server travels.
     private let era = Mutex<Era?>(nil)
     /// A client was asked something here: the server may remember what it said.
     private let asked = Atomic<Bool>(false)
+    private let calls = Atomic<Int>(0)
+    private let heard = Atomic<UInt64>(0)
 
     private struct Running {
         let conversation: any Conversation
@@ -56,12 +60,31 @@ final class ServerLink: Sendable {
     /// Whether a client has answered a question here.
     var hasAsked: Bool { asked.load(ordering: .relaxed) }
 
-    func open() async throws(TransportError) { try await transport.open { [weak self] in self?.hear($0) } }
+    func open() async throws(TransportError) {
+        let notice = notice
+        try await transport.open(hears: { [weak self] in self?.hear($0) }, lost: { notice(.lost) })
+    }
+
+    /// Calls that are under way here.
+    var callCount: Int { calls.load(ordering: .relaxed) }
+
+    /// When the server said anything here last.
+    var lastHeard: Moment { Moment(nanoseconds: heard.load(ordering: .relaxed)) }
 
     func speaks(_ era: Era) { self.era.withLock { $0 = era } }
 
     /// Sends a request of a client and waits for its answer; what comes meanwhile goes to the conversation.
     func exchange(
+        _ request: WireRequest, for conversation: (any Conversation)?, on loop: any EventLoop, deadline: Deadline
+    ) async throws(CallFailure) -> WireAnswer {
+        calls.add(1, ordering: .relaxed)
+        defer { calls.subtract(1, ordering: .relaxed) }
+        let answer = try await converse(request, for: conversation, on: loop, deadline: deadline)
+        heard.store(time.now().nanoseconds, ordering: .relaxed)
+        return answer
+    }
+
+    private func converse(
         _ request: WireRequest, for conversation: (any Conversation)?, on loop: any EventLoop, deadline: Deadline
     ) async throws(CallFailure) -> WireAnswer {
         guard let conversation, let id = request.id else {
@@ -84,6 +107,7 @@ final class ServerLink: Sendable {
     // MARK: What the server says
 
     func hear(_ incoming: Incoming) {
+        heard.store(time.now().nanoseconds, ordering: .relaxed)
         switch incoming.message.kind {
         case .result, .error: break
         case .request: question(incoming)
@@ -109,8 +133,10 @@ final class ServerLink: Sendable {
         }
     }
 
-    /// Opens the latch when the server has acknowledged the listen of this number.
-    func expectAcknowledgement(_ id: UInt64, _ latch: Latch) { acknowledgements.withLock { $0[id] = latch } }
+    /// Calls when the server has acknowledged the listen of this number.
+    func expectAcknowledgement(_ id: UInt64, _ then: @escaping @Sendable () -> Void) {
+        acknowledgements.withLock { $0[id] = then }
+    }
 
     func forgetAcknowledgement(_ id: UInt64) { _ = acknowledgements.withLock { $0.removeValue(forKey: id) } }
 
@@ -119,7 +145,7 @@ final class ServerLink: Sendable {
         guard let id = incoming.message.metaMember("io.modelcontextprotocol/subscriptionId", in: bytes),
             let number = UInt64(JSONText.string(bytes, inside: id.value))
         else { return }
-        acknowledgements.withLock { $0.removeValue(forKey: number) }?.open()
+        acknowledgements.withLock { $0.removeValue(forKey: number) }?()
     }
 
     /// Progress carries the number of the request as its token.
@@ -160,8 +186,16 @@ final class ServerLink: Sendable {
                 self.reply(id, #""error":{"code":\#(code),"message":\#(JSONText.quoted(message))}"#)
             }
         }
-        running.withLock { $0[key]?.questions.append(task) }
+        let isKept = running.withLock { running in
+            guard let count = running[key]?.questions.count, count < Self.questionsMax else { return false }
+            running[key]?.questions.append(task)
+            return true
+        }
+        if !isKept { task.cancel() }
     }
+
+    /// Questions of one call, answered ones included.
+    private static let questionsMax = 64
 
     /// Says something back that nobody waits for.
     private func reply(_ id: [UInt8], _ member: String) {

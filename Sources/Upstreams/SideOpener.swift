@@ -15,15 +15,8 @@ struct SideOpener: Sendable {
     let time: any TimeSource
     let log: Logger
 
-    func open(_ key: SideSession.Key) async throws(CallFailure) -> SideSession {
-        // Runs on the caller's loop; everything of the session lives on ours, so it is opened there.
-        let task = Task(executorPreference: LoopExecutor(loop)) { () -> Result<SideSession, CallFailure> in
-            await make(key)
-        }
-        return try await task.value.get()
-    }
-
-    private func make(_ key: SideSession.Key) async -> Result<SideSession, CallFailure> {
+    /// Runs on the loop on which everything of the session lives.
+    func open(_ key: SideSession.Key) async -> Result<SideSession, CallFailure> {
         let link = ServerLink(
             name: name, transport: transports.make(), isExclusive: true, numbers: numbers, loop: loop, time: time,
             log: log, notice: { _ in })
@@ -37,10 +30,27 @@ struct SideOpener: Sendable {
                 link: link, writer: writer, loop: loop, time: time, patience: cadence.patience,
                 silence: cadence.silence, numbers: numbers)
             let facts = try await handshake.initialize(capabilities: key.capabilities)
-            return .success(SideSession(key: key, link: link, era: facts.era))
+            return .success(SideSession(key: key, link: link, era: facts.era, stream: stream(of: link, facts.era)))
         } catch {
             if link.transport.isDuplex { await link.transport.close() }
             return .failure(.unavailable(detail: error.words))
+        }
+    }
+
+    /// Some servers ask on the session's own stream, without naming the call they ask for. A server that offers none is
+    /// not asked for it again.
+    private func stream(of link: ServerLink, _ era: Era) -> Task<Void, Never>? {
+        guard !link.transport.isDuplex, era.revision > .v2024_11_05 else { return nil }
+        let loop = loop
+        // Ends with the session, which cancels it.
+        return Task(executorPreference: LoopExecutor(loop)) {
+            var lastEvent: String?
+            while !Task.isCancelled {
+                let end = await link.transport.listen(era, from: lastEvent, on: loop, hearing: link.plainHearing)
+                guard case .closed(let event, let retry) = end else { return }
+                lastEvent = event ?? lastEvent
+                await Pause.wait(max(retry ?? .seconds(1), .milliseconds(250)), on: loop)
+            }
         }
     }
 

@@ -19,49 +19,62 @@ final class SideSession: Sendable {
     let key: Key
     let link: ServerLink
     let era: Era
-    fileprivate let state = Mutex(State())
+    private let level = Mutex<LogLevel?>(nil)
+    /// Holds the session's own stream, on which some servers ask.
+    private let stream: Task<Void, Never>?
 
-    struct State {
-        var users = 0
-        var level: LogLevel?
-        /// Counts uses, so that a timer can tell whether anything happened since it was set.
-        var uses = 0
-        var isGone = false
-    }
-
-    init(key: Key, link: ServerLink, era: Era) {
+    init(key: Key, link: ServerLink, era: Era, stream: Task<Void, Never>? = nil) {
         self.key = key
         self.link = link
         self.era = era
+        self.stream = stream
     }
 
     /// The level to ask for now; nil when it is what the session has.
     func newLevel(_ wanted: LogLevel?) -> LogLevel? {
-        guard let wanted else { return nil }
-        return state.withLock { state in
-            guard state.level != wanted else { return nil }
-            state.level = wanted
+        level.withLock { level in
+            guard let wanted, level != wanted else { return nil }
+            level = wanted
             return wanted
         }
     }
+
+    func endStream() { stream?.cancel() }
 }
 
 /// The side sessions of one server. Bounded; idle ones end after a while.
 final class SideSessions: Sendable {
-    typealias Opener = @Sendable (SideSession.Key) async throws(CallFailure) -> SideSession
+    typealias Opener = @Sendable (SideSession.Key) async -> Result<SideSession, CallFailure>
     typealias Closer = @Sendable (SideSession) async -> Void
 
-    private let sessions = Mutex<[SideSession]>([])
-    /// Sessions that are being opened count as well.
-    private let opening = Mutex<Int>(0)
+    private struct Entry {
+        let session: SideSession
+        var users: Int
+        /// Counts uses, so that a timer can tell whether anything happened since it was set.
+        var uses = 1
+        /// Nobody new gets it; it is closed when its last user gives it back.
+        var isOver = false
+    }
+
+    private struct State {
+        var entries: [Entry] = []
+        /// Those that are being opened count as well. A client's own is opened once, however many of its calls wait.
+        var opening: [SideSession.Key: Task<Result<SideSession, CallFailure>, Never>] = [:]
+        var openingCount = 0
+        var isClosed = false
+    }
+
+    private let state = Mutex(State())
     private let sessionsMax: Int
-    private let idleMax: Duration
+    /// How long one that was lent stays for the next client, and a client's own for its next call.
+    private let idleMax: (lent: Duration, own: Duration)
     private let loop: any EventLoop
     private let open: Opener
     private let close: Closer
 
     init(
-        sessionsMax: Int, idleMax: Duration, loop: any EventLoop, open: @escaping Opener, close: @escaping Closer
+        sessionsMax: Int, idleMax: (lent: Duration, own: Duration), loop: any EventLoop, open: @escaping Opener,
+        close: @escaping Closer
     ) {
         self.sessionsMax = sessionsMax
         self.idleMax = idleMax
@@ -70,82 +83,149 @@ final class SideSessions: Sendable {
         self.close = close
     }
 
-    var count: Int { sessions.withLock { $0.count } }
+    var count: Int { state.withLock { $0.entries.count } }
 
     /// A session for this client: its own, or a free one, or a new one.
     func take(_ key: SideSession.Key) async throws(CallFailure) -> SideSession {
-        if let known = sessions.withLock({ $0.first { $0.key == key && Self.claim($0) } }) { return known }
-        let victim = sessions.withLock { all -> SideSession? in
-            guard all.count + opening.withLock({ $0 }) >= sessionsMax else { return nil }
-            let index = all.firstIndex { session in
-                session.state.withLock { state in
-                    guard state.users == 0 else { return false }
-                    state.isGone = true
-                    return true
-                }
+        enum Way {
+            case known(SideSession)
+            case wait(Task<Result<SideSession, CallFailure>, Never>)
+            case full
+        }
+        let (way, victim) = state.withLock { state -> (Way, SideSession?) in
+            if let known = Self.claim(key, &state) { return (.known(known), nil) }
+            if key.session != nil, let running = state.opening[key] { return (.wait(running), nil) }
+            var victim: SideSession?
+            if state.entries.count + state.openingCount >= sessionsMax {
+                guard let index = state.entries.firstIndex(where: { $0.users == 0 }) else { return (.full, nil) }
+                victim = state.entries.remove(at: index).session
             }
-            return index.map { all.remove(at: $0) }
+            guard !state.isClosed else { return (.full, victim) }
+            state.openingCount += 1
+            // On our own loop, where everything of the session lives; ends with the limits of its steps.
+            let task = Task(executorPreference: LoopExecutor(loop)) { await self.begin(key) }
+            if key.session != nil { state.opening[key] = task }
+            return (.wait(task), victim)
         }
-        if let victim { await close(victim) }
-        let isFull = opening.withLock { opening in
-            guard opening + count < sessionsMax else { return true }
-            opening += 1
-            return false
-        }
-        guard !isFull else {
+        if let victim { shut(victim) }
+        switch way {
+        case .known(let session): return session
+        case .full:
             throw .overloaded(detail: "its server holds \(sessionsMax) conversations with other clients already")
+        case .wait(let task):
+            let opened = try await task.value.get()
+            let mine = state.withLock { state -> SideSession? in
+                if let index = state.entries.firstIndex(where: { $0.session === opened && !$0.isOver }),
+                    key.session != nil || state.entries[index].users == 0
+                {
+                    state.entries[index].users += 1
+                    state.entries[index].uses += 1
+                    return opened
+                }
+                return Self.claim(key, &state)
+            }
+            guard let mine else { throw .unavailable(detail: "its session for this client ended at once") }
+            return mine
         }
-        defer { opening.withLock { $0 -= 1 } }
-        let session = try await open(key)
-        session.state.withLock { state in
-            state.users = 1
-            state.uses = 1
-        }
-        sessions.withLock { $0.append(session) }
-        return session
     }
 
     /// A client's own session serves all its calls; the others one call at a time.
-    private static func claim(_ session: SideSession) -> Bool {
-        session.state.withLock { state in
-            guard !state.isGone, session.key.session != nil || state.users == 0 else { return false }
-            state.users += 1
-            state.uses += 1
-            return true
+    private static func claim(_ key: SideSession.Key, _ state: inout State) -> SideSession? {
+        let found = state.entries.firstIndex { entry in
+            entry.session.key == key && !entry.isOver && (key.session != nil || entry.users == 0)
         }
+        guard let index = found else { return nil }
+        state.entries[index].users += 1
+        state.entries[index].uses += 1
+        return state.entries[index].session
+    }
+
+    private func begin(_ key: SideSession.Key) async -> Result<SideSession, CallFailure> {
+        let result = await open(key)
+        let isTooLate = state.withLock { state in
+            state.openingCount -= 1
+            state.opening[key] = nil
+            guard case .success(let session) = result, !state.isClosed else { return true }
+            state.entries.append(Entry(session: session, users: 0))
+            return false
+        }
+        guard case .success(let session) = result else { return result }
+        if isTooLate {
+            shut(session)
+            return .failure(.unavailable(detail: "the gateway is stopping"))
+        }
+        // A caller that gave up meanwhile never takes it.
+        watch(session, uses: 1)
+        return result
     }
 
     func giveBack(_ session: SideSession) {
-        let (isFree, uses) = session.state.withLock { state in
-            state.users -= 1
-            return (state.users == 0, state.uses)
+        let (isOver, uses) = state.withLock { state -> (Bool, Int?) in
+            guard let index = state.entries.firstIndex(where: { $0.session === session }) else { return (false, nil) }
+            state.entries[index].users -= 1
+            guard state.entries[index].users == 0 else { return (false, nil) }
+            // What a client answered may be remembered there, and is nothing for the next one.
+            if session.key.session == nil, session.link.hasAsked { state.entries[index].isOver = true }
+            guard state.entries[index].isOver else { return (false, state.entries[index].uses) }
+            state.entries.remove(at: index)
+            return (true, nil)
         }
-        guard isFree else { return }
-        if session.key.session == nil, session.link.hasAsked { return discard(session) }
-        loop.scheduleTask(in: .nanoseconds(idleMax.nanosecondsClamped)) {
-            let isIdle = session.state.withLock { $0.users == 0 && $0.uses == uses }
-            if isIdle { self.discard(session) }
+        if isOver { shut(session) }
+        if let uses { watch(session, uses: uses) }
+    }
+
+    /// Ends the session when nobody uses it for a while.
+    private func watch(_ session: SideSession, uses: Int) {
+        let idle = session.key.session == nil ? idleMax.lent : idleMax.own
+        loop.scheduleTask(in: .nanoseconds(idle.nanosecondsClamped)) {
+            let isIdle = self.state.withLock { state in
+                let found = state.entries.firstIndex { $0.session === session && $0.users == 0 && $0.uses == uses }
+                if let found { state.entries.remove(at: found) }
+                return found != nil
+            }
+            if isIdle { self.shut(session) }
         }
     }
 
-    /// The session is of no use any more.
+    /// The session is of no use any more. Whoever still uses it gives it back first.
     func discard(_ session: SideSession) {
-        let wasThere = sessions.withLock { all in
-            guard let index = all.firstIndex(where: { $0 === session }) else { return false }
-            all.remove(at: index)
+        let isFree = state.withLock { state in
+            guard let index = state.entries.firstIndex(where: { $0.session === session }) else { return false }
+            state.entries[index].isOver = true
+            guard state.entries[index].users == 0 else { return false }
+            state.entries.remove(at: index)
             return true
         }
-        session.state.withLock { $0.isGone = true }
-        let close = close
-        // Ends with the process or with the server's word, which have their own limits.
-        if wasThere { Task(executorPreference: LoopExecutor(loop)) { await close(session) } }
+        if isFree { shut(session) }
     }
 
+    /// Ends all sessions of a client that is gone.
+    func forget(_ client: SessionKey) {
+        let gone = state.withLock { state in state.entries.filter { $0.session.key.session == client }.map(\.session) }
+        for session in gone { discard(session) }
+    }
+
+    /// Called once for each session, by whoever took it off the list.
+    private func shut(_ session: SideSession) {
+        session.endStream()
+        let close = close
+        // Ends with the process or with the server's word, which have their own limits.
+        Task(executorPreference: LoopExecutor(loop)) { await close(session) }
+    }
+
+    /// All at once: each may take some seconds.
     func closeAll() async {
-        let all = sessions.withLock { all in
-            defer { all = [] }
-            return all
+        let all = state.withLock { state in
+            state.isClosed = true
+            defer { state.entries = [] }
+            return state.entries.map(\.session)
         }
-        for session in all { await close(session) }
+        let close = close
+        await withDiscardingTaskGroup { group in
+            for session in all {
+                session.endStream()
+                group.addTask(executorPreference: LoopExecutor(loop)) { await close(session) }
+            }
+        }
     }
 }

@@ -25,6 +25,7 @@ final class StdioTransport: Transport, @unchecked Sendable {
     private var life = 0
     private var exitText: String?
     private var hears: (@Sendable (Incoming) -> Void)?
+    private var lost: (@Sendable () -> Void)?
 
     init(
         name: String, command: ChildCommand, settings: ChildSettings, answerBytesMax: Int, loop: any EventLoop,
@@ -41,12 +42,15 @@ final class StdioTransport: Transport, @unchecked Sendable {
 
     // MARK: Life of the process
 
-    func open(hears: @escaping @Sendable (Incoming) -> Void) async throws(TransportError) {
+    func open(
+        hears: @escaping @Sendable (Incoming) -> Void, lost: @escaping @Sendable () -> Void
+    ) async throws(TransportError) {
         await close()
         let life = await onLoop {
             self.life += 1
             self.exitText = nil
             self.hears = hears
+            self.lost = lost
             return self.life
         }
         do throws(ChildError) {
@@ -63,11 +67,14 @@ final class StdioTransport: Transport, @unchecked Sendable {
         let child = await onLoop {
             defer { self.child = nil }
             self.hears = nil
+            self.lost = nil
             return self.child
         }
         guard let child else { return }
         child.stop()
         await child.waitUntilGone()
+        // Its last word may come after a new life has begun, and then ends nothing.
+        await onLoop { self.answers.failAll(.outcomeUnknown(detail: "its process was stopped")) }
     }
 
     private func onLoop<T: Sendable>(_ body: @escaping @Sendable () -> T) async -> T {
@@ -86,6 +93,7 @@ final class StdioTransport: Transport, @unchecked Sendable {
         case .ended(let exit):
             child = nil
             exitText = exit.text
+            lost?()
             answers.failAll(.outcomeUnknown(detail: "its process is gone: \(exit.text)"))
         }
     }
@@ -118,7 +126,8 @@ final class StdioTransport: Transport, @unchecked Sendable {
                 throw .unavailable(detail: words)
             }
             do throws(ChildError) { try child.send(line: request.body) } catch {
-                throw .unavailable(detail: error.text)
+                // A process that is only busy is not gone.
+                throw error.isBacklog ? .overloaded(detail: error.text) : .unavailable(detail: error.text)
             }
         } giveUp: { _ in
             self.tellCancelled(request, id)
@@ -139,5 +148,13 @@ final class StdioTransport: Transport, @unchecked Sendable {
             // Nobody learns whether a notification arrived.
             try? self.child?.send(line: request.body)
         }
+    }
+}
+
+extension ChildError {
+    /// The child is there and does not keep up.
+    fileprivate var isBacklog: Bool {
+        if case .tooMuchUnsent = self { return true }
+        return false
     }
 }

@@ -101,8 +101,12 @@ protocol Transport: Sendable {
 
     /// Makes ready to be used: starts the process, if there is one. Throws words.
     ///
-    /// - Parameter hears: takes what comes outside of any request, where that can be told apart.
-    func open(hears: @escaping @Sendable (Incoming) -> Void) async throws(TransportError)
+    /// - Parameters:
+    ///   - hears: takes what comes outside of any request, where that can be told apart.
+    ///   - lost: called when the one process or connection is gone, where there is one.
+    func open(
+        hears: @escaping @Sendable (Incoming) -> Void, lost: @escaping @Sendable () -> Void
+    ) async throws(TransportError)
 
     /// Holds the server's own stream of a session open until it ends or the task is cancelled. Transports on which
     /// everything comes the same way have none.

@@ -58,6 +58,10 @@ extension Upstream {
                 if noteUp(known, link, listed, isNewHandshake: false) { changed() }
                 return
             } catch {
+                // One that works on a call and answers nothing else meanwhile is busy, not gone: beginning anew would
+                // end the call with its process.
+                let isWorking = link.callCount > 0 && time.now().since(link.lastHeard) < callMax + cadence.refresh
+                if link.transport.isDuplex, isWorking { return }
                 log.debug("listing again did not work, beginning anew", metadata: [LogKey.upstream: "\(name)"])
             }
         }
@@ -66,6 +70,7 @@ extension Upstream {
         } catch {
             guard error.isNoEndpoint || link.transport.kind == "sse", transports.change() else { throw error }
             try await beginOtherwise(after: error, offers, changed: changed)
+            if link.transport.isDuplex { await link.transport.close() }
         }
     }
 
@@ -80,6 +85,7 @@ extension Upstream {
         do throws(TransportError) {
             try await begin(other, offers, skippingProbe: false, changed: changed)
         } catch let second {
+            if other.transport.isDuplex { await other.transport.close() }
             _ = transports.change()
             throw TransportError(words: "\(error.words); nor is the old HTTP+SSE transport there: \(second.words)")
         }
@@ -139,8 +145,10 @@ extension Upstream {
         var offers = offers
         offers.tools = tools
         let found = offers
-        let (isNews, isChanged) = withState { state in
+        let (isNews, isChanged, old) = withState { state in
             let isNews = state.facts == nil
+            let old = isNewHandshake ? state.lastEra : nil
+            state.lastEra = facts.era
             let isChanged = !state.hasListed || state.offers != found
             if isNews { state.since = now }
             if isNewHandshake {
@@ -154,9 +162,10 @@ extension Upstream {
             state.offers = found
             state.hasListed = true
             state.checkedAt = now
-            return (isNews, isChanged)
+            return (isNews, isChanged, old)
         }
-        if isNewHandshake { listening.ring() }
+        if let old, old != facts.era { endLater(old, link) }
+        if isNewHandshake || isNews { listening.ring() }
         if isNews {
             log.info(
                 "upstream is there",
@@ -166,6 +175,15 @@ extension Upstream {
                 ])
         }
         return isChanged
+    }
+
+    /// A session that was replaced is ended at the server, when no call can be on it any more.
+    private func endLater(_ era: Era, _ link: ServerLink) {
+        let loop = loop
+        loop.scheduleTask(in: .nanoseconds(callMax.nanosecondsClamped)) {
+            // Ends with the server's word, after some seconds at the latest.
+            _ = Task(executorPreference: LoopExecutor(loop)) { await link.transport.end(era, on: loop) }
+        }
     }
 
     /// Which arguments go into headers. A tool that asks for that in a way that cannot be followed is left out over

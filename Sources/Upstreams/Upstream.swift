@@ -25,12 +25,15 @@ package final class Upstream: Backend {
     let sides: SideSessions
     let listening: Listening
     private let timeout: Duration
+    var callMax: Duration { timeout }
     private let state: Mutex<State>
 
     struct State: Sendable {
         /// The conversation that all clients share.
         var link: ServerLink
         var facts: ServerFacts?
+        /// The session before, which the server may still keep.
+        var lastEra: Era?
         /// Counts successful handshakes, so that a call can tell whether the session it used has been replaced.
         var generation = 0
         /// The session is lost: the next attempt opens another. Until then calls go on with the old era, find the same
@@ -69,7 +72,8 @@ package final class Upstream: Backend {
             name: name, transports: transports, writer: writer, cadence: cadence, numbers: numbers, loop: loop,
             time: time, log: log)
         sides = SideSessions(
-            sessionsMax: settings.sideSessionsMax, idleMax: .seconds(60), loop: loop, open: opener.open,
+            sessionsMax: settings.sideSessionsMax, idleMax: (.seconds(60), .seconds(1_800)), loop: loop,
+            open: opener.open,
             close: opener.close)
         let link = ServerLink(
             name: name, transport: transports.make(), isExclusive: false, numbers: numbers, loop: loop, time: time,
@@ -107,7 +111,7 @@ package final class Upstream: Backend {
         }
         let deadline = deadline(of: call)
         let answer = try await exchange(call, link, facts.era, deadline)
-        guard mustRepeat(answer, facts.era) else { return try read(answer) }
+        guard mustRepeat(answer, facts.era, link.transport) else { return try read(answer) }
         // The server does not know our session, our revision or our headers any more, which proves that it did not run
         // the call: find out anew and send it again.
         let (again, era) = try await renew(after: generation, deadline: deadline, loop: call.loop)
@@ -127,9 +131,13 @@ package final class Upstream: Backend {
         call.deadline.earlier(of: Deadline(time.now() + timeout))
     }
 
-    private func mustRepeat(_ answer: WireAnswer, _ era: Era) -> Bool {
+    /// Only what the server says before it runs anything: over HTTP both codes come with status 400. On a pipe there are
+    /// no headers that could differ, and a tool may use any code it likes.
+    private func mustRepeat(_ answer: WireAnswer, _ era: Era, _ transport: any Transport) -> Bool {
         switch era {
-        case .modern: answer.errorCode == -32020 || answer.errorCode == -32022
+        case .modern:
+            !transport.isDuplex && answer.status == 400
+                && (answer.errorCode == -32020 || answer.errorCode == -32022)
         case .legacy(_, let session): session != nil && AnswerReading.isSessionLoss(answer)
         }
     }
@@ -142,30 +150,59 @@ package final class Upstream: Backend {
             capabilities: era == .modern ? [] : call.wishes.capabilities.intersection(.relayed),
             isModern: era == .modern)
         let deadline = deadline(of: call)
-        let first = try await sides.take(key)
-        let answer = try await use(first, call, deadline)
+        let first = try await take(key, deadline, on: call.loop)
+        let answer: WireAnswer
+        do throws(CallFailure) {
+            answer = try await use(first, call, deadline)
+        } catch {
+            // Nothing was sent: its process was gone already.
+            guard case .unavailable = error, first.link.transport.isDuplex else { throw error }
+            return try await use(try await take(key, deadline, on: call.loop), call, deadline)
+        }
         guard case .legacy(_, session: .some) = first.era, AnswerReading.isSessionLoss(answer) else { return answer }
         sides.discard(first)
-        return try await use(try await sides.take(key), call, deadline)
+        return try await use(try await take(key, deadline, on: call.loop), call, deadline)
+    }
+
+    /// Opening one may take longer than this call has; then it is there for the next.
+    private func take(
+        _ key: SideSession.Key, _ deadline: Deadline, on loop: any EventLoop
+    ) async throws(CallFailure) -> SideSession {
+        let began = time.now()
+        let handover = Handover<SideSession>()
+        let sides = sides
+        // Ends with the limits of opening a session. What it brings too late is given back.
+        Task(executorPreference: LoopExecutor(loop)) {
+            let result: Result<SideSession, CallFailure>
+            do throws(CallFailure) { result = .success(try await sides.take(key)) } catch { result = .failure(error) }
+            if !handover.bring(result), case .success(let session) = result { sides.giveBack(session) }
+        }
+        guard let result = await handover.wait(atMost: deadline.remaining(at: began), on: loop) else {
+            throw Task.isCancelled ? .cancelled : .timedOut(after: time.now().since(began), sent: false)
+        }
+        return try result.get()
     }
 
     private func use(
         _ side: SideSession, _ call: RoutedCall, _ deadline: Deadline
     ) async throws(CallFailure) -> WireAnswer {
         defer { sides.giveBack(side) }
-        if side.era != .modern, let level = side.newLevel(call.wishes.logLevel) {
-            let request = writer.request(
-                "logging/setLevel", id: numbers.next(), members: #""level":"\#(level.rawValue)""#, era: side.era)
-            // A server without logging says so, and the call goes on without.
-            _ = try await side.link.exchange(request, for: nil, on: call.loop, deadline: deadline)
-        }
         do throws(CallFailure) {
+            if side.era != .modern, let level = side.newLevel(call.wishes.logLevel) {
+                let request = writer.request(
+                    "logging/setLevel", id: numbers.next(), members: #""level":"\#(level.rawValue)""#, era: side.era)
+                // A server without logging says so, and the call goes on without.
+                _ = try await side.link.exchange(request, for: nil, on: call.loop, deadline: deadline)
+            }
             let request = writer.call(call, id: numbers.next(), era: side.era)
             return try await side.link.exchange(request, for: call.conversation, on: call.loop, deadline: deadline)
         } catch {
             switch error {
             case .unavailable, .outcomeUnknown: sides.discard(side)
-            case .timedOut, .garbage, .stopped, .unknownTool, .badArguments, .overloaded, .needsInput, .cancelled: break
+            case .timedOut, .cancelled:
+                // The server may go on with it, and what it says then would be heard by whoever comes next.
+                if side.key.session == nil, side.link.transport.isDuplex { sides.discard(side) }
+            case .garbage, .stopped, .unknownTool, .badArguments, .overloaded, .needsInput: break
             }
             throw error
         }
@@ -258,6 +295,39 @@ extension Era {
         switch self {
         case .modern: .modern
         case .legacy(let revision, _): revision
+        }
+    }
+}
+
+/// Brings one thing from a task to a waiter that may have gone.
+private final class Handover<Value: Sendable>: Sendable {
+    private enum State: Sendable {
+        case open
+        case brought(Result<Value, CallFailure>)
+        case closed
+    }
+
+    private let state = Mutex<State>(.open)
+    private let latch = Latch()
+
+    /// False when nobody waits any more.
+    func bring(_ value: Result<Value, CallFailure>) -> Bool {
+        let isTaken = state.withLock { state in
+            guard case .open = state else { return false }
+            state = .brought(value)
+            return true
+        }
+        latch.open()
+        return isTaken
+    }
+
+    /// nil when it did not come in time, or the waiter's task has ended.
+    func wait(atMost patience: Duration, on loop: any EventLoop) async -> Result<Value, CallFailure>? {
+        await latch.wait(atMost: patience, on: loop)
+        return state.withLock { state in
+            defer { state = .closed }
+            if case .brought(let value) = state { return value }
+            return nil
         }
     }
 }

@@ -115,15 +115,21 @@ import Upstreams
     @Test(
         "A session is lost when a server says so in its own way, and not when it says something else",
         arguments: [
-            (404, -32600, 2), (404, -32001, 2), (400, -32000, 2), (400, -32600, 2), (404, -32601, 1), (400, -32602, 1),
-            (200, -32600, 1),
+            (404, -32600, true, 2), (404, -32001, true, 2), (404, -32001, false, 2), (404, 7, false, 2),
+            (404, 7, true, 1),
+            (400, -32000, false, 2), (400, -32600, false, 2), (404, -32601, true, 1), (400, -32602, true, 1),
+            (200, -32600, true, 1),
+            // An error that names the request may come from what ran it.
+            (400, -32000, true, 1), (400, -32600, true, 1),
         ])
-    func waysToForget(_ status: Int, _ code: Int, _ calls: Int) async throws {
+    func waysToForget(_ status: Int, _ code: Int, _ namesRequest: Bool, _ calls: Int) async throws {
         let upstream = try await ScriptedUpstream.start(Self.legacyUpstream)
         upstream.answerCalls { request in
             guard request.header("mcp-session-id") == "session-1" else { return nil }
             upstream.forgetSessions()
-            return .error(code, "no", to: request, status: status)
+            let id = namesRequest ? request.id : "null"
+            return .json(
+                #"{"jsonrpc":"2.0","id":\#(id),"error":{"code":\#(code),"message":"no"}}"#, status: status)
         }
         try await withHouse(HousePlan(["up": upstream])) { house in
             try await house.client { client async throws in

@@ -66,12 +66,19 @@ import Testing
             "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n[]",
             "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 13\r\n\r\n<html></html>",
             "HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n",
-            "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
             "SSH-2.0-OpenSSH_9.6\r\n\r\n",
         ])
     func garbage(_ bytes: String) async throws {
         let reply = try await call { _ in .bytes(bytes, closes: false) }
         expectWords(reply, "\"up\"", "something that is no answer", "a fault of that server")
+    }
+
+    @Test("An empty answer tells nothing of what became of the call", arguments: [200, 202])
+    func empty(_ status: Int) async throws {
+        let reply = try await call { _ in
+            .bytes("HTTP/1.1 \(status) OK\r\ncontent-length: 0\r\n\r\n", closes: false)
+        }
+        expectWords(reply, "\"up\"", "Whether it was carried out is unknown", "HTTP status \(status)")
     }
 
     @Test(
