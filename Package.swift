@@ -106,7 +106,9 @@ let package = Package(
         // Tests, one target beside each room.
         .testTarget(name: "MCPWireTests", dependencies: ["MCPWire"], swiftSettings: strict),
         .testTarget(name: "JSONSchemaTests", dependencies: ["JSONSchema", "MCPWire"], swiftSettings: strict),
-        .testTarget(name: "GatewayCoreTests", dependencies: ["GatewayCore"], swiftSettings: strict),
+        .testTarget(
+            name: "GatewayCoreTests", dependencies: ["GatewayCore", "GatewayTestKit", "MCPWire", nioCore],
+            swiftSettings: strict),
         .testTarget(
             name: "TelemetryTests", dependencies: ["Telemetry", "GatewayCore", logging], swiftSettings: strict),
         .testTarget(

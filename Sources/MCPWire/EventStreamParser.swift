@@ -18,7 +18,9 @@ public struct EventStreamParser: Sendable {
     private var data: [UInt8] = []
     private var hasData = false
     private var name = ""
-    /// The last `id:` field so far, also of an event without data: where a client goes on after a break.
+    /// The `id:` field of the event that is still coming.
+    private var comingID: String?
+    /// The last `id:` field of a whole event, also of one without data: where a client goes on after a break.
     public private(set) var id: String?
     /// The last `retry:` field: how long to wait before coming back, in milliseconds.
     public private(set) var retryMilliseconds: Int?
@@ -77,6 +79,9 @@ public struct EventStreamParser: Sendable {
             if line.starts(with: [0xef, 0xbb, 0xbf]) { line.removeFirst(3) }
         }
         guard !line.isEmpty else {
+            // Half an event was not received: a client asks for it again.
+            if let comingID { id = comingID }
+            comingID = nil
             if hasData { events.append(Event(name: name.isEmpty ? "message" : name, data: data, id: id)) }
             data.removeAll()
             hasData = false
@@ -93,7 +98,7 @@ public struct EventStreamParser: Sendable {
             hasData = true
             data.append(contentsOf: value)
         case "event": name = String(decoding: value, as: UTF8.self)
-        case "id" where !value.contains(0): id = String(decoding: value, as: UTF8.self)
+        case "id" where !value.contains(0): comingID = String(decoding: value, as: UTF8.self)
         case "retry":
             let text = String(decoding: value, as: UTF8.self)
             if text.utf8.count < 10, text.utf8.allSatisfy({ (0x30...0x39).contains($0) }) {

@@ -43,8 +43,20 @@ public struct HeaderParameter: Sendable, Equatable {
         case .array(let items): .array(items.map(removed))
         case .object(let members):
             .object(
-                members.filter { $0.key != "x-mcp-header" }.map { (key: $0.key, value: removed(from: $0.value)) })
+                members.filter { $0.key != "x-mcp-header" }.map { (key: $0.key, value: removed(from: $0)) })
         case .null, .bool, .number, .string: schema
+        }
+    }
+
+    private static func removed(from member: (key: String, value: JSONValue)) -> JSONValue {
+        switch member.key {
+        // Values, in which the word means nothing.
+        case "default", "const", "enum", "examples": return member.value
+        // Names of the writer's choice, with schemas behind them.
+        case "properties", "patternProperties", "$defs", "definitions", "dependentSchemas":
+            guard case .object(let named) = member.value else { return member.value }
+            return .object(named.map { (key: $0.key, value: removed(from: $0.value)) })
+        default: return removed(from: member.value)
         }
     }
 
@@ -121,8 +133,30 @@ public struct HeaderParameter: Sendable, Equatable {
     /// Whether a header's decoded value says the same as the argument. Integers are compared as numbers.
     public func agrees(_ header: String, with text: String) -> Bool {
         if header.utf8.elementsEqual(text.utf8) { return true }
-        guard kind == .integer, let left = Double(header), let right = Double(text) else { return false }
+        guard kind == .integer, let left = Self.integer(header), let right = Self.integer(text) else { return false }
         return left == right
+    }
+
+    /// An integer that a double holds exactly, of a spelling with an exponent.
+    private static func small(_ text: String) -> String? {
+        guard text.utf8.allSatisfy({ "0123456789.-+eE".utf8.contains($0) }), let value = Double(text),
+            value.magnitude < 9_007_199_254_740_992, value == value.rounded()
+        else { return nil }
+        return String(Int64(value))
+    }
+
+    /// The digits of a whole number, however many, without a fraction of zeros; nil for what is spelled otherwise.
+    private static func integer(_ text: String) -> String? {
+        if text.utf8.contains(where: { $0 | 0x20 == UInt8(ascii: "e") }) { return small(text) }
+        let parts = text.split(separator: ".", maxSplits: 1, omittingEmptySubsequences: false)
+        let isNegative = parts[0].hasPrefix("-")
+        let digits = isNegative ? parts[0].dropFirst() : parts[0]
+        guard !digits.isEmpty, digits.utf8.allSatisfy({ (0x30...0x39).contains($0) }) else { return nil }
+        if parts.count == 2 {
+            guard !parts[1].isEmpty, parts[1].utf8.allSatisfy({ $0 == 0x30 }) else { return nil }
+        }
+        let kept = digits.drop { $0 == "0" }
+        return kept.isEmpty ? "0" : (isNegative ? "-" : "") + kept
     }
 }
 

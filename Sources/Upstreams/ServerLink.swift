@@ -40,6 +40,8 @@ final class ServerLink: Sendable {
 
     private struct Running {
         let conversation: any Conversation
+        /// The request asked for log messages.
+        let wantsLog: Bool
         var questions: [Task<Void, Never>] = []
     }
 
@@ -75,22 +77,24 @@ final class ServerLink: Sendable {
 
     /// Sends a request of a client and waits for its answer; what comes meanwhile goes to the conversation.
     func exchange(
-        _ request: WireRequest, for conversation: (any Conversation)?, on loop: any EventLoop, deadline: Deadline
+        _ request: WireRequest, for conversation: (any Conversation)?, wantsLog: Bool = false, on loop: any EventLoop,
+        deadline: Deadline
     ) async throws(CallFailure) -> WireAnswer {
         calls.add(1, ordering: .relaxed)
         defer { calls.subtract(1, ordering: .relaxed) }
-        let answer = try await converse(request, for: conversation, on: loop, deadline: deadline)
+        let answer = try await converse(request, for: conversation, wantsLog, on: loop, deadline: deadline)
         heard.store(time.now().nanoseconds, ordering: .relaxed)
         return answer
     }
 
     private func converse(
-        _ request: WireRequest, for conversation: (any Conversation)?, on loop: any EventLoop, deadline: Deadline
+        _ request: WireRequest, for conversation: (any Conversation)?, _ wantsLog: Bool, on loop: any EventLoop,
+        deadline: Deadline
     ) async throws(CallFailure) -> WireAnswer {
         guard let conversation, let id = request.id else {
             return try await transport.exchange(request, on: loop, deadline: deadline, hearing: plainHearing)
         }
-        running.withLock { $0[id] = Running(conversation: conversation) }
+        running.withLock { $0[id] = Running(conversation: conversation, wantsLog: wantsLog) }
         defer {
             let questions = running.withLock { $0.removeValue(forKey: id)?.questions ?? [] }
             for question in questions { question.cancel() }
@@ -164,7 +168,14 @@ final class ServerLink: Sendable {
 
     private func key(of incoming: Incoming) -> UInt64? {
         if let during = incoming.during { return during }
-        return isExclusive ? running.withLock { $0.keys.max() } : nil
+        if isExclusive { return running.withLock { $0.keys.max() } }
+        // A server of the stateless era logs only for a request that asked for it, and before its answer: while one
+        // such request is under way, it can only mean that one.
+        guard incoming.message.method == .logMessage, era.withLock({ $0 }) == .modern else { return nil }
+        return running.withLock { running in
+            let asking = running.filter { $0.value.wantsLog }
+            return asking.count == 1 ? asking.first?.key : nil
+        }
     }
 
     private func question(_ incoming: Incoming) {

@@ -22,10 +22,6 @@ struct SideOpener: Sendable {
             log: log, notice: { _ in })
         do throws(TransportError) {
             try await link.open()
-            if key.isModern {
-                link.speaks(.modern)
-                return .success(SideSession(key: key, link: link, era: .modern))
-            }
             let handshake = Handshake(
                 link: link, writer: writer, loop: loop, time: time, patience: cadence.patience,
                 silence: cadence.silence, numbers: numbers)

@@ -12,8 +12,6 @@ final class SideSession: Sendable {
     struct Key: Sendable, Hashable {
         var session: SessionKey?
         var capabilities: ClientCapabilities
-        /// Nothing is opened with a server of the stateless era but its process.
-        var isModern = false
     }
 
     let key: Key

@@ -106,7 +106,8 @@ package final class Upstream: Backend {
             wakeUp()
             throw .unavailable(detail: reason ?? "not connected")
         }
-        if call.conversation != nil, needsOwnSession(call, facts.era, link.transport) {
+        // A legacy server knows its client by session.
+        if case .legacy = facts.era, call.wishes.needsOwnSession, call.conversation != nil {
             return try AnswerReading.answer(try await aside(call))
         }
         let deadline = deadline(of: call)
@@ -118,21 +119,12 @@ package final class Upstream: Backend {
         return try read(try await exchange(call, again, era, deadline))
     }
 
-    /// A legacy server knows its client by session. One of the stateless era needs to be alone with a client only on a
-    /// pipe, where nothing tells whose log a message is.
-    private func needsOwnSession(_ call: RoutedCall, _ era: Era, _ transport: any Transport) -> Bool {
-        switch era {
-        case .legacy: call.wishes.needsOwnSession
-        case .modern: call.wishes.logLevel != nil && transport.isDuplex
-        }
-    }
-
     private func deadline(of call: RoutedCall) -> Deadline {
         call.deadline.earlier(of: Deadline(time.now() + timeout))
     }
 
-    /// Only what the server says before it runs anything: over HTTP both codes come with status 400. On a pipe there are
-    /// no headers that could differ, and a tool may use any code it likes.
+    /// Only what the server says before it runs anything: over HTTP both codes come with status 400. On a pipe there
+    /// are no headers that could differ, and a tool may use any code it likes.
     private func mustRepeat(_ answer: WireAnswer, _ era: Era, _ transport: any Transport) -> Bool {
         switch era {
         case .modern:
@@ -144,11 +136,8 @@ package final class Upstream: Backend {
 
     /// A call of a client with a session of its own at the server.
     private func aside(_ call: RoutedCall) async throws(CallFailure) -> WireAnswer {
-        let era = withState { $0.facts?.era }
         let key = SideSession.Key(
-            session: call.wishes.session,
-            capabilities: era == .modern ? [] : call.wishes.capabilities.intersection(.relayed),
-            isModern: era == .modern)
+            session: call.wishes.session, capabilities: call.wishes.capabilities.intersection(.relayed))
         let deadline = deadline(of: call)
         let first = try await take(key, deadline, on: call.loop)
         let answer: WireAnswer
@@ -188,7 +177,7 @@ package final class Upstream: Backend {
     ) async throws(CallFailure) -> WireAnswer {
         defer { sides.giveBack(side) }
         do throws(CallFailure) {
-            if side.era != .modern, let level = side.newLevel(call.wishes.logLevel) {
+            if let level = side.newLevel(call.wishes.logLevel) {
                 let request = writer.request(
                     "logging/setLevel", id: numbers.next(), members: #""level":"\#(level.rawValue)""#, era: side.era)
                 // A server without logging says so, and the call goes on without.
@@ -216,7 +205,9 @@ package final class Upstream: Backend {
             request.parameterHeaders = AnswerReading.headers(headers, of: call)
         }
         do throws(CallFailure) {
-            return try await link.exchange(request, for: call.conversation, on: call.loop, deadline: deadline)
+            return try await link.exchange(
+                request, for: call.conversation, wantsLog: call.wishes.logLevel != nil, on: call.loop,
+                deadline: deadline)
         } catch {
             switch error {
             case .unavailable(let detail): becameAway(detail)
