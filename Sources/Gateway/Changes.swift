@@ -51,6 +51,7 @@ final class Changes: Sendable {
     }
 
     func end(_ session: SessionKey) {
+        for owner in catalogue.owners { owner.backend.forget(session) }
         let hadUris = !hub.watched.isEmpty
         hub.remove(session)
         // Nobody waits for it: the owner hears a little later that nobody listens any more.

@@ -21,10 +21,9 @@ struct Stdio: AsyncParsableCommand {
     func run() async throws {
         HelperProcess.begin("stdio")
         do throws(StartError) {
-            let signals = try SignalSource()
             let settings: GatewaySettings
             do { settings = try configuration.load() } catch { Self.exit(withError: error) }
-            try await StdioRelay(settings: settings, environment: ProcessEnvironment.current()).run(signals: signals)
+            try await StdioRelay(settings: settings, environment: ProcessEnvironment.current()).run()
         } catch {
             Terminal.complain("mcp-gateway: \(error.words)")
             throw ExitCode(1)

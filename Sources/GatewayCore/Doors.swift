@@ -54,11 +54,14 @@ package protocol Backend: Sendable {
     /// a few seconds when it cannot be had now; it is then put in force as soon as it can. Orders may overtake each
     /// other on the way: the one with the highest number counts.
     func watch(_ uris: Set<String>, order: Int) async
+    /// A client's legacy session is over: what was held for it alone can go.
+    func forget(_ session: SessionKey)
 }
 
 extension Backend {
     package var asksDuringCalls: Bool { false }
     package func watch(_ uris: Set<String>, order: Int) async {}
+    package func forget(_ session: SessionKey) {}
 }
 
 /// One line of `/health`.

@@ -22,8 +22,13 @@ package struct StdioRelay: Sendable {
     }
 
     /// Until the client or the gateway ends.
-    package func run(signals: SignalSource) async throws(StartError) {
-        if let running = connect() { return try await relay(running) }
+    package func run() async throws(StartError) {
+        if let running = connect() {
+            guard try await relay(running) == .byGateway else { return }
+            throw StartError("the gateway that served this client has stopped; begin anew")
+        }
+        // Only a gateway has something to close when it is told to end; a relay just ends.
+        let signals = try SignalSource()
         let gateway = Daemon(settings: settings, environment: environment, listens: false)
         let ended = Latch()
         let serving = Task { () -> StartError? in
@@ -39,12 +44,15 @@ package struct StdioRelay: Sendable {
             if let problem = await serving.value { throw problem }
             throw StartError("the gateway did not come up")
         }
-        do throws(StartError) { try await relay(own) } catch {
+        do throws(StartError) { _ = try await relay(own) } catch {
             await Self.stop(serving)
             throw error
         }
         await Self.stop(serving)
     }
+
+    /// Who had nothing more to say first.
+    private enum Ending: Sendable { case byClient, byGateway }
 
     /// The gateway in this process is told as an operator would tell it.
     private static func stop(_ serving: Task<StartError?, Never>) async {
@@ -68,26 +76,24 @@ package struct StdioRelay: Sendable {
     }
 
     /// Carries bytes both ways, on a thread of its own because it waits in the kernel.
-    private func relay(_ socket: Int32) async throws(StartError) {
-        let words: String?
+    private func relay(_ socket: Int32) async throws(StartError) -> Ending {
+        defer { close(socket) }
         do {
-            words = try await NIOThreadPool.singleton.runIfActive { Self.pump(socket) }
+            return try await NIOThreadPool.singleton.runIfActive { try Self.pump(socket) }
         } catch {
-            words = "\(error)"
+            throw error as? StartError ?? StartError("\(error)")
         }
-        close(socket)
-        if let words { throw StartError(words) }
     }
 
-    /// Until both sides have said everything. nil when all is well.
-    private static func pump(_ socket: Int32) -> String? {
+    /// Until both sides have said everything.
+    private static func pump(_ socket: Int32) throws(StartError) -> Ending {
         var (toGateway, toClient) = (Lane(from: STDIN_FILENO, to: socket), Lane(from: socket, to: STDOUT_FILENO))
         while !toClient.isOver {
             var waits: [pollfd] = []
             if let wait = toGateway.wait { waits.append(wait) }
             if let wait = toClient.wait { waits.append(wait) }
             guard unsafe poll(&waits, nfds_t(waits.count), -1) >= 0 || errno == EINTR else {
-                return "cannot wait for the client: \(SystemText.of(errno))"
+                throw StartError("cannot wait for the client: \(SystemText.of(errno))")
             }
             for wait in waits where wait.revents != 0 {
                 if toGateway.concerns(wait) { toGateway.move() }
@@ -99,7 +105,7 @@ package struct StdioRelay: Sendable {
                 shutdown(socket, Int32(SHUT_WR))
             }
         }
-        return nil
+        return toGateway.isOver ? .byClient : .byGateway
     }
 
     /// One direction: what was read and not written yet.

@@ -127,9 +127,10 @@ final class EventTrail: Sendable {
         }
     }
 
-    /// Ends the connection for good.
-    func close() {
+    /// Ends the connection. Another one may come for the rest, unless the stream is over.
+    func close(isOver: Bool = false) {
         state.withLock { state in
+            if isOver { state.isFinished = true }
             state.outlet?.finish()
             state.outlet = nil
         }

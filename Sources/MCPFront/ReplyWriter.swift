@@ -113,7 +113,7 @@ final class ReplyWriter: ClientStream, @unchecked Sendable {
     /// The client has taken its request back and expects no answer; the connection needs one all the same.
     func withdrawn() {
         if trail != nil {
-            trail?.close()
+            trail?.close(isOver: true)
         } else if exchange.isStreaming {
             exchange.finishEvents()
         } else {

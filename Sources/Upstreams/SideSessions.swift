@@ -112,16 +112,9 @@ final class SideSessions: Sendable {
             throw .overloaded(detail: "its server holds \(sessionsMax) conversations with other clients already")
         case .wait(let task):
             let opened = try await task.value.get()
-            let mine = state.withLock { state -> SideSession? in
-                if let index = state.entries.firstIndex(where: { $0.session === opened && !$0.isOver }),
-                    key.session != nil || state.entries[index].users == 0
-                {
-                    state.entries[index].users += 1
-                    state.entries[index].uses += 1
-                    return opened
-                }
-                return Self.claim(key, &state)
-            }
+            // One that is lent was kept for whoever had it opened.
+            if key.session == nil { return opened }
+            let mine = state.withLock { Self.claim(key, &$0) }
             guard let mine else { throw .unavailable(detail: "its session for this client ended at once") }
             return mine
         }
@@ -144,7 +137,7 @@ final class SideSessions: Sendable {
             state.openingCount -= 1
             state.opening[key] = nil
             guard case .success(let session) = result, !state.isClosed else { return true }
-            state.entries.append(Entry(session: session, users: 0))
+            state.entries.append(Entry(session: session, users: key.session == nil ? 1 : 0))
             return false
         }
         guard case .success(let session) = result else { return result }
@@ -152,8 +145,8 @@ final class SideSessions: Sendable {
             shut(session)
             return .failure(.unavailable(detail: "the gateway is stopping"))
         }
-        // A caller that gave up meanwhile never takes it.
-        watch(session, uses: 1)
+        // Those who had a client's own opened may all have gone meanwhile.
+        if key.session != nil { watch(session, uses: 1) }
         return result
     }
 

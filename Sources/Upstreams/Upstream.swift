@@ -98,6 +98,8 @@ package final class Upstream: Backend {
 
     package func watch(_ uris: Set<String>, order: Int) async { await listening.watch(uris, order: order) }
 
+    package func forget(_ session: SessionKey) { sides.forget(session) }
+
     // MARK: Calls
 
     package func call(_ call: RoutedCall) async throws(CallFailure) -> CallAnswer {

@@ -108,6 +108,8 @@ final class ParkedCall: Sendable {
 
     // MARK: The client's side
 
+    var isOver: Bool { state.withLock { $0.outcome != nil } }
+
     /// Whether the questions of this round are still open.
     func isWaiting(since round: UInt32) -> Bool {
         state.withLock { $0.round == round && !$0.open.isEmpty && $0.outcome == nil }

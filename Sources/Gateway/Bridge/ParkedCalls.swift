@@ -34,7 +34,8 @@ final class ParkedCalls: Sendable {
     /// How long a client may take to come back with answers.
     private static let patience = TimeAmount.seconds(600)
 
-    var count: Int { entries.withLock { $0.count } }
+    /// Calls that have not ended; what is kept for a repeated answer does not count.
+    var count: Int { entries.withLock { Array($0.values) }.count { !$0.call.isOver } }
 
     /// nil when too many wait already.
     func open(caller: Caller, loop: any EventLoop) -> Entry? {
