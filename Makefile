@@ -73,6 +73,12 @@ fuzz: setup ## feeds mutated messages to the parsers
 	@Fuzz/run
 endif
 
+.PHONY: soak
+soak: target tools ## ten minutes of many clients and ten upstreams, two of them misbehaving
+	@scripts/setup --test
+	@swift build
+	@cd Tests/interop && ./setup && PYTHONDONTWRITEBYTECODE=1 ../../.venv/mcp1/bin/python soak.py
+
 .PHONY: clean
 clean: ## removes what was built here; fetched packages, vendor/ and var/ stay
 	@swift package clean

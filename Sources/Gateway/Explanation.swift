@@ -21,6 +21,7 @@ enum Explanation {
                 steps.append(("headers", .array(tool.headers.map { .string("Mcp-Param-\($0.name)") })))
             }
         }
+        if found.backend.route == "wasm" { return .object(steps) }
         steps.append(
             (
                 "questions",

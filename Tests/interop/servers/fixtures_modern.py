@@ -1,5 +1,7 @@
 # Licensed under the Apache License 2.0; see LICENSE.
-"""The fixtures on the second generation of the Python SDK, for clients of both eras. Usage: fixtures_modern.py stdio [FILE] | http PORT
+"""The fixtures on the second generation of the Python SDK, for clients of both eras.
+
+Usage: fixtures_modern.py stdio [FILE] | http PORT. What FILE is for tells `World`.
 
 The SDK brings the ladder, both eras at one URL, sealed `requestState`, listen streams, and per-request logging; tasks are our
 own, see fixtures_tasks.py. Legacy clients are asked in the middle of a call, modern ones by `input_required` results.
