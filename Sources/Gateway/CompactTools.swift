@@ -86,7 +86,8 @@ enum CompactTools {
         if let id = inbound.message.id { out.writeBytes(Array(bytes, id)) }
         out.writeStaticString(#","method":"tools/call","params":{"name":"#)
         out.writeImmutableBuffer(nameText)
-        if let given = Message.find("arguments", members, inside), let value = text(given.value) {
+        if let given = Message.find("arguments", members, inside) {
+            guard given.kind == .object, let value = text(given.value) else { return nil }
             out.writeStaticString(#","arguments":"#)
             out.writeImmutableBuffer(value)
         }
@@ -101,6 +102,8 @@ enum CompactTools {
         var inner = inbound
         inner.bytes = out
         inner.message = message
+        // Its client knows the schema of call_tool only, and sends no headers for arguments inside of it.
+        inner.parameterHeaders = nil
         return inner
     }
 }

@@ -227,7 +227,7 @@ struct LegacyDialect: Dialect {
         var replacement: [UInt8]?
         if revision < .v2025_06_18 {
             replacement = []
-        } else if member.kind != .object {
+        } else if member.kind != .object || destination.tool?.outputShape == .wrapped {
             let shape = destination.tool?.outputShape ?? .free
             replacement = []
             if shape == .wrapped || shape == .free, let value = payload.slice(member.value) {

@@ -152,6 +152,11 @@ package final class Pipeline: MCPService {
     private func reply(
         _ answer: CallAnswer, _ inbound: InboundMessage, _ destination: Destination, _ dialect: any Dialect
     ) -> Reply {
+        if case .task = answer, !inbound.capabilities.contains(.tasks) {
+            let failure = CallFailure.garbage(detail: "it began a task for a client that takes none")
+            recorder.failed(inbound, destination, failure)
+            return replies.failure(failure, of: destination, to: inbound, dialect)
+        }
         if case .result(let payload) = answer, let words = CallChecks.outputProblem(payload, destination) {
             let failure = CallFailure.garbage(detail: words)
             recorder.failed(inbound, destination, failure)
@@ -191,8 +196,9 @@ package final class Pipeline: MCPService {
         switch inbound.message.method {
         case .toolsCall:
             guard let name = text("name") else { return .refused(-32602, "\"params.name\" must name the tool to call") }
-            if let found = snapshot.routes.tool(name) { return .destination(found, inbound) }
+            // The two of compact mode first: no upstream may take their names.
             if snapshot.index != nil, let way = compact(name, inbound, snapshot) { return way }
+            if let found = snapshot.routes.tool(name) { return .destination(found, inbound) }
             return .refused(-32602, "There is no tool of this name; tools/list tells which there are")
         case .promptsGet:
             guard let name = text("name") else { return .refused(-32602, "\"params.name\" must name the prompt") }
@@ -278,8 +284,11 @@ package final class Pipeline: MCPService {
         let words =
             "This gateway already runs \(admission.limit) calls at once (limits.max_in_flight). Try again in 1 s."
         // A legacy client would end its whole session at a 503.
-        guard inbound.revision.isModern else { return replies.toolError(words, to: inbound, dialect) }
-        return replies.error(-32603, words, to: inbound, status: .overloaded(retryAfter: 1))
+        if !inbound.revision.isModern, inbound.message.method == .toolsCall {
+            return replies.toolError(words, to: inbound, dialect)
+        }
+        let status: ReplyStatus = inbound.revision.isModern ? .overloaded(retryAfter: 1) : .ok
+        return replies.error(-32603, words, to: inbound, status: status)
     }
 
     // MARK: What the gateway answers itself
@@ -324,7 +333,11 @@ extension InboundMessage {
     var wishes: Wishes {
         var wishes = Wishes()
         wishes.capabilities = capabilities
-        guard stream != nil else { return wishes }
+        guard stream != nil else {
+            // A legacy client without streams can be asked nothing.
+            if !revision.isModern { wishes.capabilities = [] }
+            return wishes
+        }
         wishes.logLevel = wantedLogLevel
         wishes.progress = progressToken != nil
         wishes.session = session?.key

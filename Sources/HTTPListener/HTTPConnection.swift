@@ -29,7 +29,6 @@ final class HTTPConnection: ChannelDuplexHandler, @unchecked Sendable {
     private var waiting: [HTTPServerRequestPart] = []
     private var readIsHeld = false
     private var exchange: HTTPExchange?
-    private var task: Task<Void, Never>?
     /// When to give up on a client that keeps us waiting; nil while the waiting is ours.
     var patienceEnds: Moment?
     /// The connection ends with the answer that is being made.
@@ -75,7 +74,7 @@ final class HTTPConnection: ChannelDuplexHandler, @unchecked Sendable {
         phase = .closing
         waiting = []
         loop.remove(self)
-        if let exchange, exchange.endsWithClient { task?.cancel() }
+        exchange?.clientLeft()
         exchange = nil
         self.context = nil
         context.fireChannelInactive()
@@ -125,10 +124,6 @@ final class HTTPConnection: ChannelDuplexHandler, @unchecked Sendable {
 
     /// Whether the client takes what it is sent.
     var isKeepingUp: Bool { context?.channel.isWritable ?? false }
-
-    func cancelWork(on exchange: HTTPExchange) {
-        if self.exchange === exchange { task?.cancel() }
-    }
 
     func cutOff() { context?.close(promise: nil) }
 
@@ -229,7 +224,7 @@ final class HTTPConnection: ChannelDuplexHandler, @unchecked Sendable {
         }
         let route = site.router.entries[pathIndex].route
         // The one place where work for a client begins; it ends with its answer, and the connection holds it.
-        task = Task(executorPreference: loop.executor) {
+        exchange.work = Task(executorPreference: loop.executor) {
             await route.respond(to: request, exchange)
         }
     }
@@ -237,7 +232,6 @@ final class HTTPConnection: ChannelDuplexHandler, @unchecked Sendable {
     /// Back to waiting for a request, which may have come already.
     func finish() {
         exchange = nil
-        task = nil
         head = nil
         phase = .idle
         pathIndex = site.router.entries.count

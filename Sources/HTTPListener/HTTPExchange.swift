@@ -71,7 +71,19 @@ package final class HTTPExchange: @unchecked Sendable {
     private var state: State = .waiting
 
     /// End the route's task when the client leaves. Off: the work goes on without it.
-    package var endsWithClient = false
+    package var endsWithClient = false {
+        didSet { if endsWithClient, isAbandoned { work?.cancel() } }
+    }
+    /// The route's task. Held here, because the connection may go on, or be gone, while it still runs.
+    var work: Task<Void, Never>?
+    private var isAbandoned = false
+
+    /// The client's connection is gone; perhaps before the route has begun.
+    func clientLeft() {
+        isAbandoned = true
+        if endsWithClient { work?.cancel() }
+    }
+
     /// Turn a quiet wait into an event stream with comments, so that nobody on the path gives up. Only for clients that
     /// take events.
     package var keepsAliveByEvents = false
@@ -128,7 +140,7 @@ package final class HTTPExchange: @unchecked Sendable {
     package var isKeepingUp: Bool { connection.isKeepingUp }
 
     /// Ends the work on this request as if its client had left.
-    package func cancelWork() { connection.cancelWork(on: self) }
+    package func cancelWork() { work?.cancel() }
 
     /// A comment, so that nobody on the path takes a quiet stream for a dead one.
     package func sendKeepAlive() {

@@ -84,6 +84,7 @@ package final class DuplexClient: ClientSession, @unchecked Sendable {
 
     /// One message, or in a session of 2025-03-26 an array of them.
     package func take(_ bytes: ByteBuffer) {
+        guard !state.withLock({ $0.isClosed }) else { return }
         if state.withLock({ $0.revision }) == .v2025_03_26,
             bytes.readableBytesView.first(where: { !" \t\r".utf8.contains($0) }) == UInt8(ascii: "[")
         {

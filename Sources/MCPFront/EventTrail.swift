@@ -89,7 +89,11 @@ final class EventTrail: Sendable {
             guard let outlet = state.outlet else { return }
             state.handed = state.sequence
             outlet.send(json, id: id(state.sequence), isDroppable: isDroppable, isLast: isLast)
-            if isLast { outlet.finish() }
+            if isLast {
+                outlet.finish()
+                // With it goes the request, which may be large.
+                state.outlet = nil
+            }
         }
     }
 

@@ -51,7 +51,8 @@ enum HeaderLadder {
         case .several: return "The header Mcp-Name stands more than once."
         case .one(let header):
             guard let decoded = HeaderText.decode(header) else { return "The header Mcp-Name is not valid base64." }
-            return decoded == JSONText.string(bytes, value: member.value)
+            // Byte for byte: what only looks the same is another name to whoever decided by the header.
+            return decoded.utf8.elementsEqual(JSONText.string(bytes, value: member.value).utf8)
                 ? nil : "The header Mcp-Name differs from the name in the body."
         }
     }

@@ -89,7 +89,12 @@ package final class LineClientHandler: ChannelInboundHandler, @unchecked Sendabl
     package func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         if let event = event as? ChannelEvent, event == .inputClosed {
             let channel = context.channel
-            client?.saysNoMore { channel.close(promise: nil) }
+            client?.saysNoMore {
+                // Behind everything that is still to be written.
+                let flushed = channel.eventLoop.makePromise(of: Void.self)
+                flushed.futureResult.whenComplete { _ in channel.close(promise: nil) }
+                channel.writeAndFlush(ByteBuffer(), promise: flushed)
+            }
         }
         context.fireUserInboundEventTriggered(event)
     }

@@ -129,7 +129,11 @@ final class LiveSessions: Sendable {
 
     /// Ends the streams that have no end of their own.
     func drain() {
-        for session in sessions.withLock({ Array($0.values) }) { session.standalone.close() }
+        for session in sessions.withLock({ Array($0.values) }) {
+            session.standalone.close()
+            // Their answers would be turned away now.
+            session.questions.close()
+        }
     }
 
     var count: Int { sessions.withLock { $0.count } }

@@ -54,10 +54,14 @@ final class ParkedCall: Sendable {
     }
 
     private func finish(_ outcome: Result<CallAnswer, CallFailure>) {
-        let watchers = state.withLock { state in
+        let (watchers, open) = state.withLock { state in
             state.outcome = outcome
-            return Self.takeWatchers(&state)
+            state.isEnded = true
+            defer { state.open = [] }
+            return (Self.takeWatchers(&state), state.open)
         }
+        // The call ended by itself: what it had asked is of no interest any more.
+        for one in open { one.continuation.resume(returning: Self.refusal(of: one.question)) }
         for watcher in watchers { watcher.resume() }
     }
 
@@ -107,6 +111,9 @@ final class ParkedCall: Sendable {
     }
 
     // MARK: The client's side
+
+    /// Whether its client has seen a question, and so has a ticket.
+    var hasAsked: Bool { state.withLock { $0.round > 0 } }
 
     var isOver: Bool { state.withLock { $0.outcome != nil } }
 

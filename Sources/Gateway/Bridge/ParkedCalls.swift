@@ -54,8 +54,14 @@ final class ParkedCalls: Sendable {
 
     /// The client has been asked and is gone for now. When it does not come back in time, the call is given up.
     func expectReturn(_ entry: Entry, round: UInt32, on loop: any EventLoop) {
-        loop.scheduleTask(in: Self.patience) {
-            if entry.call.isWaiting(since: round) { self.abandon(entry) }
+        // Weakly: a finished one is not to be kept for that.
+        loop.scheduleTask(in: Self.patience) { [weak entry] in
+            guard let entry else { return }
+            if entry.call.isOver {
+                self.forget(entry)
+            } else if entry.call.isWaiting(since: round) {
+                self.abandon(entry)
+            }
         }
     }
 
@@ -64,7 +70,7 @@ final class ParkedCalls: Sendable {
         loop.scheduleTask(in: Self.kept) { self.forget(entry) }
     }
 
-    private func forget(_ entry: Entry) { _ = entries.withLock { $0.removeValue(forKey: entry.call.ticket) } }
+    func forget(_ entry: Entry) { _ = entries.withLock { $0.removeValue(forKey: entry.call.ticket) } }
 
     func abandon(_ entry: Entry) {
         forget(entry)

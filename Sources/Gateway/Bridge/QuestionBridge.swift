@@ -125,7 +125,8 @@ struct ModernClientBridge: QuestionBridge {
         waiting.conversation?.detach()
         switch event {
         case .finished(let result):
-            parked.forgetSoon(waiting, on: inbound.loop)
+            // Nobody has a ticket of one that never asked.
+            if waiting.call.hasAsked { parked.forgetSoon(waiting, on: inbound.loop) } else { parked.forget(waiting) }
             return outcome(result, inbound)
         case .asks(let questions, let round):
             parked.expectReturn(waiting, round: round, on: inbound.loop)
