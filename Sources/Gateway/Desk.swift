@@ -83,7 +83,7 @@ struct Desk: Sendable {
         guard let uri = text("uri", inbound) else {
             return replies.error(-32602, "\"params.uri\" must say which resource is meant.", to: inbound)
         }
-        guard catalogue.current.routes.resource(uri) != nil else {
+        guard let told = told(uri) else {
             return replies.error(
                 dialect.noResourceCode, "There is nothing of this URI behind this gateway",
                 data: #"{"uri":\#(JSONText.quoted(uri))}"#, to: inbound)
@@ -91,7 +91,7 @@ struct Desk: Sendable {
         guard changes.canWatch(uri) else {
             return replies.error(-32602, "The owner of this does not tell when it changes.", to: inbound)
         }
-        guard let session = inbound.session, changes.hub.change(session.key, { $0.insert(uri) }) else {
+        guard let session = inbound.session, changes.hub.change(session.key, { $0.insert(told) }) else {
             return replies.error(
                 -32603, "This session watches \(ChangeHub.urisMax) already; end some of them first.", to: inbound)
         }
@@ -103,9 +103,17 @@ struct Desk: Sendable {
         guard let uri = text("uri", inbound) else {
             return replies.error(-32602, "\"params.uri\" must say which resource is meant.", to: inbound)
         }
-        if let session = inbound.session { _ = changes.hub.change(session.key) { $0.remove(uri) } }
+        if let session = inbound.session { _ = changes.hub.change(session.key) { $0.remove(told(uri) ?? uri) } }
         await changes.refreshWatches()
         return replies.empty(to: inbound)
+    }
+
+    private static let uriBytesMax = 8_192
+
+    /// The URI under which changes of this resource are told, however it was spelled; nil when there is no such owner.
+    private func told(_ uri: String) -> String? {
+        guard uri.utf8.count <= Self.uriBytesMax, let found = catalogue.current.routes.resource(uri) else { return nil }
+        return found.owner.resources.exposed(found.target)
     }
 
     private func text(_ key: StaticString, _ inbound: InboundMessage) -> String? {
@@ -185,8 +193,8 @@ struct Desk: Sendable {
             interest.kinds.insert(kind)
             honoured.append((key, true))
         }
-        let watchable = uris.filter(changes.canWatch)
-        interest.uris = Set(watchable)
+        let watchable = uris.filter { $0.utf8.count <= Self.uriBytesMax && changes.canWatch($0) }
+        interest.uris = Set(watchable.compactMap(told))
         if !watchable.isEmpty {
             honoured.append(("resourceSubscriptions", .array(watchable.map { .string($0) })))
         }

@@ -91,8 +91,9 @@ final class EventTrail: Sendable {
             outlet.send(json, id: id(state.sequence), isDroppable: isDroppable, isLast: isLast)
             if isLast {
                 outlet.finish()
-                // With it goes the request, which may be large.
+                // With it goes the request, which may be large; so may be the answer, which is on its way.
                 state.outlet = nil
+                if state.bytes > Self.bytesMax { state.events = [] }
             }
         }
     }

@@ -66,7 +66,11 @@ final class QuestionBook: Sendable {
         let span = bytes.readableBytesUInt8Span
         guard let id = message.id, let number = UInt64(JSONText.string(span, inside: id)) else { return }
         if message.kind == .result {
-            let tree = message.body.flatMap { try? JSONValue.parse(span.extracting($0)) } ?? [:]
+            let tree =
+                message.body.flatMap {
+                    // Scanned before, within the limits of its transport.
+                    try? JSONValue.parse(span.extracting($0), limits: WireLimits(bytesMax: .max))
+                } ?? [:]
             return end(number, .answer(tree))
         }
         let code = message.member("code", in: span).flatMap { Int(JSONText.string(span, inside: $0.value)) } ?? -1

@@ -87,7 +87,10 @@ struct ModernClientBridge: QuestionBridge {
             return await begin(call, resumption, destination, inbound)
         case .parked(let ticket, let round):
             guard let waiting = parked.find(ticket, caller: inbound.caller) else { return .interactionLost }
-            let answers = responses.flatMap { try? JSONValue.parse(bytes.extracting($0.value)) }
+            let answers = responses.flatMap {
+                // Scanned before, within the limits of its transport.
+                try? JSONValue.parse(bytes.extracting($0.value), limits: WireLimits(bytesMax: .max))
+            }
             waiting.conversation?.attach(inbound)
             waiting.call.supply(answers, round: round)
             return await follow(waiting, inbound)
