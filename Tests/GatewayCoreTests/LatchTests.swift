@@ -9,15 +9,14 @@ import Testing
 /// Waits for one waiter.
 @Suite("Latch") struct LatchTests {
     @Test("What is open already is not waited for, however often")
-    func openBefore() async {
+    func openBefore() async throws {
         let latch = Latch()
         #expect(!latch.isOpen)
         latch.open()
         latch.open()
         #expect(latch.isOpen)
-        await latch.wait()
-        await latch.wait()
-        await latch.wait(atMost: .seconds(3_600), on: TestLoop.one)
+        for _ in 0..<2 { try await soon { await latch.wait() } }
+        try await soon { await latch.wait(atMost: .seconds(3_600), on: TestLoop.one) }
     }
 
     @Test("A waiter goes on when the latch opens, and not before")
@@ -33,22 +32,22 @@ import Testing
         gate.whenOpen { isThrough.raise() }
         #expect(!isThrough.isRaised)
         latch.open()
-        await waiter.value
+        try await waiter.soon()
         #expect(isThrough.isRaised)
     }
 
     @Test("Opening and waiting may meet in any order")
-    func race() async {
+    func race() async throws {
         for _ in 0..<2_000 {
             let latch = Latch()
-            async let waiting: Void = latch.wait()
-            async let opening: Void = latch.open()
-            _ = await (waiting, opening)
+            let waiting = Task { await latch.wait() }
+            latch.open()
+            try await waiting.soon()
         }
     }
 
     @Test("The end of the waiter's task ends the wait, before it and during it", arguments: [true, false])
-    func cancellation(_ isBefore: Bool) async {
+    func cancellation(_ isBefore: Bool) async throws {
         let latch = Latch()
         let gate = Gate()
         let waiter = Task.immediate {
@@ -58,40 +57,41 @@ import Testing
         }
         waiter.cancel()
         gate.open()
-        #expect(await waiter.value)
+        #expect(try await waiter.soon())
         #expect(latch.isOpen)
     }
 
     @Test("A wait with a limit ends by its loop's clock")
-    func timeout() async {
+    func timeout() async throws {
         let latch = Latch()
-        await latch.wait(atMost: .milliseconds(1), on: TestLoop.one)
+        try await soon { await latch.wait(atMost: .milliseconds(1), on: TestLoop.one) }
         #expect(latch.isOpen)
-        await Latch().wait(atMost: .zero, on: TestLoop.one)
-        await Latch().wait(atMost: .seconds(-5), on: TestLoop.one)
+        for limit in [Duration.zero, .seconds(-5)] {
+            try await soon { await Latch().wait(atMost: limit, on: TestLoop.one) }
+        }
     }
 
     @Test("A wait with a limit ends early when the latch opens, and when its task ends", arguments: [true, false])
-    func earlyEnd(_ opens: Bool) async {
+    func earlyEnd(_ opens: Bool) async throws {
         let latch = Latch()
         let waiter = Task.immediate { await latch.wait(atMost: .seconds(3_600), on: TestLoop.one) }
         if opens { latch.open() } else { waiter.cancel() }
-        await waiter.value
+        try await waiter.soon()
     }
 
     @Test("The longest limit there is overflows nothing")
-    func longest() async {
+    func longest() async throws {
         let latch = Latch()
         let waiter = Task.immediate { await latch.wait(atMost: .seconds(Int64.max), on: TestLoop.one) }
         latch.open()
-        await waiter.value
+        try await waiter.soon()
     }
 
     @Test("A pause ends by itself, and early when its task ends")
-    func pause() async {
-        await Pause.wait(.milliseconds(1), on: TestLoop.one)
+    func pause() async throws {
+        try await soon { await Pause.wait(.milliseconds(1), on: TestLoop.one) }
         let long = Task.immediate { await Pause.wait(.seconds(3_600), on: TestLoop.one) }
         long.cancel()
-        await long.value
+        try await long.soon()
     }
 }

@@ -147,6 +147,28 @@ import Testing
         #expect(seen.count == 0)
     }
 
+    @Test("Arguments of the call inside are an object, or there is no call", arguments: ["5", "[]", "null", #""x""#])
+    func innerArguments(_ inner: String) async throws {
+        let params = #""name":"call_tool","arguments":{"name":"up__weather","arguments":\#(inner)}"#
+        let reply = try await bench().ask("tools/call", params, .modern())
+        #expect(reply?["result"]?["isError"] == true)
+        #expect(seen.count == 0)
+    }
+
+    @Test("Headers are asked for what a client can know of: not for arguments inside of a call")
+    func headers() async throws {
+        let schema = #"{"type":"object","properties":{"a":{"type":"string","x-mcp-header":"A"}}}"#
+        let tool = OfferedItem(name: "do", definition: Array(#"{"name":"do","inputSchema":\#(schema)}"#.utf8))
+        let bench = try bench([tool])
+        var client = PipelineBench.Client.modern()
+        client.headers = []
+        let arguments = #"{"name":"up__do","arguments":{"a":"x"}}"#
+        let inside = try await bench.ask("tools/call", #""name":"call_tool","arguments":\#(arguments)"#, client)
+        #expect(inside?.words == "done")
+        let byName = try await bench.ask("tools/call", #""name":"up__do","arguments":{"a":"x"}"#, client)
+        #expect(byName?.code == -32020)
+    }
+
     @Test("A tool that is known by name is called by it, listed or not")
     func byName() async throws {
         let bench = try bench()
@@ -155,11 +177,12 @@ import Testing
         #expect(try await bench.ask("tools/call", #""name":"none""#, .modern())?.code == -32602)
     }
 
-    @Test("An owner's own tool of one of the two names is called as what it is")
+    @Test("No owner may take the two names: a tool of its own that is called so is not reached")
     func sameName() async throws {
-        let bench = try bench([Self.tool("call_tool", "Theirs")], prefix: "")
-        #expect(try await bench.ask("tools/call", #""name":"call_tool","arguments":{}"#, .modern())?.words == "done")
-        #expect(seen.all.map(\.target) == ["call_tool"])
+        let bench = try bench([Self.tool("call_tool", "Theirs"), Self.tool("mail", "Sends a letter")], prefix: "")
+        let call = #""name":"call_tool","arguments":{"name":"mail"}"#
+        #expect(try await bench.ask("tools/call", call, .modern())?.words == "done")
+        #expect(seen.all.map(\.target) == ["mail"])
     }
 
     @Test("Outside of compact mode the two names are nobody's", arguments: ["search_tools", "call_tool"])

@@ -148,13 +148,13 @@ import Testing
         let asked = Task.immediate {
             await conversation.ask(Question(kind: .elicitation, params: ["message": "Sure?", "mode": "form"]))
         }
-        guard case .asks(let questions, let round)? = await call.next() else {
+        guard case .asks(let questions, let round)? = try await next(call) else {
             Issue.record("there is no question")
             return
         }
         #expect(questions.map(\.question.params.text) == [#"{"message":"[up] Sure?","mode":"form"}"#])
         call.supply(["elicitation-1": ["action": "decline"]], round: round)
-        #expect(await asked.value == .answer(["action": "decline"]))
+        #expect(try await asked.soon() == .answer(["action": "decline"]))
         #expect(stream.questions.isEmpty)
     }
 
@@ -179,18 +179,18 @@ import Testing
         let two = ask(2)
         time.advance(by: .seconds(2))
         first.open()
-        await one.value
+        try await one.soon()
         #expect(conversation.timeAsking(at: time.now()) == .seconds(7))
         time.advance(by: .seconds(1))
         second.open()
-        await two.value
+        try await two.soon()
         time.advance(by: .seconds(100))
         #expect(conversation.timeAsking(at: time.now()) == .seconds(8))
         let three = ask(3)
         time.advance(by: .milliseconds(1))
         #expect(conversation.timeAsking(at: time.now()) == .milliseconds(8_001))
         third.open()
-        await three.value
+        try await three.soon()
     }
 
     static let requests: [(Question.Kind, String, String)] = [

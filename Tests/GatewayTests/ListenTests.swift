@@ -73,7 +73,7 @@ import Testing
         #expect(change["method"] == "notifications/tools/list_changed")
         #expect(change["params"]?["_meta"]?["io.modelcontextprotocol/subscriptionId"]?.text == id)
         bench.pipeline.drain()
-        let reply = try await listen.reply.value
+        let reply = try await listen.reply.soon()
         #expect(reply?["id"]?.text == id)
         #expect(reply?.type == "complete")
         #expect(reply?["result"]?["_meta"]?["io.modelcontextprotocol/subscriptionId"]?.text == id)
@@ -108,7 +108,7 @@ import Testing
         let listen = try await open(bench, filter)
         #expect(listen.honoured == expected)
         listen.reply.cancel()
-        #expect(try await listen.reply.value != nil)
+        #expect(try await listen.reply.soon() != nil)
         #expect(listen.stream.sent.count == 1)
     }
 
@@ -146,7 +146,7 @@ import Testing
         #expect(up.watches == [["file:///a"], ["file:///a", "file:///b"]])
         for open in [one, two, three] {
             open.reply.cancel()
-            _ = try await open.reply.value
+            _ = try await open.reply.soon()
         }
         #expect(up.watches == [["file:///a"], ["file:///a", "file:///b"], ["file:///a"], []])
         #expect(up.orders == up.orders.sorted())
@@ -174,7 +174,7 @@ import Testing
         #expect(two.stream.sent.count == 1)
         for open in [one, two] {
             open.reply.cancel()
-            _ = try await open.reply.value
+            _ = try await open.reply.soon()
         }
     }
 
@@ -204,6 +204,36 @@ import Testing
         try await wait(for: "the owner to hear that nobody listens") { up.watches.last == [] }
         bench.pipeline.updated("file:///b", of: "server")
         #expect(session.delivered.count == 1)
+    }
+
+    @Test("A resource that is named in its owner's own words is told of in ours, and ended by either name")
+    func ownWords() async throws {
+        let bench = try bench()
+        let session = ScriptedSession()
+        let client = PipelineBench.Client.legacy(session: session)
+        bench.pipeline.began(session)
+        _ = try await bench.ask("resources/subscribe", #""uri":"file:///a""#, client)
+        _ = try await bench.ask("resources/subscribe", #""uri":"up+file:///a""#, client)
+        #expect(up.watches == [["file:///a"]])
+        bench.pipeline.updated("file:///a", of: "server")
+        #expect(session.delivered.count == 1)
+        #expect(session.delivered.first?.contains(#""uri":"up+file:///a""#) == true)
+        _ = try await bench.ask("resources/unsubscribe", #""uri":"up+file:///a""#, client)
+        #expect(up.watches.last == [])
+        bench.pipeline.updated("file:///a", of: "server")
+        #expect(session.delivered.count == 1)
+    }
+
+    @Test("A URI that is longer than any should be is nobody's")
+    func longURI() async throws {
+        let bench = try bench()
+        let session = ScriptedSession()
+        bench.pipeline.began(session)
+        for (length, code) in [(8_192, nil), (8_193, -32002)] {
+            let uri = "up+x:" + String(repeating: "y", count: length - 5)
+            let reply = try await bench.ask("resources/subscribe", #""uri":"\#(uri)""#, .legacy(session: session))
+            #expect(reply?.code == code, "\(length)")
+        }
     }
 
     @Test("Only lists that really differ are told of")

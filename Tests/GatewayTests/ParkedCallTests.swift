@@ -24,14 +24,14 @@ import Testing
     }
 
     private func asked() async throws -> (keys: [String], round: UInt32) {
-        guard case .asks(let questions, let round)? = await call.next() else {
+        guard case .asks(let questions, let round)? = try await next(call) else {
             throw Unexpected("there are no questions")
         }
         return (questions.map(\.key), round)
     }
 
     private func outcome() async throws -> Result<CallAnswer, CallFailure> {
-        guard case .finished(let outcome)? = await call.next() else { throw Unexpected("the call has not ended") }
+        guard case .finished(let outcome)? = try await next(call) else { throw Unexpected("the call has not ended") }
         return outcome
     }
 
@@ -42,7 +42,7 @@ import Testing
             heard.add(await call.ask(Self.form))
             return .failure(.unknownTool)
         }
-        guard case .asks(let questions, let round)? = await call.next() else {
+        guard case .asks(let questions, let round)? = try await next(call) else {
             Issue.record("there is no question")
             return
         }
@@ -66,10 +66,10 @@ import Testing
                 "elicitation-1": Self.yes, "elicitation-4": ["action": "decline"], "roots-3": roots,
                 "sampling-2": Self.said,
             ], round: 1)
-        #expect(await asked[0].value == .answer(Self.yes))
-        #expect(await asked[1].value == .answer(Self.said))
-        #expect(await asked[2].value == .answer(roots))
-        #expect(await asked[3].value == .answer(["action": "decline"]))
+        #expect(try await asked[0].soon() == .answer(Self.yes))
+        #expect(try await asked[1].soon() == .answer(Self.said))
+        #expect(try await asked[2].soon() == .answer(roots))
+        #expect(try await asked[3].soon() == .answer(["action": "decline"]))
     }
 
     @Test("What is not answered is asked again under its old key, in a new round")
@@ -77,7 +77,7 @@ import Testing
         let (first, second) = (ask(Self.form), ask(Self.model))
         #expect(try await asked().round == 1)
         call.supply(["sampling-2": Self.said], round: 1)
-        #expect(await second.value == .answer(Self.said))
+        #expect(try await second.soon() == .answer(Self.said))
         let again = try await asked()
         #expect(again.keys == ["elicitation-1"])
         #expect(again.round == 2)
@@ -85,8 +85,8 @@ import Testing
         let third = ask(Self.model)
         #expect(try await asked().keys == ["elicitation-1", "sampling-3"])
         call.supply(["elicitation-1": Self.yes, "sampling-3": Self.said], round: 2)
-        #expect(await first.value == .answer(Self.yes))
-        #expect(await third.value == .answer(Self.said))
+        #expect(try await first.soon() == .answer(Self.yes))
+        #expect(try await third.soon() == .answer(Self.said))
     }
 
     static let useless: [(String, JSONValue?)] = [
@@ -107,7 +107,7 @@ import Testing
         #expect(again.round == 1)
         #expect(call.isWaiting(since: 1))
         call.supply(["elicitation-1": Self.yes], round: 1)
-        #expect(await open.value == .answer(Self.yes))
+        #expect(try await open.soon() == .answer(Self.yes))
         #expect(!call.isWaiting(since: 1))
     }
 
@@ -117,14 +117,14 @@ import Testing
         #expect(try await asked().round == 1)
         for round: UInt32 in [0, 2, .max] { call.supply(["elicitation-1": ["action": "cancel"]], round: round) }
         call.supply(["elicitation-1": Self.yes], round: 1)
-        #expect(await first.value == .answer(Self.yes))
+        #expect(try await first.soon() == .answer(Self.yes))
         // The same retry once more, and one that guesses the next key.
         let second = ask(Self.form)
         #expect(try await asked() == (["elicitation-2"], 2))
         call.supply(["elicitation-1": ["action": "cancel"], "elicitation-2": ["action": "cancel"]], round: 1)
         #expect(try await asked() == (["elicitation-2"], 2))
         call.supply(["elicitation-2": Self.yes], round: 2)
-        #expect(await second.value == .answer(Self.yes))
+        #expect(try await second.soon() == .answer(Self.yes))
     }
 
     @Test("Two who wait for the next word both get it, and so does who comes later")
@@ -132,18 +132,18 @@ import Testing
         let early = (0..<3).map { _ in Task.immediate { [call] in await call.next() } }
         let open = ask(Self.form)
         for watcher in early {
-            guard case .asks(let questions, round: 1)? = await watcher.value else {
+            guard case .asks(let questions, round: 1)? = try await watcher.soon() else {
                 Issue.record("a watcher was told something else")
                 continue
             }
             #expect(questions.count == 1)
         }
         call.supply(["elicitation-1": Self.yes], round: 1)
-        _ = await open.value
+        _ = try await open.soon()
         let late = (0..<3).map { _ in Task.immediate { [call] in await call.next() } }
         call.begin { .failure(.unknownTool) }
         for watcher in late {
-            guard case .finished(.failure(.unknownTool))? = await watcher.value else {
+            guard case .finished(.failure(.unknownTool))? = try await watcher.soon() else {
                 Issue.record("a watcher did not see the end")
                 continue
             }
@@ -158,7 +158,7 @@ import Testing
             defer { done.open() }
             return .failure(.garbage(detail: "x"))
         }
-        await done.pass()
+        try await done.passed()
         for _ in 0..<3 { #expect(try await outcome().failure == .garbage(detail: "x")) }
         // Questions after the end are shown to nobody.
         #expect(!call.isWaiting(since: 0))
@@ -168,16 +168,16 @@ import Testing
     func leaving() async throws {
         let watcher = Task.immediate { [call] in await call.next() }
         watcher.cancel()
-        #expect(await watcher.value == nil)
+        #expect(try await watcher.soon() == nil)
         let gone = Task { [call] in
             withUnsafeCurrentTask { $0?.cancel() }
             return await call.next()
         }
-        #expect(await gone.value == nil)
+        #expect(try await gone.soon() == nil)
         let open = ask(Self.form)
         #expect(try await asked().keys == ["elicitation-1"])
         call.supply(["elicitation-1": Self.yes], round: 1)
-        #expect(await open.value == .answer(Self.yes))
+        #expect(try await open.soon() == .answer(Self.yes))
     }
 
     @Test("A call that is given up answers for the client: a person has cancelled, a model and folders are refused")
@@ -190,12 +190,12 @@ import Testing
             ended.add(Task.isCancelled)
             return .failure(.cancelled)
         }
-        await begun.pass()
+        try await begun.passed()
         let open = [ask(Self.form), ask(Self.model), ask(Self.folders)]
         call.abandon()
-        #expect(await open[0].value == .answer(["action": "cancel"]))
+        #expect(try await open[0].soon() == .answer(["action": "cancel"]))
         for refused in open[1...] {
-            guard case .refused(code: -1, _) = await refused.value else {
+            guard case .refused(code: -1, _) = try await refused.soon() else {
                 Issue.record("it was not refused")
                 continue
             }
@@ -203,23 +203,23 @@ import Testing
         #expect(try await outcome().failure == .cancelled)
         #expect(ended.all == [true])
         // Whoever asks now is answered at once.
-        #expect(await ask(Self.form).value == .answer(["action": "cancel"]))
+        #expect(try await ask(Self.form).soon() == .answer(["action": "cancel"]))
         call.abandon()
     }
 
     @Test("More questions at once than anybody can answer are refused")
     func bound() async throws {
         let open = (0..<32).map { _ in ask(Self.model) }
-        guard case .refused(code: -1, _) = await ask(Self.model).value else {
+        guard case .refused(code: -1, _) = try await ask(Self.model).soon() else {
             Issue.record("the 33rd was asked")
             return
         }
-        #expect(await ask(Self.form).value == .answer(["action": "cancel"]))
+        #expect(try await ask(Self.form).soon() == .answer(["action": "cancel"]))
         let shown = try await asked().keys
         #expect(shown.count == 32)
         #expect(Set(shown).count == 32)
         call.abandon()
-        for one in open { _ = await one.value }
+        for one in open { _ = try await one.soon() }
     }
 }
 
@@ -248,7 +248,7 @@ import Testing
         #expect(calls.find(entries[0].call.ticket, caller: .anonymous) == nil)
         calls.abandonAll()
         #expect(calls.count == 0)
-        for one in open { #expect(await one.value == .answer(["action": "cancel"])) }
+        for one in open { #expect(try await one.soon() == .answer(["action": "cancel"])) }
     }
 
     @Test("Only so many wait at a time, and room is made by those that end")
@@ -264,4 +264,9 @@ extension Result {
     var failure: Failure? {
         if case .failure(let failure) = self { failure } else { nil }
     }
+}
+
+/// What a client of the call has to know next.
+func next(_ call: ParkedCall) async throws -> ParkedCall.Event? {
+    try await Task { await call.next() }.soon("the call's next word")
 }

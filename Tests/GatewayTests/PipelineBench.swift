@@ -68,7 +68,8 @@ struct PipelineBench: Sendable {
     }
 
     func ask(_ method: String, _ params: String, _ client: Client, id: String = "1") async throws -> JSONValue? {
-        await pipeline.handle(try message(method, params, client, id: id)).json
+        let (pipeline, message) = (pipeline, try message(method, params, client, id: id))
+        return try await soon("the reply to \(method)") { await pipeline.handle(message) }.json
     }
 
     /// Calls the tool `do` of the owner `up`.
