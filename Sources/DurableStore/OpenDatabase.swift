@@ -64,18 +64,22 @@ struct OpenDatabase {
                 throw Obstacle.other(.newerSchema(found: Int(found), known: Int(Schema.version), file: path))
             case .foreign(let detail):
                 throw Obstacle.other(.foreign(file: path, detail: detail))
-            case .empty, .current: break
+            case .empty, .older, .current: break
             }
             if connection.isReadOnly {
                 throw Obstacle.other(.unusable(what: path, detail: StorageFiles.rights(of: path)))
             }
-            if finding == .current, checks, let damage = try check(connection, time: time, log: log) {
+            if finding != .empty, checks, let damage = try check(connection, time: time, log: log) {
                 throw Obstacle.damage(damage)
             }
             try configure(connection, path: path)
-            if finding == .empty {
-                try Schema.create(in: connection, now: WallTime.text(milliseconds: time.wallMilliseconds()))
-            } else if let missing = try missingTable(connection) {
+            let now = WallTime.text(milliseconds: time.wallMilliseconds())
+            switch finding {
+            case .empty: try Schema.bring(connection, from: 0, now: now)
+            case .older(let version): try Schema.bring(connection, from: version, now: now)
+            default: break
+            }
+            if let missing = try missingTable(connection) {
                 throw Obstacle.damage("its table \(missing) is gone")
             }
             connection.keepFilesOnClose(false)

@@ -4,9 +4,10 @@
 enum Schema {
     /// `MCPG`: tells our files from other programs' databases.
     static let applicationID: Int64 = 0x4D43_5047
-    static let version: Int64 = 1
+    static let version: Int64 = 2
 
-    static let statements = """
+    /// What version 1 had.
+    private static let first = """
         CREATE TABLE meta (
             key TEXT PRIMARY KEY,
             value TEXT NOT NULL
@@ -65,12 +66,69 @@ enum Schema {
         ) WITHOUT ROWID;
         """
 
-    static let tables: Set<String> = ["meta", "queue_items", "error_log", "request_log", "session_tombstones"]
+    /// Version 2: the queue is used, calls that may come twice are known, results and lists are kept.
+    private static let second = """
+        ALTER TABLE queue_items ADD COLUMN handle TEXT;
+        ALTER TABLE queue_items ADD COLUMN target TEXT NOT NULL DEFAULT '';
+        ALTER TABLE queue_items ADD COLUMN meta BLOB;
+        ALTER TABLE queue_items ADD COLUMN is_idempotent INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE queue_items ADD COLUMN schema_digest TEXT;
+        ALTER TABLE queue_items ADD COLUMN request_id TEXT NOT NULL DEFAULT '';
+        ALTER TABLE queue_items ADD COLUMN payload_bytes INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE queue_items ADD COLUMN payload_digest BLOB;
+        ALTER TABLE queue_items ADD COLUMN result_kind TEXT CHECK (result_kind IN ('result', 'error'));
+        ALTER TABLE queue_items ADD COLUMN result BLOB;
+        ALTER TABLE queue_items ADD COLUMN result_ref TEXT;
+        ALTER TABLE queue_items ADD COLUMN result_bytes INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE queue_items ADD COLUMN result_digest BLOB;
+        ALTER TABLE queue_items ADD COLUMN keep_until TEXT;
+        CREATE UNIQUE INDEX queue_items_by_handle ON queue_items (handle);
+        CREATE INDEX queue_items_by_lane ON queue_items (upstream, caller, priority DESC, id)
+            WHERE status IN ('queued', 'in_flight');
+        CREATE INDEX queue_items_by_end ON queue_items (keep_until) WHERE keep_until IS NOT NULL;
+
+        CREATE TABLE call_ledger (
+            key BLOB PRIMARY KEY,
+            digest BLOB NOT NULL,
+            status TEXT NOT NULL CHECK (status IN ('running', 'answered', 'stored')),
+            life TEXT NOT NULL,
+            handle TEXT,
+            result_kind TEXT,
+            result BLOB,
+            created_at TEXT NOT NULL,
+            expires_at TEXT NOT NULL
+        ) WITHOUT ROWID;
+        CREATE INDEX call_ledger_by_end ON call_ledger (expires_at);
+
+        CREATE TABLE reply_cache (
+            key BLOB PRIMARY KEY,
+            tool TEXT NOT NULL,
+            result BLOB NOT NULL,
+            kept_at TEXT NOT NULL
+        );
+        CREATE INDEX reply_cache_by_time ON reply_cache (kept_at);
+
+        CREATE TABLE known_offers (
+            owner TEXT PRIMARY KEY,
+            offers BLOB NOT NULL,
+            kept_at TEXT NOT NULL
+        ) WITHOUT ROWID;
+        """
+
+    /// The step that leads to each version from the one before.
+    private static let steps = [first, second]
+
+    static let tables: Set<String> = [
+        "meta", "queue_items", "error_log", "request_log", "session_tombstones", "call_ledger", "reply_cache",
+        "known_offers",
+    ]
 
     /// What a file is, before anything in it is changed.
     enum Finding: Equatable {
         case empty
         case current
+        /// Ours, of a version that steps lead away from.
+        case older(Int64)
         case newer(Int64)
         case foreign(String)
     }
@@ -78,17 +136,25 @@ enum Schema {
     static func look(at connection: Connection) throws(SQLiteFailure) -> Finding {
         let application = try connection.integer("PRAGMA application_id") ?? 0
         let found = try connection.integer("PRAGMA user_version") ?? 0
-        if application == applicationID { return found > version ? .newer(found) : .current }
+        if application == applicationID {
+            if found > version { return .newer(found) }
+            return found < version ? .older(found) : .current
+        }
         if application != 0 { return .foreign("its application id is \(application)") }
         let objects = try connection.integer("SELECT count(*) FROM sqlite_schema") ?? 0
         return objects == 0 ? .empty : .foreign("it holds \(objects) tables or indices that are not ours")
     }
 
-    static func create(in connection: Connection, now: String) throws(SQLiteFailure) {
+    /// Makes the tables, or brings those of an older version to this one: all of it or nothing.
+    static func bring(_ connection: Connection, from found: Int64, now: String) throws(SQLiteFailure) {
         try connection.transaction { () throws(SQLiteFailure) in
-            try connection.execute(statements)
+            for step in steps[Int(max(0, found))...] { try connection.execute(step) }
             try connection.execute("PRAGMA application_id = \(applicationID); PRAGMA user_version = \(version)")
-            let statement = try connection.prepare("INSERT INTO meta VALUES ('schema_version', ?), ('created_at', ?)")
+            let statement = try connection.prepare(
+                """
+                INSERT INTO meta VALUES ('schema_version', ?1), ('created_at', ?2)
+                ON CONFLICT (key) DO UPDATE SET value = excluded.value WHERE key = 'schema_version'
+                """)
             statement.bind(1, String(version))
             statement.bind(2, now)
             try statement.run()
