@@ -19,6 +19,7 @@ let smallExecutable: LinkerSetting = .unsafeFlags(
 let nioCore: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
 let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
 let nioHTTP1: Target.Dependency = .product(name: "NIOHTTP1", package: "swift-nio")
+let nioTLS: Target.Dependency = .product(name: "NIOTLS", package: "swift-nio")
 let nioSSL: Target.Dependency = .product(name: "NIOSSL", package: "swift-nio-ssl")
 let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
 let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
@@ -78,7 +79,8 @@ let package = Package(
         .target(
             name: "Upstreams",
             dependencies: [
-                "GatewayCore", "MCPWire", "Telemetry", "Outbound", logging, nioCore, nioPosix, nioHTTP1, nioSSL,
+                "GatewayCore", "MCPWire", "Telemetry", "Outbound", logging, nioCore, nioPosix, nioHTTP1, nioTLS,
+                nioSSL,
             ],
             swiftSettings: strict),
         .target(

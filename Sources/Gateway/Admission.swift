@@ -17,19 +17,23 @@ final class Admission: Sendable {
     /// The right to be in flight; ends when it goes out of scope.
     struct Permit: ~Copyable {
         fileprivate let admission: Admission
+        fileprivate let counts: Bool
         let deadline: Deadline
 
-        deinit { admission.inFlight.subtract(1, ordering: .relaxed) }
+        deinit { if counts { admission.inFlight.subtract(1, ordering: .relaxed) } }
     }
 
     /// nil when as many calls as allowed are running already.
-    func admit(at now: Moment) -> Permit? {
+    ///
+    /// - Parameter counts: false for what is let in whatever else runs.
+    func admit(at now: Moment, counts: Bool = true) -> Permit? {
+        guard counts else { return Permit(admission: self, counts: false, deadline: Deadline(now + timeout)) }
         let count = inFlight.add(1, ordering: .relaxed).newValue
         guard count <= inFlightMax else {
             inFlight.subtract(1, ordering: .relaxed)
             return nil
         }
-        return Permit(admission: self, deadline: Deadline(now + timeout))
+        return Permit(admission: self, counts: true, deadline: Deadline(now + timeout))
     }
 
     var running: Int { inFlight.load(ordering: .relaxed) }

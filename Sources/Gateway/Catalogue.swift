@@ -58,7 +58,7 @@ package final class Catalogue: Sendable {
     private let state: Mutex<(ticket: Int, snapshot: Snapshot)>
     private let tickets = Atomic<Int>(0)
     /// What was found out of definitions that have not changed, by owner and name.
-    private let known = Mutex<[String: KnownTool]>([:])
+    private let known = Mutex<(tools: [String: KnownTool], bytes: Int)>(([:], 0))
 
     struct KnownTool: Sendable {
         let definition: [UInt8]
@@ -124,12 +124,14 @@ package final class Catalogue: Sendable {
     /// Reads a definition, or remembers what it read.
     func know(_ tool: OfferedItem, _ owner: Owner) -> KnownTool {
         let key = "\(owner.backend.name) \(tool.name)"
-        if let found = known.withLock({ $0[key] }), found.definition == tool.definition { return found }
+        if let found = known.withLock({ $0.tools[key] }), found.definition == tool.definition { return found }
         // A definition reached us through the same scanner, so it scans again.
         let tree = (try? JSONValue.parse(tool.definition.span)) ?? [:]
         let facts: Result<ToolFacts, ToolFactsError>
         do throws(ToolFactsError) {
-            facts = .success(try ToolFacts.of(tree, checksSchemas: owner.backend.route == "wasm"))
+            facts = .success(
+                try ToolFacts.of(
+                    tree, checksSchemas: owner.backend.route == "wasm", takesHeaders: owner.backend.takesHeaders))
         } catch {
             facts = .failure(error)
             log.warning(
@@ -141,12 +143,14 @@ package final class Catalogue: Sendable {
         }
         let made = KnownTool(definition: tool.definition, tree: tree, facts: facts)
         known.withLock { known in
-            // Names come from upstreams: what grows by them has a bound.
-            if known.count > Self.knownMax { known.removeAll() }
-            known[key] = made
+            // Names and definitions come from upstreams: what grows by them has a bound.
+            known.bytes += made.definition.count - (known.tools[key]?.definition.count ?? 0)
+            known.tools[key] = made
+            if known.tools.count > Self.knownMax || known.bytes > Self.knownBytesMax { known = ([key: made], 0) }
         }
         return made
     }
 
     private static let knownMax = 20_000
+    private static let knownBytesMax = 64 << 20
 }

@@ -48,6 +48,23 @@ final class ChangeHub: Sendable {
         var number = 0
         var isClosed = false
         var closers: [Int: @Sendable () -> Void] = [:]
+        /// How many want to hear of each resource.
+        var wanted: [String: Int] = [:]
+        /// Resources that somebody began or ceased to want since that was looked at.
+        var changed: Set<String> = []
+
+        mutating func count(_ uris: some Sequence<String>, _ change: Int) {
+            for uri in uris {
+                let count = wanted[uri, default: 0] + change
+                wanted[uri] = count == 0 ? nil : count
+                if count == 0 || count == change { changed.insert(uri) }
+            }
+        }
+
+        mutating func remove(_ number: Int) {
+            guard let entry = entries.removeValue(forKey: number) else { return }
+            count(entry.interest.uris, -1)
+        }
     }
 
     private let state = Mutex(State())
@@ -69,7 +86,7 @@ final class ChangeHub: Sendable {
 
     func remove(_ session: SessionKey) {
         state.withLock { state in
-            if let number = state.sessions.removeValue(forKey: session) { state.entries[number] = nil }
+            if let number = state.sessions.removeValue(forKey: session) { state.remove(number) }
         }
     }
 
@@ -77,9 +94,12 @@ final class ChangeHub: Sendable {
     func change(_ session: SessionKey, _ change: (inout Set<String>) -> Void) -> Bool {
         state.withLock { state in
             guard let number = state.sessions[session], var entry = state.entries[number] else { return false }
+            let before = entry.interest.uris
             change(&entry.interest.uris)
             guard entry.interest.uris.count <= Self.urisMax else { return false }
             state.entries[number] = entry
+            state.count(entry.interest.uris.subtracting(before), +1)
+            state.count(before.subtracting(entry.interest.uris), -1)
             return true
         }
     }
@@ -95,6 +115,7 @@ final class ChangeHub: Sendable {
             state.number += 1
             state.entries[state.number] = Entry(listener: listener, interest: interest, isQuiet: true)
             state.closers[state.number] = close
+            state.count(interest.uris, +1)
             return state.number
         }
     }
@@ -104,7 +125,7 @@ final class ChangeHub: Sendable {
 
     func remove(_ number: Int) {
         state.withLock { state in
-            state.entries[number] = nil
+            state.remove(number)
             state.closers[number] = nil
         }
     }
@@ -120,10 +141,18 @@ final class ChangeHub: Sendable {
 
     // MARK: What is wanted, and telling it
 
-    /// Every resource somebody wants to hear of.
-    var watched: Set<String> {
-        state.withLock { $0.entries.values.reduce(into: []) { $0.formUnion($1.interest.uris) } }
+    /// The resources that somebody began or ceased to want to hear of since this was asked last, and which it is.
+    func takeChanges() -> [(uri: String, isWanted: Bool)] {
+        state.withLock { state in
+            defer { state.changed = [] }
+            return state.changed.map { ($0, state.wanted[$0] != nil) }
+        }
     }
+
+    /// Every resource somebody wants to hear of.
+    var watched: Set<String> { state.withLock { Set($0.wanted.keys) } }
+
+    var hasChanges: Bool { state.withLock { !$0.changed.isEmpty } }
 
     var listenerCount: Int { state.withLock { $0.entries.count } }
 

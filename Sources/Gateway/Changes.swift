@@ -8,8 +8,15 @@ internal import Synchronization
 final class Changes: Sendable {
     let hub = ChangeHub()
     private let catalogue: Catalogue
-    /// What each owner was told last, by its name.
-    private let watched = Mutex<(order: Int, uris: [String: Set<String>])>((0, [:]))
+    private struct Watched {
+        var order = 0
+        /// What each owner was told last, by its name.
+        var uris: [String: Set<String>] = [:]
+        /// Where each exposed URI that is wanted was found.
+        var places: [String: (owner: String, target: String)] = [:]
+    }
+
+    private let watched = Mutex(Watched())
 
     init(catalogue: Catalogue) { self.catalogue = catalogue }
 
@@ -33,28 +40,31 @@ final class Changes: Sendable {
         let routes = catalogue.current.routes
         // What is wanted and its number belong together: whoever asks later has the higher one.
         let orders = watched.withLock { watched in
-            var wanted: [String: Set<String>] = [:]
-            for uri in hub.watched {
-                guard let found = routes.resource(uri) else { continue }
-                wanted[found.backend.name, default: []].insert(found.target)
+            var changed: Set<String> = []
+            for (uri, isWanted) in hub.takeChanges() {
+                if isWanted, watched.places[uri] == nil, let found = routes.resource(uri) {
+                    watched.places[uri] = (found.backend.name, found.target)
+                    if watched.uris[found.backend.name, default: []].insert(found.target).inserted {
+                        changed.insert(found.backend.name)
+                    }
+                } else if !isWanted, let place = watched.places.removeValue(forKey: uri) {
+                    watched.uris[place.owner]?.remove(place.target)
+                    changed.insert(place.owner)
+                }
             }
             watched.order += 1
-            let changed = catalogue.owners.filter { owner in
-                let name = owner.backend.name
-                return (watched.uris[name] ?? []) != (wanted[name] ?? [])
-            }
-            watched.uris = wanted
             let order = watched.order
-            return changed.map { (backend: $0.backend, uris: wanted[$0.backend.name] ?? [], order: order) }
+            return catalogue.owners.filter { changed.contains($0.backend.name) }.map {
+                (backend: $0.backend, uris: watched.uris[$0.backend.name] ?? [], order: order)
+            }
         }
         for one in orders { await one.backend.watch(one.uris, order: one.order) }
     }
 
     func end(_ session: SessionKey) {
         for owner in catalogue.owners { owner.backend.forget(session) }
-        let hadUris = !hub.watched.isEmpty
         hub.remove(session)
         // Nobody waits for it: the owner hears a little later that nobody listens any more.
-        if hadUris { Task { await self.refreshWatches() } }
+        if hub.hasChanges { Task { await self.refreshWatches() } }
     }
 }

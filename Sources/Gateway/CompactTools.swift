@@ -58,7 +58,10 @@ enum CompactTools {
             let shown = ItemText.shown(snapshot.tools[hit.index], .tools, .modern)
             var members: [(key: String, value: JSONValue)] = []
             for key in ["name", "title", "description", "inputSchema"] {
-                if let value = shown[key] { members.append((key, value)) }
+                // Nobody sends headers for arguments inside of call_tool.
+                if let value = shown[key] {
+                    members.append((key, key == "inputSchema" ? HeaderParameter.removed(from: value) : value))
+                }
             }
             return .object(members)
         }
@@ -73,7 +76,10 @@ enum CompactTools {
     static func inner(_ inbound: InboundMessage) -> InboundMessage? {
         let bytes = inbound.bytes.readableBytesUInt8Span
         guard let arguments = inbound.message.member("arguments", in: bytes),
-            let members = try? MessageParser.object(bytes.extracting(arguments.value), limits: WireLimits()).members
+            // Scanned before, within the limits of its transport.
+            let members = try? MessageParser.object(
+                bytes.extracting(arguments.value), limits: WireLimits(bytesMax: .max)
+            ).members
         else { return nil }
         let base = arguments.value.lowerBound
         func text(_ range: Range<Int>) -> ByteBuffer? {

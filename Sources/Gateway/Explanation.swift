@@ -38,7 +38,7 @@ enum Explanation {
         for (entry, owner) in catalogue.sources {
             for tool in entry.backend.offers().tools {
                 let shown = ExposedName.make(
-                    prefix: owner.prefix, tool: entry.exposure.edits[tool.name]?.name ?? tool.name)
+                    prefix: owner.prefix, tool: entry.exposure.edit(for: tool.name)?.name ?? tool.name)
                 guard shown == name || tool.name == name else { continue }
                 let decision = entry.exposure.filter.decide(tool.name)
                 steps.append(("owner", .string(owner.backend.name)))

@@ -14,6 +14,12 @@ package struct Exposure: Sendable {
         self.filter = filter
         self.edits = edits
     }
+
+    /// Compares bytes, as routes do: Swift's strings call some different spellings equal.
+    func edit(for tool: String) -> ToolEdit? {
+        guard let index = edits.index(forKey: tool), edits[index].key.utf8.elementsEqual(tool.utf8) else { return nil }
+        return edits[index].value
+    }
 }
 
 /// Another name or description for one tool.

@@ -38,6 +38,8 @@ struct ListedItem: Sendable {
     var outputShape: ToolFacts.OutputShape = .free
     /// Its input schema asks for arguments in headers, which legacy revisions know nothing of.
     var hasHeaders = false
+    /// What it asks for in headers makes no sense, and nobody is shown it.
+    var hidesHeaders = false
 }
 
 /// The finished `result` of one list for each revision: lists are asked for often and change seldom. Written when first
@@ -120,7 +122,8 @@ enum ItemText {
     ) -> JSONValue? {
         switch key {
         case "execution": return nil
-        case "inputSchema" where item.hasHeaders && !revision.isModern: return HeaderParameter.removed(from: value)
+        case "inputSchema" where item.hidesHeaders || (item.hasHeaders && !revision.isModern):
+            return HeaderParameter.removed(from: value)
         case "annotations" where kind == .tools: return revision >= .v2025_03_26 ? value : nil
         case "title": return revision >= .v2025_06_18 ? value : nil
         case "icons": return revision >= .v2025_11_25 ? ownIcons(value) : nil

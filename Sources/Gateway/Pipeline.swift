@@ -102,7 +102,9 @@ package final class Pipeline: MCPService {
 
     private func call(_ original: InboundMessage, _ dialect: any Dialect) async -> Reply {
         // May it enter?
-        guard let permit = admission.admit(at: original.arrivedAt) else { return overloaded(original, dialect) }
+        guard let permit = admission.admit(at: original.arrivedAt, counts: !original.message.method.isTaskPoll) else {
+            return overloaded(original, dialect)
+        }
         // Whom is it for?
         let inbound: InboundMessage
         let destination: Destination
@@ -136,6 +138,10 @@ package final class Pipeline: MCPService {
         case .inputRequired(let members):
             recorder.asked(inbound, destination)
             return replies.inputRequired(members: members, to: inbound)
+        case .lacksCapability(let needed):
+            return refused(
+                inbound, -32021, "The tool needs a capability that the request does not declare.",
+                data: #"{"requiredCapabilities":\#(needed)}"#, status: .badEnvelope)
         case .badState:
             return refused(inbound, -32602, "\"requestState\" is not one of ours for this call, or is too old.")
         case .interactionLost:
@@ -327,6 +333,11 @@ package final class Pipeline: MCPService {
 
     /// What would become of a call, from the code that decides it.
     package func explain(_ name: String) -> JSONValue { Explanation.of(name, catalogue: catalogue) }
+}
+
+extension MCPWire.Method {
+    /// A client that asks how its task is does so again and again, and takes next to nothing.
+    fileprivate var isTaskPoll: Bool { self == .tasksGet }
 }
 
 extension InboundMessage {

@@ -15,37 +15,48 @@ struct ResourceNames: Sendable, Equatable {
 
     func exposed(_ uri: String) -> String {
         if label.isEmpty || Self.isWeb(uri) { return uri }
-        if uri.hasPrefix(Self.apps) { return Self.apps + label + "/" + uri.dropFirst(Self.apps.count) }
+        if uri.utf8.starts(with: Self.apps.utf8) {
+            return Self.apps + label + "/" + Self.rest(of: uri, after: Self.apps.utf8.count)
+        }
         return label + "+" + uri
     }
 
     /// The owner's own URI; nil when this is none of its exposed ones. Web addresses tell nothing about their owner.
     func original(_ uri: String) -> String? {
         guard !label.isEmpty else { return nil }
-        if uri.utf8.starts(with: "\(Self.apps)\(label)/".utf8) {
-            return Self.apps + uri.dropFirst(Self.apps.count + label.count + 1)
-        }
-        guard uri.utf8.starts(with: "\(label)+".utf8) else { return nil }
-        return String(uri.dropFirst(label.count + 1))
+        let apps = "\(Self.apps)\(label)/"
+        if uri.utf8.starts(with: apps.utf8) { return Self.apps + Self.rest(of: uri, after: apps.utf8.count) }
+        // Schemes are written in any case, and some clients lower them.
+        guard Self.lowered(uri.utf8.prefix(label.utf8.count + 1)).elementsEqual("\(label)+".utf8) else { return nil }
+        return Self.rest(of: uri, after: label.utf8.count + 1)
+    }
+
+    /// Counted in bytes: a mark that combines with the character before it would be lost with that.
+    private static func rest(of uri: String, after count: Int) -> String {
+        String(decoding: uri.utf8.dropFirst(count), as: UTF8.self)
+    }
+
+    private static func lowered(_ bytes: some Sequence<UInt8>) -> [UInt8] {
+        bytes.map { (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains($0) ? $0 | 0x20 : $0 }
     }
 
     private static func isWeb(_ uri: String) -> Bool { uri.hasPrefix("https://") || uri.hasPrefix("http://") }
 
-    /// A prefix as the beginning of a scheme (RFC 3986, 3.1): a letter, then letters, digits, `-` and `.`. What had to
-    /// be changed ends in a hash, so that two prefixes never become one label.
+    /// A prefix as the beginning of a scheme (RFC 3986, 3.1): a small letter, then small letters, digits, `-` and `.`.
+    /// What had to be changed ends in a hash, so that two prefixes never become one label.
     private static func schemePart(_ prefix: String) -> String {
         let isLegal =
             prefix.utf8.first.map(isLetter) ?? true
             && prefix.utf8.allSatisfy { isLetter($0) || isDigit($0) || $0 == UInt8(ascii: "-") }
         guard !isLegal else { return prefix }
-        let plain = prefix.utf8.map { isLetter($0) || isDigit($0) ? $0 : UInt8(ascii: "-") }
+        let plain = lowered(prefix.utf8).map { isLetter($0) || isDigit($0) ? $0 : UInt8(ascii: "-") }
         let text = String(decoding: plain, as: UTF8.self)
-        let opening = prefix.utf8.first.map(isLetter) == true ? "" : "x-"
+        let opening = plain.first.map(isLetter) == true ? "" : "x-"
         return opening + text + "-" + ExposedName.digest(prefix)
     }
 
     private static func isLetter(_ byte: UInt8) -> Bool {
-        (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte | 0x20)
+        (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte)
     }
 
     private static func isDigit(_ byte: UInt8) -> Bool { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) }

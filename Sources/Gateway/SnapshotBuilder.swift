@@ -25,7 +25,7 @@ struct SnapshotBuilder {
 
     mutating func add(_ tool: OfferedItem, _ entry: CatalogueEntry, _ owner: Owner, _ catalogue: Catalogue) {
         guard entry.exposure.filter.decide(tool.name).isAllowed else { return }
-        let edit = entry.exposure.edits[tool.name]
+        let edit = entry.exposure.edit(for: tool.name)
         let name = ExposedName.make(prefix: owner.prefix, tool: edit?.name ?? tool.name)
         let known = catalogue.know(tool, owner)
         guard case .success(let facts) = known.facts else { return }
@@ -37,7 +37,7 @@ struct SnapshotBuilder {
         items[.tools, default: []].append(
             ListedItem(
                 exposed: name, definition: definition, owner: owner, outputShape: facts.outputShape,
-                hasHeaders: !facts.headers.isEmpty))
+                hasHeaders: !facts.headers.isEmpty, hidesHeaders: facts.hidesHeaders))
         documents.append(
             ToolDocument(
                 name: name, title: definition["title"]?.stringValue,

@@ -17,25 +17,37 @@ final class ToolFacts: Sendable {
     }
 
     let headers: [HeaderParameter]
+    /// Its wishes for headers make no sense and mean nothing to its owner: nobody is shown them.
+    let hidesHeaders: Bool
     let outputShape: OutputShape
     /// Only for tools that run here: an upstream checks its own.
     let input: JSONSchema?
     let output: JSONSchema?
 
-    init(headers: [HeaderParameter], outputShape: OutputShape, input: JSONSchema?, output: JSONSchema?) {
+    init(
+        headers: [HeaderParameter], hidesHeaders: Bool = false, outputShape: OutputShape, input: JSONSchema?,
+        output: JSONSchema?
+    ) {
         self.headers = headers
+        self.hidesHeaders = hidesHeaders
         self.outputShape = outputShape
         self.input = input
         self.output = output
     }
 
     /// Throws in words why the tool cannot be offered.
-    static func of(_ definition: JSONValue, checksSchemas: Bool) throws(ToolFactsError) -> ToolFacts {
-        let headers: [HeaderParameter]
+    ///
+    /// - Parameter takesHeaders: whether its owner looks at headers; only then senseless ones make the tool useless.
+    static func of(
+        _ definition: JSONValue, checksSchemas: Bool, takesHeaders: Bool = true
+    ) throws(ToolFactsError) -> ToolFacts {
+        var headers: [HeaderParameter] = []
+        var hidesHeaders = false
         do throws(HeaderParameterError) {
             headers = try HeaderParameter.all(in: definition["inputSchema"] ?? [:])
         } catch {
-            throw ToolFactsError(words: error.words)
+            guard !takesHeaders else { throw ToolFactsError(words: error.words) }
+            hidesHeaders = true
         }
         var (input, output): (JSONSchema?, JSONSchema?) = (nil, nil)
         if checksSchemas {
@@ -46,7 +58,9 @@ final class ToolFacts: Sendable {
                 throw ToolFactsError(words: "its schema cannot be used: \(error.words)")
             }
         }
-        return ToolFacts(headers: headers, outputShape: shape(definition["outputSchema"]), input: input, output: output)
+        return ToolFacts(
+            headers: headers, hidesHeaders: hidesHeaders, outputShape: shape(definition["outputSchema"]), input: input,
+            output: output)
     }
 
     private static func shape(_ schema: JSONValue?) -> OutputShape {

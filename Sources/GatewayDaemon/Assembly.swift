@@ -219,13 +219,14 @@ struct Assembly: Sendable {
             receiveTimeout: settings.server.headerTimeout)
     }
 
-    /// Looks every half minute whether a burst of large messages has left pages behind that nobody uses, and hands them
+    /// Every half minute lets sessions go that nobody uses, and looks whether a burst of large messages has left pages behind that nobody uses, and hands them
     /// back while no call runs. Ends when its task is cancelled.
     func trimWhenIdle() async {
         var lowest = ProcessMetrics.residentBytes()
         while true {
             // Cancelled means that the gateway is stopping.
             do { try await Task.sleep(for: .seconds(30)) } catch { return }
+            endpoint.sweep(isUrgent: false)
             let resident = ProcessMetrics.residentBytes()
             lowest = min(lowest, resident)
             guard pipeline.callsInFlight == 0, resident > lowest + Self.trimWorthwhile else { continue }
@@ -241,6 +242,7 @@ struct Assembly: Sendable {
         let before = ProcessMetrics.residentBytes()
         sandbox.releaseMemory()
         sessions.releaseMemory()
+        endpoint.sweep(isUrgent: true)
         await store.releaseMemory()
         csystem_malloc_trim()
         let after = ProcessMetrics.residentBytes()

@@ -83,8 +83,9 @@ package struct Daemon: Sendable {
         assembly.log.info("stopping", metadata: [LogKey.grace: "\(settings.server.shutdownGrace)"])
         notify("STOPPING=1")
         assembly.drain()
+        async let linesEnd: Void = lines.stop(grace: settings.server.shutdownGrace)
         await listener?.stop(grace: settings.server.shutdownGrace)
-        await lines.stop(grace: settings.server.shutdownGrace)
+        await linesEnd
         await control.stop(grace: .seconds(1))
         socket.remove()
         upkeep.cancel()

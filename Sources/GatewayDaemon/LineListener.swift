@@ -17,7 +17,7 @@ final class LineListener: Sendable {
     private static let connectionsMax = 256
 
     private final class OpenChannels: Sendable {
-        let channels = Mutex<[ObjectIdentifier: any Channel]>([:])
+        let clients = Mutex<[ObjectIdentifier: (channel: any Channel, handler: LineClientHandler)]>([:])
     }
 
     private init(channel: any Channel, socket: ControlSocketFile, open: OpenChannels) {
@@ -33,20 +33,20 @@ final class LineListener: Sendable {
             let channel = try await ServerBootstrap(group: assembly.group)
                 .childChannelOption(.allowRemoteHalfClosure, value: true)
                 .childChannelInitializer { channel in
-                    let isFull = open.channels.withLock { channels in
-                        guard channels.count < connectionsMax else { return true }
-                        channels[ObjectIdentifier(channel)] = channel
+                    let handler = LineClientHandler(
+                        service: assembly.pipeline, bodyBytesMax: assembly.settings.server.bodyBytesMax,
+                        caller: .anonymous, time: assembly.time)
+                    let isFull = open.clients.withLock { clients in
+                        guard clients.count < connectionsMax else { return true }
+                        clients[ObjectIdentifier(channel)] = (channel, handler)
                         return false
                     }
                     guard !isFull else { return channel.close() }
                     channel.closeFuture.whenComplete { _ in
-                        open.channels.withLock { $0[ObjectIdentifier(channel)] = nil }
+                        _ = open.clients.withLock { $0.removeValue(forKey: ObjectIdentifier(channel)) }
                     }
                     return channel.eventLoop.makeCompletedFuture {
-                        try channel.pipeline.syncOperations.addHandler(
-                            LineClientHandler(
-                                service: assembly.pipeline, bodyBytesMax: assembly.settings.server.bodyBytesMax,
-                                caller: .anonymous, time: assembly.time))
+                        try channel.pipeline.syncOperations.addHandler(handler)
                     }
                 }
                 .bind(unixDomainSocketPath: path, cleanupExistingSocketFile: true).get()
@@ -59,11 +59,21 @@ final class LineListener: Sendable {
         }
     }
 
-    /// Takes nothing new, tells the clients that nothing more is coming, and closes.
+    /// Takes no new client. Those that are here get the answers they wait for, and are closed when they have them, or
+    /// when the grace is over.
     func stop(grace: Duration) async {
         // Closing what is closed already is what we want.
         _ = try? await channel.close().get()
-        for one in open.channels.withLock({ Array($0.values) }) { _ = try? await one.close().get() }
+        let clients = open.clients.withLock { Array($0.values) }
+        for client in clients {
+            client.channel.eventLoop.execute { client.handler.stop(client.channel) }
+        }
+        let loop = channel.eventLoop
+        let timer = loop.scheduleTask(in: .nanoseconds(grace.nanosecondsClamped)) {
+            for client in clients { client.channel.close(promise: nil) }
+        }
+        _ = try? await EventLoopFuture.whenAllComplete(clients.map(\.channel.closeFuture), on: loop).get()
+        timer.cancel()
         socket.remove()
     }
 }

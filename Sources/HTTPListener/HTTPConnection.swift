@@ -125,6 +125,9 @@ final class HTTPConnection: ChannelDuplexHandler, @unchecked Sendable {
     /// Whether the client takes what it is sent.
     var isKeepingUp: Bool { context?.channel.isWritable ?? false }
 
+    /// A channel that cannot tell has nothing to write any more.
+    var unsentBytes: Int { (try? context?.channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0 }
+
     func cutOff() { context?.close(promise: nil) }
 
     // MARK: Reading

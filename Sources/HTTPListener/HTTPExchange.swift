@@ -139,6 +139,9 @@ package final class HTTPExchange: @unchecked Sendable {
     /// Whether the client takes what it is sent; a slow one has some hundred KiB waiting for it.
     package var isKeepingUp: Bool { connection.isKeepingUp }
 
+    /// Bytes that wait for the client to read.
+    package var unsentBytes: Int { connection.unsentBytes }
+
     /// Ends the work on this request as if its client had left.
     package func cancelWork() { work?.cancel() }
 

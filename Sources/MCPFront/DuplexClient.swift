@@ -30,7 +30,9 @@ package final class DuplexClient: ClientSession, @unchecked Sendable {
         var capabilities: ClientCapabilities = []
         var level: LogLevel?
         var isClosed = false
-        /// Called when nothing is being worked on any more.
+        /// The gateway is stopping: what runs is finished, nothing new is begun.
+        var isStopping = false
+        /// Called once, when nothing is being worked on any more.
         var idle: (@Sendable () -> Void)?
     }
 
@@ -76,8 +78,31 @@ package final class DuplexClient: ClientSession, @unchecked Sendable {
     package func saysNoMore(idle: @escaping @Sendable () -> Void) {
         questions.close()
         listens.cancelAll()
+        finish(then: idle)
+    }
+
+    /// The gateway is stopping: what the client has asked for is finished, what it asks from here on is refused.
+    ///
+    /// - Parameters:
+    ///   - canAnswer: whether its answers to questions still get here.
+    ///   - idle: called when nothing is being worked on any more; perhaps at once.
+    package func stop(canAnswer: Bool, idle: @escaping @Sendable () -> Void) {
+        if !canAnswer { questions.close() }
+        state.withLock { $0.isStopping = true }
+        finish(then: idle)
+    }
+
+    private func finish(then idle: @escaping @Sendable () -> Void) {
         state.withLock { $0.idle = idle }
-        if requests.count == 0 { idle() }
+        tellWhenIdle()
+    }
+
+    private func tellWhenIdle() {
+        guard requests.count == 0, listens.count == 0 else { return }
+        state.withLock { state in
+            defer { state.idle = nil }
+            return state.idle
+        }?()
     }
 
     // MARK: Taking messages, on the loop
@@ -108,10 +133,24 @@ package final class DuplexClient: ClientSession, @unchecked Sendable {
                 guard let one = bytes.getSlice(at: bytes.readerIndex + range.lowerBound, length: range.count) else {
                     continue
                 }
-                take(try MessageParser.parse(one.readableBytesUInt8Span, limits: limits), one)
+                takeElement(one)
             }
         } catch {
             refuse(error.kind == .notJSON ? -32700 : -32600, error.text, error.idText)
+        }
+    }
+
+    /// A bad element is refused for itself; the others are served.
+    private func takeElement(_ bytes: ByteBuffer) {
+        do throws(WireError) {
+            let message = try MessageParser.parse(bytes.readableBytesUInt8Span, limits: limits)
+            guard message.method != .initialize || message.kind != .request else {
+                let id = message.id.map { Array(bytes.readableBytesUInt8Span, $0) }
+                return refuse(-32600, "initialize must not be part of a batch.", id)
+            }
+            take(message, bytes)
+        } catch {
+            refuse(-32600, error.text, error.idText)
         }
     }
 
@@ -132,6 +171,9 @@ package final class DuplexClient: ClientSession, @unchecked Sendable {
     private func request(_ message: Message, _ bytes: ByteBuffer) {
         let span = bytes.readableBytesUInt8Span
         let id = message.id.map { Array(span, $0) } ?? []
+        guard !state.withLock({ $0.isStopping }) else {
+            return refuse(-32603, "This gateway is stopping. Try again when it is back.", id)
+        }
         guard requests.count < Self.requestsMax else {
             return refuse(-32603, "\(Self.requestsMax) requests of this client run already. Try again later.", id)
         }
@@ -168,12 +210,13 @@ package final class DuplexClient: ClientSession, @unchecked Sendable {
             arrivedAt: time.now(), loop: loop, capabilities: capabilities, stream: stream, session: session)
         // Ends with its answer, or when the client takes it back or leaves.
         let book = message.method == .listen ? listens : requests
+        let entry = book.begin(id)
         let task = Task(executorPreference: LoopExecutor(loop)) {
             let reply = await self.service.handle(inbound)
-            if book.end(id) { self.write(reply) }
-            if self.requests.count == 0 { self.state.withLock { $0.idle }?() }
+            if book.end(entry) { self.write(reply) }
+            self.tellWhenIdle()
         }
-        book.begin(id) { task.cancel() }
+        book.set(entry) { task.cancel() }
     }
 
     // MARK: Writing

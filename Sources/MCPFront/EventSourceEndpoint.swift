@@ -15,6 +15,7 @@ package final class EventSourceEndpoint: Sendable {
     private let messagesPath: String
     private let clients = Mutex<[String: DuplexClient]>([:])
     private let outlets = Mutex<[String: EventOutlet]>([:])
+    private let isStopping = Atomic(false)
     private static let clientsMax = 1_024
 
     /// - Parameter messagesPath: where `messages` is served.
@@ -30,8 +31,15 @@ package final class EventSourceEndpoint: Sendable {
     /// `POST /messages`.
     package var messages: any HTTPRoute { Messages(endpoint: self) }
 
-    /// Ends all streams.
-    package func drain() { for outlet in outlets.withLock({ Array($0.values) }) { outlet.finish() } }
+    /// Ends each stream when its client has the answers it waits for. New ones are refused, and nothing more can be
+    /// posted.
+    package func drain() {
+        isStopping.store(true, ordering: .relaxed)
+        let outlets = outlets.withLock { $0 }
+        for (id, client) in clients.withLock({ $0 }) {
+            client.stop(canAnswer: false) { outlets[id]?.finish() }
+        }
+    }
 
     private struct Stream: HTTPRoute {
         let endpoint: EventSourceEndpoint
@@ -59,7 +67,7 @@ package final class EventSourceEndpoint: Sendable {
             time: time
         ) { outlet.send($0, id: nil) }
         let isFull = clients.withLock { clients in
-            guard clients.count < Self.clientsMax else { return true }
+            guard clients.count < Self.clientsMax, !isStopping.load(ordering: .relaxed) else { return true }
             clients[id] = client
             return false
         }

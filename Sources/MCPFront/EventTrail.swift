@@ -1,53 +1,24 @@
 // Licensed under the Apache License 2.0; see LICENSE.
 
 internal import GatewayCore
-internal import HTTPListener
 internal import NIOCore
 internal import Synchronization
-
-/// The open end of an event stream, used from any thread.
-final class EventOutlet: Sendable {
-    // The exchange is touched on its loop only.
-    private let exchange: HTTPExchange
-    private let loop: any EventLoop
-    let closed = Latch()
-
-    init(_ exchange: HTTPExchange) {
-        self.exchange = exchange
-        loop = exchange.request.loop
-    }
-
-    /// Always through the loop's queue, so that events keep their order whoever sends them.
-    ///
-    /// - Parameter isDroppable: not worth ending the stream of a client that does not keep up. Such a stream is
-    ///   ended, and the client comes back for what it missed.
-    func send(_ json: ByteBuffer, id: String?, isDroppable: Bool = false, isLast: Bool = false) {
-        loop.execute {
-            if isLast || self.exchange.isKeepingUp {
-                self.exchange.sendEvent(json, id: id)
-            } else if !isDroppable {
-                self.exchange.finishEvents()
-                self.closed.open()
-            }
-        }
-    }
-
-    func mark(_ id: String, retry: Duration? = nil) { loop.execute { self.exchange.sendMark(id: id, retry: retry) } }
-
-    /// Runs something where the stream lives.
-    func run(_ body: @escaping @Sendable () -> Void) { loop.execute(body) }
-
-    func finish() {
-        loop.execute {
-            self.exchange.finishEvents()
-            self.closed.open()
-        }
-    }
-}
 
 /// One event stream of a legacy session, over all connections that carry it: what was sent lately is kept, so that a
 /// client whose connection broke can go on where it was (`Last-Event-ID`).
 final class EventTrail: Sendable {
+    /// What all trails of the process keep. Above the bound each keeps its last event only.
+    final class Budget: Sendable {
+        private let bytes = Atomic(0)
+        private let bytesMax: Int
+
+        init(bytesMax: Int = 64 << 20) { self.bytesMax = bytesMax }
+
+        var kept: Int { bytes.load(ordering: .relaxed) }
+        fileprivate var isExhausted: Bool { kept > bytesMax }
+        fileprivate func add(_ count: Int) { bytes.add(count, ordering: .relaxed) }
+    }
+
     private struct State {
         var events: [(sequence: UInt64, json: ByteBuffer)] = []
         var bytes = 0
@@ -64,10 +35,20 @@ final class EventTrail: Sendable {
 
     static let eventsMax = 256
     private static let bytesMax = 1 << 20
+    /// Before the ids of all events.
+    private let life: String
+    private let budget: Budget
 
-    init(number: Int) { self.number = number }
+    /// - Parameter life: tells the streams of one life of the session from those of another.
+    init(number: Int, life: String = "", budget: Budget = Budget()) {
+        self.number = number
+        self.life = life
+        self.budget = budget
+    }
 
-    private func id(_ sequence: UInt64) -> String { "\(number)-\(sequence)" }
+    deinit { budget.add(-state.withLock { $0.bytes }) }
+
+    private func id(_ sequence: UInt64) -> String { "\(life)\(number)-\(sequence)" }
 
     /// Sends an event, or keeps it until somebody comes for it.
     ///
@@ -80,20 +61,23 @@ final class EventTrail: Sendable {
             guard !state.isFinished else { return }
             state.sequence += 1
             state.events.append((state.sequence, json))
+            let before = state.bytes
+            defer { budget.add(state.bytes - before) }
             state.bytes += json.readableBytes
+            let bytesMax = budget.isExhausted ? 0 : Self.bytesMax
             // The last event stays, however large: it is the answer.
-            while state.events.count > Self.eventsMax || (state.bytes > Self.bytesMax && state.events.count > 1) {
+            while state.events.count > Self.eventsMax || (state.bytes > bytesMax && state.events.count > 1) {
                 state.bytes -= state.events.removeFirst().json.readableBytes
             }
             state.isFinished = isLast
             guard let outlet = state.outlet else { return }
             state.handed = state.sequence
-            outlet.send(json, id: id(state.sequence), isDroppable: isDroppable, isLast: isLast)
+            outlet.send(json, id: id(state.sequence), isDroppable: isDroppable)
             if isLast {
                 outlet.finish()
                 // With it goes the request, which may be large; so may be the answer, which is on its way.
                 state.outlet = nil
-                if state.bytes > Self.bytesMax { state.events = [] }
+                if state.bytes > bytesMax { (state.events, state.bytes) = ([], 0) }
             }
         }
     }

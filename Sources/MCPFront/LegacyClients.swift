@@ -28,6 +28,8 @@ struct LegacyClients: Sendable {
 
     func drain() { live.drain() }
 
+    func sweep(isUrgent: Bool) { live.sweep(isUrgent: isUrgent) }
+
     // MARK: POST
 
     func initialize(_ message: Message, _ request: HTTPRequest, _ writer: ReplyWriter) async {
@@ -73,15 +75,39 @@ struct LegacyClients: Sendable {
     private func serve(
         _ message: Message, _ bytes: ByteBuffer, _ request: HTTPRequest, _ live: LiveSession, _ writer: ReplyWriter
     ) async -> Reply {
-        let id = message.id.map { Array(bytes.readableBytesUInt8Span, $0) } ?? []
         let (exchange, loop) = (writer.exchange, request.loop)
-        live.requests.begin(id) { loop.execute { exchange.cancelWork() } }
-        let reply = await service.handle(
-            InboundMessage(
-                bytes: bytes, message: message, revision: live.revision, caller: live.session.caller,
-                requestID: request.id, arrivedAt: request.arrivedAt, loop: loop,
-                capabilities: live.session.capabilities, stream: writer.takesEvents ? writer : nil, session: live))
-        return live.requests.end(id) ? reply : .accepted
+        let entry = live.requests.begin(id(message, bytes)) { loop.execute { exchange.cancelWork() } }
+        let reply = await service.handle(inbound(message, bytes, request, live, writer))
+        return live.requests.end(entry) ? reply : .accepted
+    }
+
+    /// The same for one of several in a batch: taking it back ends it alone.
+    private func serveAlone(
+        _ message: Message, _ bytes: ByteBuffer, _ request: HTTPRequest, _ live: LiveSession, _ writer: ReplyWriter
+    ) async -> Reply {
+        let entry = live.requests.begin(id(message, bytes))
+        let inbound = inbound(message, bytes, request, live, writer)
+        let work = Task(executorPreference: LoopExecutor(request.loop)) { await service.handle(inbound) }
+        live.requests.set(entry) { work.cancel() }
+        let reply = await withTaskCancellationHandler {
+            await work.value
+        } onCancel: {
+            work.cancel()
+        }
+        return live.requests.end(entry) ? reply : .accepted
+    }
+
+    private func id(_ message: Message, _ bytes: ByteBuffer) -> [UInt8] {
+        message.id.map { Array(bytes.readableBytesUInt8Span, $0) } ?? []
+    }
+
+    private func inbound(
+        _ message: Message, _ bytes: ByteBuffer, _ request: HTTPRequest, _ live: LiveSession, _ writer: ReplyWriter
+    ) -> InboundMessage {
+        InboundMessage(
+            bytes: bytes, message: message, revision: live.revision, caller: live.session.caller,
+            requestID: request.id, arrivedAt: request.arrivedAt, loop: request.loop,
+            capabilities: live.session.capabilities, stream: writer.takesEvents ? writer : nil, session: live)
     }
 
     private func refuseSession(_ exchange: HTTPExchange) {
@@ -148,6 +174,7 @@ struct LegacyClients: Sendable {
     func batch(_ session: Session, _ request: HTTPRequest, _ writer: ReplyWriter) async {
         let live = live.find(session)
         writer.live = live
+        writer.awaitReply()
         var replies: [ByteBuffer] = []
         do throws(WireError) {
             for range in try MessageParser.batch(request.body.readableBytesUInt8Span, limits: limits) {
@@ -172,7 +199,7 @@ struct LegacyClients: Sendable {
                 let id = message.id.map { Array(bytes.readableBytesUInt8Span, $0) }
                 let words = "initialize must not be part of a batch."
                 reply = service.refuse(ProtocolRefusal(code: -32600, message: words, idText: id))
-            case .request: reply = await serve(message, bytes, request, live, writer)
+            case .request: reply = await serveAlone(message, bytes, request, live, writer)
             case .result, .error:
                 live.questions.take(bytes, message)
                 reply = .accepted

@@ -86,15 +86,24 @@ package final class LineClientHandler: ChannelInboundHandler, @unchecked Sendabl
         client?.take(line)
     }
 
+    /// The gateway is stopping: the client gets the answers it waits for, and then the end. Call on the channel's loop.
+    package func stop(_ channel: any Channel) {
+        client?.stop(canAnswer: true) { Self.end(channel) }
+    }
+
+    /// Behind everything that is still to be written.
+    private static func end(_ channel: any Channel) {
+        channel.eventLoop.execute {
+            let flushed = channel.eventLoop.makePromise(of: Void.self)
+            flushed.futureResult.whenComplete { _ in channel.close(promise: nil) }
+            channel.writeAndFlush(ByteBuffer(), promise: flushed)
+        }
+    }
+
     package func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         if let event = event as? ChannelEvent, event == .inputClosed {
             let channel = context.channel
-            client?.saysNoMore {
-                // Behind everything that is still to be written.
-                let flushed = channel.eventLoop.makePromise(of: Void.self)
-                flushed.futureResult.whenComplete { _ in channel.close(promise: nil) }
-                channel.writeAndFlush(ByteBuffer(), promise: flushed)
-            }
+            client?.saysNoMore { Self.end(channel) }
         }
         context.fireUserInboundEventTriggered(event)
     }

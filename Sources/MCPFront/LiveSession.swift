@@ -12,11 +12,14 @@ final class LiveSession: ClientSession {
     let questions = QuestionBook()
     let requests = RequestBook()
     /// The stream that answers no request.
-    let standalone = EventTrail(number: 0)
+    let standalone: EventTrail
+    private let budget: EventTrail.Budget
+    /// Numbers of streams begin anew with each life: what was seen in another one must not be taken for this one's.
+    let life: String
 
     private struct State {
         var level: LogLevel?
-        var trails: [EventTrail] = []
+        var trails: [(trail: EventTrail, sweepsSinceEnd: Int)] = []
         var trailCount = 0
         var lastUsed: Moment
     }
@@ -24,8 +27,11 @@ final class LiveSession: ClientSession {
     private let state: Mutex<State>
     private static let trailsMax = 16
 
-    init(_ session: Session, at now: Moment) {
+    init(_ session: Session, at now: Moment, budget: EventTrail.Budget = EventTrail.Budget()) {
         self.session = session
+        self.budget = budget
+        life = String(UInt32.random(in: .min ... .max), radix: 36) + "."
+        standalone = EventTrail(number: 0, life: life, budget: budget)
         state = Mutex(State(lastUsed: now))
     }
 
@@ -48,93 +54,45 @@ final class LiveSession: ClientSession {
     func newTrail() -> EventTrail {
         state.withLock { state in
             state.trailCount += 1
-            let trail = EventTrail(number: state.trailCount)
+            let trail = EventTrail(number: state.trailCount, life: life, budget: budget)
             while state.trails.count >= Self.trailsMax {
-                let index = state.trails.firstIndex { $0.isFinished } ?? 0
+                let index = state.trails.firstIndex { $0.trail.isFinished } ?? 0
                 state.trails.remove(at: index)
             }
-            state.trails.append(trail)
+            state.trails.append((trail, 0))
             return trail
         }
     }
 
-    /// The stream and the place in it that an event id names; nil when it is not kept.
-    func find(event id: String) -> (trail: EventTrail, sequence: UInt64)? {
-        let parts = id.split(separator: "-", omittingEmptySubsequences: false)
+    /// Forgets streams that ended long ago: nobody has come for the rest.
+    ///
+    /// - Parameter sweepsMax: how many sweeps one is kept after its end.
+    func sweep(sweepsMax: Int) {
+        state.withLock { state in
+            for index in state.trails.indices where state.trails[index].trail.isFinished {
+                state.trails[index].sweepsSinceEnd += 1
+            }
+            state.trails.removeAll { $0.sweepsSinceEnd > sweepsMax }
+        }
+    }
+
+    /// The stream and the place in it that an event id names; nil when it is not kept. The stream that answers no
+    /// request is there in every life: who has seen an event of another one begins anew.
+    func find(event id: String) -> (trail: EventTrail, sequence: UInt64?)? {
+        let words = id.split(separator: ".", omittingEmptySubsequences: false)
+        guard words.count == 2 else { return nil }
+        let parts = words[1].split(separator: "-", omittingEmptySubsequences: false)
         guard parts.count == 2, let number = Int(parts[0]), let sequence = UInt64(parts[1]) else { return nil }
-        if number == 0 { return (standalone, sequence) }
-        return state.withLock { state in state.trails.first { $0.number == number } }.map { ($0, sequence) }
+        let isOfThisLife = words[0] == life.dropLast()
+        if number == 0 { return (standalone, isOfThisLife ? sequence : nil) }
+        guard isOfThisLife else { return nil }
+        return state.withLock { state in state.trails.first { $0.trail.number == number } }.map { ($0.trail, sequence) }
     }
 
     func close() {
         questions.close()
         requests.cancelAll()
         standalone.close()
-        for trail in state.withLock({ $0.trails }) { trail.close() }
+        for kept in state.withLock({ $0.trails }) { kept.trail.close() }
     }
-}
-
-/// The sessions that are in use. One that is idle for long, or too many, is forgotten; its client will not notice, but
-/// for what it wanted to hear of.
-final class LiveSessions: Sendable {
-    private let sessions = Mutex<[SessionKey: LiveSession]>([:])
-    private let service: any MCPService
-    private let time: any TimeSource
-    private static let sessionsMax = 4_096
-    private static let idleMax = Duration.seconds(1_800)
-
-    init(service: any MCPService, time: any TimeSource) {
-        self.service = service
-        self.time = time
-    }
-
-    func find(_ session: Session) -> LiveSession {
-        let now = time.now()
-        if let known = sessions.withLock({ $0[session.key] }) {
-            known.touch(at: now)
-            return known
-        }
-        let made = LiveSession(session, at: now)
-        let (kept, dropped) = sessions.withLock { sessions -> (LiveSession, [LiveSession]) in
-            if let known = sessions[session.key] { return (known, []) }
-            sessions[session.key] = made
-            return (made, sessions.count > Self.sessionsMax ? Self.makeRoom(&sessions, now, sparing: made) : [])
-        }
-        for one in dropped { end(one) }
-        if kept === made { service.began(made) }
-        return kept
-    }
-
-    private static func makeRoom(
-        _ sessions: inout [SessionKey: LiveSession], _ now: Moment, sparing: LiveSession
-    ) -> [LiveSession] {
-        let long = Moment(nanoseconds: now.nanoseconds - min(now.nanoseconds, UInt64(idleMax.nanosecondsClamped)))
-        var dropped = sessions.values.filter { $0 !== sparing && $0.isIdle(since: long) }
-        if dropped.isEmpty {
-            // All are in use lately: those go that nobody holds open right now.
-            dropped = Array(sessions.values.filter { $0 !== sparing && $0.isIdle(since: now) }.prefix(sessionsMax / 8))
-        }
-        for one in dropped { sessions[one.key] = nil }
-        return dropped
-    }
-
-    func end(_ key: SessionKey) {
-        if let session = sessions.withLock({ $0.removeValue(forKey: key) }) { end(session) }
-    }
-
-    private func end(_ session: LiveSession) {
-        session.close()
-        service.ended(session.key)
-    }
-
-    /// Ends the streams that have no end of their own.
-    func drain() {
-        for session in sessions.withLock({ Array($0.values) }) {
-            session.standalone.close()
-            // Their answers would be turned away now.
-            session.questions.close()
-        }
-    }
-
-    var count: Int { sessions.withLock { $0.count } }
 }

@@ -47,6 +47,9 @@ package struct MCPEndpoint: HTTPRoute {
     /// Ends the streams that have no end of their own, so that a stop need not wait for them.
     package func drain() { legacy.drain() }
 
+    /// Forgets what nobody has come for. To be called twice a minute or so; urgently when memory is wanted back.
+    package func sweep(isUrgent: Bool) { legacy.sweep(isUrgent: isUrgent) }
+
     // MARK: POST
 
     private func post(_ request: HTTPRequest, _ exchange: HTTPExchange) async {

@@ -8,8 +8,13 @@ internal import Synchronization
 /// The questions that wait for a client's response, by the number they were sent under. One book for each client: what
 /// another client answers under the same number is not looked at.
 final class QuestionBook: Sendable {
+    private struct Waiting {
+        let continuation: UnsafeContinuation<QuestionOutcome, Never>
+        var timer: Scheduled<Void>?
+    }
+
     private struct State {
-        var waiting: [UInt64: UnsafeContinuation<QuestionOutcome, Never>] = [:]
+        var waiting: [UInt64: Waiting] = [:]
         var number: UInt64 = 0
         var isClosed = false
     }
@@ -29,22 +34,27 @@ final class QuestionBook: Sendable {
             return state.number
         }
         let message = Self.message(question, number)
-        let timer = loop.scheduleTask(in: .nanoseconds(deadline.remaining(at: time.now()).nanosecondsClamped)) {
-            self.end(number, .refused(code: -1, message: "The client did not answer."))
-        }
-        defer { timer.cancel() }
+        let patience = TimeAmount.nanoseconds(deadline.remaining(at: time.now()).nanosecondsClamped)
         return await withTaskCancellationHandler {
             // Resumed exactly once: by whoever takes it out of `waiting`, or here when it never gets in.
             await withUnsafeContinuation { continuation in
                 let isRefused = state.withLock { state in
                     guard !state.isClosed, !Task.isCancelled, state.waiting.count < Self.waitingMax else { return true }
-                    state.waiting[number] = continuation
+                    state.waiting[number] = Waiting(continuation: continuation)
                     return false
                 }
                 if isRefused {
                     return continuation.resume(returning: .refused(code: -1, message: "The client cannot be asked."))
                 }
-                send(message)
+                // Only now: a timer of no time at all must find who waits.
+                let timer = loop.scheduleTask(in: patience) {
+                    self.end(number, .refused(code: -1, message: "The client did not answer."))
+                }
+                let isWaiting = state.withLock { state in
+                    state.waiting[number]?.timer = timer
+                    return state.waiting[number] != nil
+                }
+                if isWaiting { send(message) } else { timer.cancel() }
             }
         } onCancel: {
             self.end(number, .refused(code: -1, message: "The call this belonged to is over."))
@@ -58,7 +68,9 @@ final class QuestionBook: Sendable {
     }
 
     private func end(_ number: UInt64, _ outcome: QuestionOutcome) {
-        state.withLock { $0.waiting.removeValue(forKey: number) }?.resume(returning: outcome)
+        guard let waiting = state.withLock({ $0.waiting.removeValue(forKey: number) }) else { return }
+        waiting.timer?.cancel()
+        waiting.continuation.resume(returning: outcome)
     }
 
     /// A response of the client; of no interest when nobody waits for it.
@@ -66,12 +78,12 @@ final class QuestionBook: Sendable {
         let span = bytes.readableBytesUInt8Span
         guard let id = message.id, let number = UInt64(JSONText.string(span, inside: id)) else { return }
         if message.kind == .result {
-            let tree =
-                message.body.flatMap {
-                    // Scanned before, within the limits of its transport.
-                    try? JSONValue.parse(span.extracting($0), limits: WireLimits(bytesMax: .max))
-                } ?? [:]
-            return end(number, .answer(tree))
+            let tree = message.body.flatMap {
+                // Scanned before, within the limits of its transport.
+                try? JSONValue.parse(span.extracting($0), limits: WireLimits(bytesMax: .max))
+            }
+            return end(
+                number, tree.map { .answer($0) } ?? .refused(code: -1, message: "The client's answer cannot be read."))
         }
         let code = message.member("code", in: span).flatMap { Int(JSONText.string(span, inside: $0.value)) } ?? -1
         let text = message.member("message", in: span).flatMap {
@@ -87,34 +99,9 @@ final class QuestionBook: Sendable {
             defer { state.waiting = [:] }
             return Array(state.waiting.values)
         }
-        for one in all { one.resume(returning: .refused(code: -1, message: "The client has left.")) }
-    }
-}
-
-/// The requests of one client that are being worked on, by their id as it was written, so that the client can take one
-/// back.
-final class RequestBook: Sendable {
-    private let running = Mutex<[[UInt8]: @Sendable () -> Void]>([:])
-
-    func begin(_ id: [UInt8], cancel: @escaping @Sendable () -> Void) { running.withLock { $0[id] = cancel } }
-
-    /// True when the request has not been taken back.
-    func end(_ id: [UInt8]) -> Bool { running.withLock { $0.removeValue(forKey: id) != nil } }
-
-    var count: Int { running.withLock { $0.count } }
-
-    /// Acts on `notifications/cancelled`. Ids nobody knows are ignored.
-    func cancel(_ bytes: ByteBuffer, _ message: Message) {
-        let span = bytes.readableBytesUInt8Span
-        guard let id = message.member("requestId", in: span) else { return }
-        running.withLock { $0.removeValue(forKey: Array(span, id.value)) }?()
-    }
-
-    func cancelAll() {
-        let all = running.withLock { running in
-            defer { running = [:] }
-            return Array(running.values)
+        for one in all {
+            one.timer?.cancel()
+            one.continuation.resume(returning: .refused(code: -1, message: "The client has left."))
         }
-        for cancel in all { cancel() }
     }
 }

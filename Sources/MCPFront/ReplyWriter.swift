@@ -21,6 +21,7 @@ final class ReplyWriter: ClientStream, @unchecked Sendable {
     private var trail: EventTrail?
     private var outlet: EventOutlet?
     private let loop: any EventLoop
+    private var isAnswered = false
 
     init(exchange: HTTPExchange, accepts: Negotiation.Accepts, service: any MCPService, time: any TimeSource) {
         self.exchange = exchange
@@ -56,7 +57,8 @@ final class ReplyWriter: ClientStream, @unchecked Sendable {
 
     func send(_ notification: ByteBuffer, isVital: Bool) {
         onLoop {
-            guard self.takesEvents else { return }
+            // After the answer there is nobody to hear it.
+            guard self.takesEvents, !self.isAnswered else { return }
             self.begin()
             if let trail = self.trail {
                 trail.append(notification, isDroppable: !isVital)
@@ -93,6 +95,7 @@ final class ReplyWriter: ClientStream, @unchecked Sendable {
     func accepted() { exchange.answer(.accepted, .none, ByteBuffer()) }
 
     func write(_ reply: Reply) {
+        isAnswered = true
         switch reply {
         case .accepted: withdrawn()
         case .response(let json, let status):

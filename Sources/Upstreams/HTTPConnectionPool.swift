@@ -82,17 +82,37 @@ final class HTTPConnectionPool: @unchecked Sendable {
                     try pipeline.addHandler(connection)
                 }
             }
+        if tls != nil { connection.secured = loop.makePromise() }
+        let ends = time.now() + patience
         do {
             _ = try await bootstrap.connect(host: address.host, port: address.port).get()
         } catch {
+            // Nobody waits for that any more.
+            connection.secured?.fail(error)
             throw .unavailable(detail: "cannot connect to \(address.authority): \(ConnectWords.of(error))")
         }
+        if let secured = connection.secured { try await handshake(secured, connection, Deadline(ends)) }
         guard connection.isUsable else {
             throw .unavailable(detail: "\(address.authority) closed the connection at once")
         }
         open[ObjectIdentifier(connection)] = connection
         startTicking()
         return connection
+    }
+
+    /// Nothing was sent before the handshake is done, so whatever ends it leaves no doubt about a call.
+    private func handshake(
+        _ secured: EventLoopPromise<Void>, _ connection: HTTPUpstreamConnection, _ deadline: Deadline
+    ) async throws(CallFailure) {
+        let patience = TimeAmount.nanoseconds(deadline.remaining(at: time.now()).nanosecondsClamped)
+        let timer = loop.scheduleTask(in: patience) { secured.fail(ChannelError.connectTimeout(patience)) }
+        defer { timer.cancel() }
+        do {
+            try await secured.futureResult.get()
+        } catch {
+            connection.close()
+            throw .unavailable(detail: "no secure connection to \(address.authority): \(ConnectWords.of(error))")
+        }
     }
 
     /// Sends something whose answer does not matter.

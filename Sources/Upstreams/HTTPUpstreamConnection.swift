@@ -4,6 +4,7 @@ internal import GatewayCore
 internal import MCPWire
 internal import NIOCore
 internal import NIOHTTP1
+internal import NIOTLS
 
 /// Lets finished request bytes past NIO's response decoder.
 ///
@@ -32,6 +33,8 @@ final class HTTPUpstreamConnection: ChannelInboundHandler, @unchecked Sendable {
     private static let head = HTTPRequestHead(version: .http1_1, method: .POST, uri: "/")
 
     var wire: RequestBytes?
+    /// Kept when the connection is secured: until then nothing can be sent.
+    var secured: EventLoopPromise<Void>?
     private let pool: HTTPConnectionPool
     private let limits: WireLimits
     private let time: any TimeSource
@@ -144,8 +147,14 @@ final class HTTPUpstreamConnection: ChannelInboundHandler, @unchecked Sendable {
         context.fireChannelActive()
     }
 
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        if let event = event as? TLSUserEvent, case .handshakeCompleted = event { secured?.succeed() }
+        context.fireUserInboundEventTriggered(event)
+    }
+
     func channelInactive(context: ChannelHandlerContext) {
         isOpen = false
+        secured?.fail(ChannelError.eof)
         if !breakOff() {
             fail(.outcomeUnknown(detail: "the server closed the connection before its answer was complete"))
         }
@@ -155,6 +164,7 @@ final class HTTPUpstreamConnection: ChannelInboundHandler, @unchecked Sendable {
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        secured?.fail(error)
         if let error = error as? HTTPParserError, error == .invalidEOFState {
             if breakOff() { return close() }
             fail(.outcomeUnknown(detail: "the server closed the connection before its answer was complete"))

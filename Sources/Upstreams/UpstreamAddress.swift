@@ -53,27 +53,64 @@ struct UpstreamAddress: Sendable, Equatable {
         }
     }
 
-    /// An address that a server of this one names, whole or as a path; nil when it is on another server.
+    /// An address that a server of this one names, whole or relative to this one (RFC 3986, 5.2); nil when it is on
+    /// another server.
     func resolving(_ reference: String) -> UpstreamAddress? {
-        let text = reference.trimmingSpaces
-        if text.hasPrefix("http://") || text.hasPrefix("https://") {
-            guard let other = try? UpstreamAddress(text), other.host == host, other.port == port,
-                other.isSecure == isSecure
+        let text = reference.trimmingSpaces.prefix { $0 != "#" }
+        if let scheme = Self.scheme(of: text) {
+            guard scheme == "http" || scheme == "https",
+                let other = try? UpstreamAddress(scheme + text.dropFirst(scheme.count)),
+                other.host.lowercased() == host.lowercased(), other.port == port, other.isSecure == isSecure
             else { return nil }
             return other
         }
         guard !text.isEmpty, !text.hasPrefix("//") else { return nil }
         var result = self
-        let path = text.prefix { $0 != "#" }
-        if path.hasPrefix("/") {
-            result.target = String(path)
+        let own = target.prefix { $0 != "?" }
+        let (path, query) = (text.prefix { $0 != "?" }, text.drop { $0 != "?" })
+        if path.isEmpty {
+            result.target = String(own + query)
+        } else if path.hasPrefix("/") {
+            result.target = Self.withoutDots(String(path)) + query
         } else {
-            let own = target.prefix { $0 != "?" }
             let folder = own.lastIndex(of: "/").map { String(own[...$0]) } ?? "/"
-            result.target = String(folder) + String(path)
+            result.target = Self.withoutDots(folder + path) + query
         }
         let isLegal = result.target.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7f }
         return isLegal ? result : nil
+    }
+
+    /// In lower case; nil for a relative reference.
+    private static func scheme(of text: Substring) -> String? {
+        guard let colon = text.firstIndex(of: ":") else { return nil }
+        let name = text[..<colon]
+        guard name.first?.isLetter == true,
+            name.utf8.allSatisfy({ byte in
+                switch byte {
+                case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                    UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "+"), UInt8(ascii: "-"), UInt8(ascii: "."):
+                    true
+                default: false
+                }
+            })
+        else { return nil }
+        return name.lowercased()
+    }
+
+    private static func withoutDots(_ path: String) -> String {
+        var kept: [Substring] = []
+        let parts = path.split(separator: "/", omittingEmptySubsequences: false).dropFirst()
+        for (index, part) in parts.enumerated() {
+            let isLast = index == parts.count - 1
+            switch part {
+            case ".": if isLast { kept.append("") }
+            case "..":
+                _ = kept.popLast()
+                if isLast { kept.append("") }
+            default: kept.append(part)
+            }
+        }
+        return "/" + kept.joined(separator: "/")
     }
 
     /// The value of the `Host` header.

@@ -52,7 +52,7 @@ import Testing
         for value in said { conversation.progressed(try .of(#"{"progressToken":1,"progress":\#(value)}"#)) }
         // The next round listens elsewhere and is no new beginning.
         let second = ScriptedStream()
-        conversation.detach()
+        conversation.detach(1)
         conversation.progressed(try .of(#"{"progressToken":1,"progress":200}"#))
         conversation.attach(try inbound(.modern, token: #""two""#, to: second))
         for value in ["1", "200", "201"] {
@@ -145,7 +145,7 @@ import Testing
             #"{"jsonrpc":"2.0","method":"notifications/message","params":"#
             + #"{"level":\#(one.said),"data":{"n":1.0},"logger":"l"}}"#
         #expect(stream.sent == (one.isHeard ? [expected] : []))
-        conversation.detach()
+        conversation.detach(1)
         conversation.logged(try .of(#"{"level":"emergency","data":1}"#))
         #expect(stream.sent.count == (one.isHeard ? 1 : 0))
     }
@@ -164,7 +164,7 @@ import Testing
     func pauses() throws {
         let conversation = conversation(try inbound(.v2025_11_25))
         conversation.paused(resumeAfter: .milliseconds(250))
-        conversation.detach()
+        conversation.detach(1)
         conversation.paused(resumeAfter: .milliseconds(500))
         #expect(stream.pauses == [.milliseconds(250)])
     }

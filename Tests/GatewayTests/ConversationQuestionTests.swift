@@ -124,7 +124,7 @@ import Testing
             }
         }
         let detached = try conversation(.v2025_11_25, .roots, stream: ScriptedStream { _ in .answer([:]) })
-        detached.detach()
+        detached.detach(1)
         guard case .refused(code: -32601, _) = await detached.ask(question) else {
             Issue.record("nobody was there and it was asked")
             return

@@ -15,7 +15,7 @@ import Testing
         ("gh", "HTTPS://a.example/b", "gh+HTTPS://a.example/b"), ("gh", "httpsx://a", "gh+httpsx://a"),
         ("gh", "https:/a", "gh+https:/a"), ("gh", "ui://panel/main", "ui://gh/panel/main"), ("gh", "ui://", "ui://gh/"),
         ("gh", "ui:panel", "gh+ui:panel"), ("gh", "ui://gh/panel", "ui://gh/gh/panel"),
-        ("git-hub2", "x:y", "git-hub2+x:y"), ("GitHub", "x:y", "GitHub+x:y"),
+        ("git-hub2", "x:y", "git-hub2+x:y"), ("GitHub", "x:y", "github-\(ExposedName.digest("GitHub"))+x:y"),
         ("a_b", "x:y", "a-b-\(ExposedName.digest("a_b"))+x:y"), ("a.b", "x:y", "a-b-\(ExposedName.digest("a.b"))+x:y"),
         ("2nd", "x:y", "x-2nd-\(ExposedName.digest("2nd"))+x:y"), ("-", "x:y", "x---\(ExposedName.digest("-"))+x:y"),
         ("a+b", "x:y", "a-b-\(ExposedName.digest("a+b"))+x:y"),
@@ -73,10 +73,15 @@ import Testing
         #expect(Set(Self.prefixes.map { ResourceNames(prefix: $0).label }).count == Self.prefixes.count)
     }
 
+    @Test("A scheme is read in any case", arguments: ["GH+file:///A", "Gh+file:///A", "gh+file:///A"])
+    func anyCase(_ uri: String) {
+        #expect(ResourceNames(prefix: "gh").original(uri) == "file:///A")
+    }
+
     @Test(
         "Web addresses and other owners' URIs tell nothing about this owner",
         arguments: [
-            "https://a.example/", "http://a.example/", "ghx+file:///a", "g+file:///a", "GH+file:///a", "file:///a",
+            "https://a.example/", "http://a.example/", "ghx+file:///a", "g+file:///a", "GHX+file:///a", "file:///a",
             "ui://x/a",
             "ui://gh", "ui://ghx/a", "gh", "gh:a", "", "\u{212a}gh+a",
         ])

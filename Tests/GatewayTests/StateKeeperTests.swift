@@ -95,6 +95,14 @@ import Testing
         #expect(keeper.open(theirs, for: try inbound(Self.params, caller: Caller(name: name))) == .upstream(nil))
     }
 
+    @Test("When the name leads to another owner meanwhile, the state is none of its")
+    func otherOwner() throws {
+        let call = try inbound(Self.params)
+        let state = keeper.seal(.upstream(nil), of: call, owner: "up")
+        #expect(keeper.open(state, for: call, owner: "up") == .upstream(nil))
+        #expect(keeper.open(state, for: call, owner: "other") == nil)
+    }
+
     @Test("A state is good for ten minutes and not a moment longer")
     func expiry() throws {
         let call = try inbound(Self.params)
@@ -152,5 +160,15 @@ import Testing
         for text in ["", "t", "up\u{0}anonymous\u{0}t", String(repeating: "A", count: 5_000)] {
             #expect(keeper.task(text, caller: .anonymous) == nil)
         }
+    }
+}
+
+extension StateKeeper {
+    fileprivate func seal(_ content: Content, of inbound: InboundMessage) -> String {
+        seal(content, of: inbound, owner: "up")
+    }
+
+    fileprivate func open(_ text: String, for inbound: InboundMessage) -> Content? {
+        open(text, for: inbound, owner: "up")
     }
 }

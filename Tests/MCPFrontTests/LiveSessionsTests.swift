@@ -78,18 +78,18 @@ import Testing
             ) { _ in }
         }
         let cancelled = Flag()
-        live.requests.begin([0x31]) { cancelled.raise() }
+        let request = live.requests.begin([0x31]) { cancelled.raise() }
         sessions.end(live.key)
         #expect(try await question.soon() == .refused(code: -1, message: "The client has left."))
         #expect(cancelled.isRaised)
-        #expect(!live.requests.end([0x31]))
+        #expect(!live.requests.end(request))
     }
 
     @Test("When there are too many, those that were long idle go first, and nobody that works or is new")
     func tooMany() {
         let sessions = sessions
         let busy = sessions.find(Self.session(0))
-        busy.requests.begin([0x31]) {}
+        _ = busy.requests.begin([0x31])
         for number in 1..<4_000 { _ = sessions.find(Self.session(number)) }
         time.advance(by: .seconds(1_801))
         let used = sessions.find(Self.session(1))
@@ -127,9 +127,9 @@ import Testing
         live.touch(at: time.now())
         #expect(!live.isIdle(since: time.now()))
         time.advance(by: .seconds(1))
-        live.requests.begin([0x31]) {}
+        let request = live.requests.begin([0x31])
         #expect(!live.isIdle(since: time.now()))
-        _ = live.requests.end([0x31])
+        _ = live.requests.end(request)
         #expect(live.isIdle(since: time.now()))
     }
 
@@ -140,13 +140,64 @@ import Testing
         let live = LiveSession(Self.session(1), at: time.now())
         let (one, two) = (live.newTrail(), live.newTrail())
         #expect([live.standalone.number, one.number, two.number] == [0, 1, 2])
-        #expect(live.find(event: "0-5")?.trail === live.standalone)
-        #expect(live.find(event: "1-0")?.trail === one)
-        #expect(live.find(event: "2-17")?.trail === two)
-        #expect(live.find(event: "2-17")?.sequence == 17)
+        func find(_ place: String) -> (trail: EventTrail, sequence: UInt64?)? { live.find(event: live.life + place) }
+        #expect(find("0-5")?.trail === live.standalone)
+        #expect(find("1-0")?.trail === one)
+        #expect(find("2-17")?.trail === two)
+        #expect(find("2-17")?.sequence == 17)
         for event in ["3-0", "", "-", "1", "1-", "-1", "1-0-0", "1--1", "x-0", "1-x", "1-1.5", "\u{661}-0"] {
+            #expect(find(event) == nil, "\(event)")
             #expect(live.find(event: event) == nil, "\(event)")
         }
+    }
+
+    @Test("Events of another life are not taken for this one's; the session's own stream begins anew for who has them")
+    func otherLife() throws {
+        let (before, now) = (LiveSession(Self.session(1), at: time.now()), LiveSession(Self.session(1), at: time.now()))
+        for live in [before, now] { _ = live.newTrail() }
+        #expect(now.find(event: before.life + "1-3") == nil)
+        let own = try #require(now.find(event: before.life + "0-3"))
+        #expect(own.trail === now.standalone)
+        #expect(own.sequence == nil)
+    }
+
+    @Test("Streams that ended are kept for a while, and for none when memory is wanted; idle sessions go in time")
+    func sweeps() {
+        let sessions = sessions
+        let live = sessions.find(Self.session(1))
+        let trail = live.newTrail()
+        _ = live.newTrail()
+        trail.append(ByteBuffer(string: "{}"), isLast: true)
+        func isKept(_ number: Int) -> Bool { live.find(event: live.life + "\(number)-0") != nil }
+        for _ in 0..<10 { sessions.sweep(isUrgent: false) }
+        #expect(isKept(1))
+        sessions.sweep(isUrgent: false)
+        #expect(!isKept(1))
+        #expect(isKept(2), "it has not ended")
+        live.newTrail().append(ByteBuffer(string: "{}"), isLast: true)
+        sessions.sweep(isUrgent: true)
+        #expect(!isKept(3))
+        time.advance(by: .seconds(1_800))
+        sessions.sweep(isUrgent: false)
+        #expect(sessions.count == 1)
+        time.advance(by: .seconds(1))
+        sessions.sweep(isUrgent: false)
+        #expect(sessions.count == 0)
+        #expect(service.gone.all == [live.key])
+    }
+
+    @Test("All streams together keep so much, and above that each keeps its last event")
+    func budget() {
+        let budget = EventTrail.Budget(bytesMax: 1_000)
+        let event = ByteBuffer(string: String(repeating: "x", count: 400))
+        do {
+            let trails = (1...3).map { EventTrail(number: $0, budget: budget) }
+            for trail in trails { for _ in 0..<3 { trail.append(event) } }
+            #expect(budget.kept <= 1_000 + 3 * 400)
+            for trail in trails { trail.append(event, isLast: true) }
+            #expect(budget.kept == 3 * 400)
+        }
+        #expect(budget.kept == 0)
     }
 
     @Test("Only the latest streams are kept; the finished make room first, and then the oldest")
@@ -156,7 +207,7 @@ import Testing
         trails[7].append(ByteBuffer(string: "{}"), isLast: true)
         trails[3].append(ByteBuffer(string: "{}"), isLast: true)
         for _ in 0..<3 { _ = live.newTrail() }
-        let kept = (1...19).filter { live.find(event: "\($0)-0") != nil }
+        let kept = (1...19).filter { live.find(event: live.life + "\($0)-0") != nil }
         #expect(kept == (1...19).filter { ![4, 8, 1].contains($0) })
     }
 }

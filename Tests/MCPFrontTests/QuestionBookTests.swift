@@ -153,7 +153,9 @@ import Testing
     private let book = RequestBook()
     private let cancelled = Collected<String>()
 
-    private func begin(_ id: String) { book.begin(Array(id.utf8)) { [cancelled] in cancelled.add(id) } }
+    @discardableResult private func begin(_ id: String) -> RequestBook.Entry {
+        book.begin(Array(id.utf8)) { [cancelled] in cancelled.add(id) }
+    }
 
     private func cancel(_ params: String) throws {
         let bytes = ByteBuffer(string: #"{"jsonrpc":"2.0","method":"notifications/cancelled","params":\#(params)}"#)
@@ -162,33 +164,33 @@ import Testing
 
     @Test("A request is taken back by its id as it was written, once, and has no answer then")
     func cancel() throws {
-        for id in ["1", #""1""#, "10"] { begin(id) }
+        let entries = ["1", #""1""#, "10"].map { begin($0) }
         try cancel(#"{"requestId":"1","reason":"r"}"#)
         try cancel(#"{"requestId":"1"}"#)
         #expect(cancelled.all == [#""1""#])
         #expect(book.count == 2)
-        #expect(!book.end(Array(#""1""#.utf8)))
-        #expect(book.end(Array("1".utf8)))
-        #expect(!book.end(Array("1".utf8)))
+        #expect(!book.end(entries[1]))
+        #expect(book.end(entries[0]))
+        #expect(!book.end(entries[0]))
     }
 
     @Test(
         "What names nobody ends nothing",
         arguments: ["{}", #"{"requestId":2}"#, #"{"requestId":null}"#, #"{"requestId":[1]}"#, #"{"id":1}"#])
     func nobody(_ params: String) throws {
-        begin("1")
+        let entry = begin("1")
         try cancel(params)
         #expect(cancelled.count == 0)
-        #expect(book.end(Array("1".utf8)))
+        #expect(book.end(entry))
     }
 
     @Test("All are taken back at once when the client leaves")
     func all() {
-        for id in ["1", "2", "3"] { begin(id) }
+        let entries = ["1", "2", "3"].map { begin($0) }
         book.cancelAll()
         book.cancelAll()
         #expect(cancelled.all.sorted() == ["1", "2", "3"])
         #expect(book.count == 0)
-        #expect(!book.end(Array("2".utf8)))
+        #expect(!book.end(entries[1]))
     }
 }

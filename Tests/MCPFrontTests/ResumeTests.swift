@@ -126,13 +126,16 @@ import Testing
         try await use(PlayedService()) { site in
             let session = try await open(site)
             #expect(try await site.client { try await $0.ask(call(session)).isStream } == false)
-            #expect(try await site.client { try await $0.ask(get(session, after: "1-0")).status } == 400)
+            #expect(try await site.client { try await $0.ask(get(session, after: "a.1-0")).status } == 400)
         }
     }
 
     @Test(
         "A place that is not kept is refused in words",
-        arguments: ["", "x", "1", "7-0", "1-", "-1-0", "1-x", "0-0-0", "1-0 ", "01-99999999999999999999", "-"])
+        arguments: [
+            "", "x", "1", "7-0", "a.7-0", "a.1-", "a.-1-0", "a.1-x", "a.0-0-0", "a.1-0 ", "a.01-99999999999999999999",
+            "-", ".", "a.b.0-1",
+        ])
     func unknown(_ event: String) async throws {
         try await use(PlayedService()) { site in
             let session = try await open(site)
@@ -167,11 +170,13 @@ import Testing
             let session = try await open(site)
             _ = try await site.client { try await $0.ask(RequestText.legacy("ping", session: session)) }
             let owner = try #require(service.seen.all.last?.session)
+            let places = Collected<String>()
             try await site.client { first async throws in
                 try await first.send(get(session))
                 _ = try await first.events(1)
                 owner.deliver(ByteBuffer(string: Self.note(1)))
                 let seen = try await first.events(2)
+                places.add(try #require(seen[1].id))
                 try await site.client { second async throws in
                     try await second.send(get(session))
                     #expect(try await second.events(1).map(\.id) == [seen[1].id])
@@ -183,7 +188,7 @@ import Testing
             // While nobody listens it is kept, and asked for by its place.
             owner.deliver(ByteBuffer(string: Self.note(3)))
             try await site.client { client async throws in
-                try await client.send(get(session, after: "0-1"))
+                try await client.send(get(session, after: places.all[0]))
                 #expect(try await client.events(2).map(\.data) == [Self.note(2), Self.note(3)])
             }
         }

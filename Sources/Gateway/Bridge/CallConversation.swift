@@ -27,6 +27,10 @@ final class CallConversation: Conversation {
 
     private struct State {
         var link: Link?
+        /// Counts the requests that have listened.
+        var linkNumber = 0
+        /// What the client that listens, or listened last, can be asked.
+        var capabilities: ClientCapabilities = []
         var lastProgress = -Double.infinity
         var open = 0
         var openSince = Moment(nanoseconds: 0)
@@ -35,7 +39,6 @@ final class CallConversation: Conversation {
 
     private let state = Mutex(State())
     private let respondent: Respondent
-    private let capabilities: ClientCapabilities
     /// Shown before an elicitation's message, since the client knows only the gateway.
     private let label: String
     private let time: any TimeSource
@@ -45,23 +48,27 @@ final class CallConversation: Conversation {
     init(_ inbound: InboundMessage, owner: Owner, respondent: Respondent, time: any TimeSource) {
         self.respondent = respondent
         self.time = time
-        capabilities = inbound.capabilities
         label = owner.prefix
         attach(inbound)
     }
 
-    /// From here on this request of the client listens.
-    func attach(_ inbound: InboundMessage) {
+    /// From here on this request of the client listens. Its number is for `detach`.
+    @discardableResult func attach(_ inbound: InboundMessage) -> Int {
         let link = inbound.stream.map { stream in
             Link(
                 stream: stream, progressToken: inbound.progressToken, level: inbound.wantedLogLevel,
                 revision: inbound.revision)
         }
-        state.withLock { $0.link = link }
+        return state.withLock { state in
+            state.link = link
+            state.capabilities = inbound.capabilities
+            state.linkNumber += 1
+            return state.linkNumber
+        }
     }
 
-    /// Nobody listens.
-    func detach() { state.withLock { $0.link = nil } }
+    /// This request listens no more; another one may have come since.
+    func detach(_ number: Int) { state.withLock { if $0.linkNumber == number { $0.link = nil } } }
 
     // MARK: Notifications
 
@@ -121,7 +128,7 @@ final class CallConversation: Conversation {
 
     func ask(_ question: Question) async -> QuestionOutcome {
         // What the client did not offer, no server may ask through us.
-        guard capabilities.allow(question) else {
+        guard state.withLock({ $0.capabilities }).allow(question) else {
             return .refused(code: -32601, message: "The client behind this gateway did not offer that.")
         }
         let labelled = question.labelled(label)

@@ -63,9 +63,8 @@ struct Interview: Sendable {
 struct URLInterview: Sendable {
     let requests: String
 
-    init?(_ error: Payload, capabilities: ClientCapabilities) {
-        guard capabilities.contains(.elicitationURL), let code = error.member("code").flatMap(error.tree),
-            code.intValue == -32042,
+    init?(_ error: Payload) {
+        guard let code = error.member("code").flatMap(error.tree), code.intValue == -32042,
             let pages = error.member("data").flatMap(error.tree)?["elicitations"]?.arrayValue, !pages.isEmpty
         else { return nil }
         let entries = pages.enumerated().map { index, page in

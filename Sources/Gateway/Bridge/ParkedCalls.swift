@@ -19,12 +19,22 @@ final class ParkedCalls: Sendable {
     /// A parked call with the conversation its owner talks into.
     final class Entry: Sendable {
         let call: ParkedCall
-        private let held = Mutex<CallConversation?>(nil)
+        private let held = Mutex<(conversation: CallConversation?, followers: Int)>((nil, 0))
 
         init(_ call: ParkedCall) { self.call = call }
 
-        var conversation: CallConversation? { held.withLock { $0 } }
-        func attach(_ conversation: CallConversation) { held.withLock { $0 = conversation } }
+        var conversation: CallConversation? { held.withLock { $0.conversation } }
+        func attach(_ conversation: CallConversation) { held.withLock { $0.conversation = conversation } }
+
+        /// A request of the client waits for the call's next word.
+        func join() { held.withLock { $0.followers += 1 } }
+        /// It waits no more. True when it was the last.
+        func leave() -> Bool {
+            held.withLock { held in
+                held.followers -= 1
+                return held.followers == 0
+            }
+        }
     }
 
     private let entries = Mutex<[Ticket: Entry]>([:])

@@ -9,6 +9,9 @@ enum BridgeOutcome: Sendable {
     case ended(Result<CallAnswer, CallFailure>)
     /// The owner asks first; `members` are those of the result besides `resultType`, without braces.
     case inputRequired(members: String)
+    /// The owner cannot go on without a capability that the client does not declare: the JSON object of
+    /// `requiredCapabilities`.
+    case lacksCapability(String)
     /// What the client brought back is not ours, or not for this call.
     case badState
     /// The call that the client answers for is not here any more.
@@ -79,7 +82,8 @@ struct ModernClientBridge: QuestionBridge {
             return await begin(call, given, destination, inbound)
         }
         guard state.kind == .string,
-            let content = states.open(JSONText.string(bytes, value: state.value), for: inbound)
+            let content = states.open(
+                JSONText.string(bytes, value: state.value), for: inbound, owner: destination.backend.name)
         else { return .badState }
         switch content {
         case .upstream(let theirs):
@@ -91,9 +95,9 @@ struct ModernClientBridge: QuestionBridge {
                 // Scanned before, within the limits of its transport.
                 try? JSONValue.parse(bytes.extracting($0.value), limits: WireLimits(bytesMax: .max))
             }
-            waiting.conversation?.attach(inbound)
+            let link = waiting.conversation?.attach(inbound) ?? 0
             waiting.call.supply(answers, round: round)
-            return await follow(waiting, inbound)
+            return await follow(waiting, link, destination, inbound)
         }
     }
 
@@ -106,7 +110,7 @@ struct ModernClientBridge: QuestionBridge {
             if inbound.stream != nil, call.wishes.progress || call.wishes.logLevel != nil {
                 call.conversation = CallConversation(inbound, owner: destination.owner, respondent: .client, time: time)
             }
-            return outcome(await dispatcher.send(call, to: destination), inbound)
+            return outcome(await dispatcher.send(call, to: destination), destination, inbound)
         }
         guard let waiting = parked.open(caller: inbound.caller, loop: inbound.loop) else { return .tooManyParked }
         let conversation = CallConversation(
@@ -115,32 +119,41 @@ struct ModernClientBridge: QuestionBridge {
         call.conversation = conversation
         let (dispatcher, kept) = (dispatcher, call)
         waiting.call.begin { await dispatcher.send(kept, to: destination) }
-        return await follow(waiting, inbound)
+        return await follow(waiting, 1, destination, inbound)
     }
 
     /// Until the call asks or ends.
-    private func follow(_ waiting: ParkedCalls.Entry, _ inbound: InboundMessage) async -> BridgeOutcome {
-        guard let event = await waiting.call.next() else {
-            // In this era leaving an open request cancels it. Between two rounds there is none to leave.
-            parked.abandon(waiting)
+    private func follow(
+        _ waiting: ParkedCalls.Entry, _ link: Int, _ destination: Destination, _ inbound: InboundMessage
+    ) async -> BridgeOutcome {
+        waiting.join()
+        let event = await waiting.call.next()
+        let isLast = waiting.leave()
+        guard let event else {
+            // In this era leaving an open request cancels it, unless the client has sent it twice and still waits with
+            // the other. Between two rounds there is none to leave.
+            if isLast { parked.abandon(waiting) }
             return .clientLeft
         }
-        waiting.conversation?.detach()
+        waiting.conversation?.detach(link)
         switch event {
         case .finished(let result):
             // Nobody has a ticket of one that never asked.
             if waiting.call.hasAsked { parked.forgetSoon(waiting, on: inbound.loop) } else { parked.forget(waiting) }
-            return outcome(result, inbound)
+            return outcome(result, destination, inbound)
         case .asks(let questions, let round):
             parked.expectReturn(waiting, round: round, on: inbound.loop)
             let requests = JSONValue.object(questions.map { (key: $0.key, value: $0.question.inputRequest) })
-            let state = states.seal(.parked(waiting.call.ticket, round: round), of: inbound)
+            let state = states.seal(
+                .parked(waiting.call.ticket, round: round), of: inbound, owner: destination.backend.name)
             return .inputRequired(members: #""inputRequests":\#(requests.text),"requestState":"\#(state)""#)
         }
     }
 
     /// Questions of an owner of the same era go on to the client, and its state travels inside ours.
-    private func outcome(_ result: Result<CallAnswer, CallFailure>, _ inbound: InboundMessage) -> BridgeOutcome {
+    private func outcome(
+        _ result: Result<CallAnswer, CallFailure>, _ destination: Destination, _ inbound: InboundMessage
+    ) -> BridgeOutcome {
         switch result {
         case .success(.inputRequired(let payload)):
             let interview = Interview(payload)
@@ -148,14 +161,15 @@ struct ModernClientBridge: QuestionBridge {
             guard interview.entries.allSatisfy({ $0.question.map(inbound.capabilities.allow) ?? false }) else {
                 return .ended(.failure(.garbage(detail: "it asks for what the client did not offer")))
             }
-            let state = states.seal(.upstream(interview.state), of: inbound)
+            let state = states.seal(.upstream(interview.state), of: inbound, owner: destination.backend.name)
             let requests = interview.requests.map { #""inputRequests":\#($0),"# } ?? ""
             return .inputRequired(members: #"\#(requests)"requestState":"\#(state)""#)
         case .success(.protocolError(let payload)):
-            guard let interview = URLInterview(payload, capabilities: inbound.capabilities) else {
-                return .ended(result)
+            guard let interview = URLInterview(payload) else { return .ended(result) }
+            guard inbound.capabilities.contains(.elicitationURL) else {
+                return .lacksCapability(#"{"elicitation":{"url":{}}}"#)
             }
-            let state = states.seal(.upstream(nil), of: inbound)
+            let state = states.seal(.upstream(nil), of: inbound, owner: destination.backend.name)
             return .inputRequired(members: #""inputRequests":\#(interview.requests),"requestState":"\#(state)""#)
         case .success(.result), .success(.task), .failure: return .ended(result)
         }

@@ -52,20 +52,20 @@ struct StateKeeper: Sendable {
     }
 
     /// Form inside: expiry (8), digest of the call (32), length of the caller's name (2), the name, content.
-    func seal(_ content: Content, of inbound: InboundMessage) -> String {
+    func seal(_ content: Content, of inbound: InboundMessage, owner: String) -> String {
         let expires = UInt64(bitPattern: time.wallMilliseconds() + Self.lifetime)
         var plain = (0..<8).map { UInt8(truncatingIfNeeded: expires >> UInt64(8 * (7 - $0))) }
-        plain += Self.digest(of: inbound)
+        plain += Self.digest(of: inbound, owner: owner)
         let caller = Array(inbound.caller.name.utf8.prefix(1_000))
         plain += [UInt8(caller.count >> 8), UInt8(caller.count & 255)] + caller
         return states.seal(plain + content.bytes)
     }
 
     /// nil for whatever was not sealed here for this caller and call, or too long ago.
-    func open(_ text: String, for inbound: InboundMessage) -> Content? {
+    func open(_ text: String, for inbound: InboundMessage, owner: String) -> Content? {
         guard let plain = states.open(text, charactersMax: Self.charactersMax), plain.count > 42 else { return nil }
         let expires = Int64(bitPattern: plain[..<8].reduce(UInt64(0)) { $0 << 8 | UInt64($1) })
-        guard time.wallMilliseconds() < expires, Array(plain[8..<40]) == Self.digest(of: inbound) else { return nil }
+        guard time.wallMilliseconds() < expires, Array(plain[8..<40]) == Self.digest(of: inbound, owner: owner) else { return nil }
         let nameEnd = 42 + Int(plain[40]) << 8 + Int(plain[41])
         guard nameEnd <= plain.count, plain[42..<nameEnd].elementsEqual(inbound.caller.name.utf8.prefix(1_000)) else {
             return nil
@@ -73,10 +73,11 @@ struct StateKeeper: Sendable {
         return Content(plain[nameEnd...])
     }
 
-    /// What the call is: its method, whom it is for, and its arguments, whatever their spelling.
-    private static func digest(of inbound: InboundMessage) -> [UInt8] {
+    /// What the call is: its method, whom it is for, and its arguments, whatever their spelling. Its owner as well: a
+    /// name may lead to another one by the time the client comes back.
+    private static func digest(of inbound: InboundMessage, owner: String) -> [UInt8] {
         let bytes = inbound.bytes.readableBytesUInt8Span
-        var text: [UInt8] = Array(inbound.message.method.name.utf8) + [0]
+        var text: [UInt8] = Array(owner.utf8) + [0] + Array(inbound.message.method.name.utf8) + [0]
         for key: StaticString in ["name", "uri", "arguments"] {
             if let member = inbound.message.member(key, in: bytes),
                 let value = try? JSONValue.parse(bytes.extracting(member.value), limits: WireLimits(bytesMax: .max))

@@ -4,9 +4,9 @@ import Testing
 
 @testable import Upstreams
 
-@Suite("Upstream faults") struct UpstreamFaults {
+@Suite("References to addresses") struct AddressTests {
     @Test(
-        "U1 references are resolved as RFC 3986 has it",
+        "references are resolved as RFC 3986 has it",
         arguments: [
             ("http://h/a/sse", "?session_id=x", "/a/sse?session_id=x"), ("http://h/a/sse", "./m", "/a/m"),
             ("http://h/a/b/sse", "../m", "/a/m"), ("http://h/sse", "HTTP://h/m", "/m"),
@@ -15,7 +15,7 @@ import Testing
         #expect(try UpstreamAddress(base).resolving(reference)?.target == target)
     }
 
-    @Test("U2 an address of another scheme is on no server of ours", arguments: ["ftp://h/m", "file:///m", "data:x"])
+    @Test("an address of another scheme is on no server of ours", arguments: ["ftp://h/m", "file:///m", "data:x"])
     func otherScheme(_ reference: String) throws {
         #expect(try UpstreamAddress("http://h/sse").resolving(reference) == nil)
     }

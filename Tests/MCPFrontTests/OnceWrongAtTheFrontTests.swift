@@ -8,10 +8,10 @@ import Testing
 
 @testable import MCPFront
 
-@Suite("Front faults") struct FrontFaults {
+@Suite("Once wrong with clients of two streams") struct OnceWrongAtTheFrontTests {
     typealias Bench = DuplexClientTests.Bench
 
-    @Test("M1 in a batch what comes after a bad element is served as well")
+    @Test("in a batch what comes after a bad element is served as well")
     func badElement() async throws {
         let bench = Bench()
         try await bench.initialize(.v2025_03_26)
@@ -19,7 +19,7 @@ import Testing
         try await wait(for: "three answers", within: .seconds(2)) { bench.out.count == 4 }
     }
 
-    @Test("M2 two requests under one id are both answered, be it with an error")
+    @Test("two requests under one id are both answered, be it with an error")
     func sameID() async throws {
         let gate = Gate()
         let bench = Bench { _ in
@@ -32,7 +32,7 @@ import Testing
         try await wait(for: "two answers", within: .seconds(2)) { bench.out.count == 2 }
     }
 
-    @Test("M3 initialize is no part of a batch, as over HTTP")
+    @Test("initialize is no part of a batch, as over HTTP")
     func initializeInBatch() async throws {
         let bench = Bench()
         try await bench.initialize(.v2025_03_26)
@@ -41,7 +41,7 @@ import Testing
         #expect(bench.client.revision == .v2025_03_26)
     }
 
-    @Test("M4 a question whose time is over does not wait for ever, whoever asks it")
+    @Test("a question whose time is over does not wait for ever, whoever asks it")
     func timeOver() async throws {
         for _ in 0..<2_000 {
             let (book, loop, time) = (QuestionBook(), TestLoop.one, ManualTime())

@@ -8,11 +8,11 @@ import Testing
 
 @testable import Gateway
 
-@Suite("Gateway faults") struct GatewayFaults {
+@Suite("Once wrong in calls and names") struct OnceWrongTests {
     private static let tools = Offers(tools: [.plain("do")])
     private static let done = #"{"content":[{"type":"text","text":"done"}]}"#
 
-    @Test("G1 a client is not asked what its retry does not declare, though its first request did")
+    @Test("a client is not asked what its retry does not declare, though its first request did")
     func fewerCapabilities() async throws {
         let backend = AskingBackend(name: "server", offers: Self.tools) {
             call async throws(CallFailure) -> CallAnswer in
@@ -25,7 +25,7 @@ import Testing
         #expect(second?.type == "complete", "\(second?.text ?? "")")
     }
 
-    @Test("G2 pages for a stateless client that cannot visit any: -32021 that names what is missing")
+    @Test("pages for a stateless client that cannot visit any: -32021 that names what is missing")
     func missingCapability() async throws {
         let error = #"{"code":-32042,"message":"m","data":{"elicitations":[{"mode":"url","url":"https://a/"}]}}"#
         let backend = AskingBackend(name: "server", offers: Self.tools) { _ async throws(CallFailure) -> CallAnswer in
@@ -36,7 +36,7 @@ import Testing
         #expect(reply?["error"]?["data"]?.text == #"{"requiredCapabilities":{"elicitation":{"url":{}}}}"#)
     }
 
-    @Test("G3 a URI that begins with a combining mark comes back whole")
+    @Test("a URI that begins with a combining mark comes back whole")
     func combiningMark() {
         let names = ResourceNames(prefix: "gh")
         for original in ["\u{301}x", "ui://\u{301}x"] {
@@ -44,7 +44,7 @@ import Testing
         }
     }
 
-    @Test("G4 a URI that is listed leads to who lists it, though it looks like another owner's label")
+    @Test("a URI that is listed leads to who lists it, though it looks like another owner's label")
     func shadowed() {
         let item = OfferedItem(name: "git+ssh://r", definition: Array("{}".utf8))
         func owner(_ name: String, prefix: String, _ offers: Offers) -> (owner: Owner, offers: Offers) {
@@ -59,7 +59,7 @@ import Testing
         #expect(routes.resolve("git+ssh://r")?.owner.backend.name == "plain")
     }
 
-    @Test("G6 an edit is for the tool of that name, byte for byte")
+    @Test("an edit is for the tool of that name, byte for byte")
     func editByBytes() async throws {
         let backend = AskingBackend(name: "server", offers: Offers(tools: [.plain("\u{212a}")])) {
             _ async throws(CallFailure) -> CallAnswer in
