@@ -141,9 +141,9 @@ struct ResourceRoutes: Sendable {
         self.stems = stems
     }
 
-    /// What is listed under this very URI; else by label; else, for the owner's own spelling as it may stand in some text, by what is listed or by the longest
-    /// template that fits; else the only owner whose URIs are shown as they are. nil when there is none, or no single
-    /// one.
+    /// What is listed under this very URI; else by label; else, for the owner's own spelling as it may stand in some
+    /// text, by what is listed or by the longest template that fits; else the only owner whose URIs are shown as they
+    /// are. nil when there is none, or no single one.
     func resolve(_ uri: String) -> Route? {
         let exposed = (listed[uri] ?? []).filter { $0.resources.exposed(uri).utf8.elementsEqual(uri.utf8) }
         if exposed.count == 1 { return Route(owner: exposed[0], original: uri) }

@@ -219,8 +219,8 @@ struct Assembly: Sendable {
             receiveTimeout: settings.server.headerTimeout)
     }
 
-    /// Every half minute lets sessions go that nobody uses, and looks whether a burst of large messages has left pages behind that nobody uses, and hands them
-    /// back while no call runs. Ends when its task is cancelled.
+    /// Every half minute lets sessions go that nobody uses, and looks whether a burst of large messages has left pages
+    /// behind that nobody uses, to hand them back while no call runs. Ends when its task is cancelled.
     func trimWhenIdle() async {
         var lowest = ProcessMetrics.residentBytes()
         while true {

@@ -58,7 +58,7 @@ struct Handshake: Sendable {
             // Silence on a pipe, and oddities anywhere, are how many old servers meet a method they do not know.
             if isPipe, case .timedOut = error { return nil }
             if case .garbage = error { return nil }
-            throw TransportError(words: error.probeWords)
+            throw TransportError(words: error.probeWords, isSilence: error.isSilence)
         }
         try Self.refuseStatus(answer)
         guard let message = answer.message else { return nil }
@@ -129,7 +129,7 @@ struct Handshake: Sendable {
             answer = try await exchange(
                 writer.initialize(id: numbers.next(), capabilities: capabilities), within: patience)
         } catch {
-            throw TransportError(words: error.probeWords)
+            throw TransportError(words: error.probeWords, isSilence: error.isSilence)
         }
         if [401, 403].contains(answer.status) { try Self.refuseStatus(answer) }
         let span = answer.bytes.readableBytesUInt8Span
@@ -230,7 +230,7 @@ struct Handshake: Sendable {
             answer = try await exchange(
                 writer.request(method, id: numbers.next(), members: members, era: era), within: patience)
         } catch {
-            throw TransportError(words: error.probeWords)
+            throw TransportError(words: error.probeWords, isSilence: error.isSilence)
         }
         guard let message = answer.message else {
             throw TransportError(words: "it answered \(method) with HTTP status \(answer.status)")
@@ -254,6 +254,8 @@ struct Handshake: Sendable {
 }
 
 extension CallFailure {
+    var isSilence: Bool { if case .timedOut = self { true } else { false } }
+
     /// The failure of a probe, for health and log.
     var probeWords: String {
         switch self {

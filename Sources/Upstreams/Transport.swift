@@ -140,4 +140,6 @@ struct TransportError: Error, Sendable {
     var words: String
     /// The address answers, but not as Streamable HTTP: an older transport may be there.
     var isNoEndpoint = false
+    /// Nothing came in time.
+    var isSilence = false
 }

@@ -52,6 +52,7 @@ extension Upstream {
     private func attempt(skippingProbe: Bool, changed: @Sendable () -> Void) async throws(TransportError) {
         let (known, link, offers) = withState { ($0.mustRenew ? nil : $0.facts, $0.link, $0.offers) }
         if let known {
+            let began = time.now()
             // Still there and still the same? Lists answer both.
             do throws(TransportError) {
                 let listed = try await handshake(link).offers(known, known: offers)
@@ -62,6 +63,8 @@ extension Upstream {
                 // end the call with its process.
                 let isWorking = link.callCount > 0 && time.now().since(link.lastHeard) < callMax + cadence.refresh
                 if link.transport.isDuplex, isWorking { return }
+                // The same over HTTP: it answers others while it is too slow for us.
+                if error.isSilence, lastAnswered > began { return }
                 log.debug("listing again did not work, beginning anew", metadata: [LogKey.upstream: "\(name)"])
             }
         }

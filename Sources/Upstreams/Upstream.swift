@@ -27,6 +27,9 @@ package final class Upstream: Backend {
     private let timeout: Duration
     var callMax: Duration { timeout }
     private let state: Mutex<State>
+    /// When a call was answered last, whoever made it.
+    private let heard = Atomic<UInt64>(0)
+    var lastAnswered: Moment { Moment(nanoseconds: heard.load(ordering: .relaxed)) }
 
     struct State: Sendable {
         /// The conversation that all clients share.
@@ -105,6 +108,12 @@ package final class Upstream: Backend {
     // MARK: Calls
 
     package func call(_ call: RoutedCall) async throws(CallFailure) -> CallAnswer {
+        let answer = try await carry(call)
+        heard.store(time.now().nanoseconds, ordering: .relaxed)
+        return answer
+    }
+
+    private func carry(_ call: RoutedCall) async throws(CallFailure) -> CallAnswer {
         let (link, facts, generation, reason) = state.withLock { ($0.link, $0.facts, $0.generation, $0.awayReason) }
         guard let facts else {
             wakeUp()

@@ -80,7 +80,9 @@ import Testing
                     transport: .http(
                         url: "https://erp.example:8443/mcp?a=1",
                         headers: [NamedSecret(name: "Authorization", value: SecretText("Bearer s3cret"))]),
-                    timeout: .seconds(300)))
+                    timeout: .seconds(300),
+                    breaker: BreakerSettings(
+                        failures: 0.5, window: .seconds(30), callsMin: 10, openFor: .seconds(15), slowCall: .seconds(5))))
         #expect(
             settings.tools == [
                 ToolSettings(

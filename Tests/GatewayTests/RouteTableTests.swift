@@ -49,7 +49,8 @@ import Testing
         // Templates: the longest beginning wins, and two that are alike are nobody's.
         Case("db://table/7", "one"), Case("db://table/rows/7", "two"), Case("db://table"),
         Case("same://x"), Case("any://x", "one"),
-        Case(""), Case("three+file:///a"), Case("ONE+file:///a", "one", "file:///a"), Case("nothing"), Case("one"), Case("one+", "one", ""),
+        Case(""), Case("three+file:///a"), Case("ONE+file:///a", "one", "file:///a"), Case("nothing"), Case("one"),
+        Case("one+", "one", ""),
     ]
 
     @Test("A URI leads to its owner by label, list or template, and to nobody where two have it", arguments: labelled)

@@ -18,6 +18,8 @@ import wire
 from wire import MODERN
 
 DIRECT = os.environ.get("MCP_CONFORMANCE_DIRECT") == "1"
+# How long an answer may take; a machine that is busy on purpose needs more.
+PATIENCE = int(os.environ.get("MCP_TEST_PATIENCE", 15))
 EVERY = ["modern-http", "legacy-http", "legacy-stdio", "modern-stdio"]
 schema.strict_about_old_revisions = not DIRECT
 MODERN_TARGETS = ["modern-http"] if DIRECT else EVERY
@@ -87,7 +89,7 @@ class Exchange:
         """The params of the notifications of that method."""
         return [each.get("params", {}) for each in self.notifications if each["method"] == method]
 
-    def next(self, seconds=15):
+    def next(self, seconds=PATIENCE):
         message = self.stream.message(seconds)
         if message is None:
             return None
@@ -102,7 +104,7 @@ class Exchange:
             self.notifications.append(message)
         return message
 
-    def finish(self, seconds=15):
+    def finish(self, seconds=PATIENCE):
         with self:
             while self.answer is None:
                 assert self.next(seconds) is not None, f"the answer to {self.method} never came; {self.notifications}"
@@ -133,7 +135,7 @@ class Target:
         """The bytes of a request that names its host as a client would; servers of the SDK want the port, too."""
         return wire.request(method, path, headers, body, host=f"127.0.0.1:{self.port}")
 
-    def raw(self, data, method="POST", seconds=15):
+    def raw(self, data, method="POST", seconds=PATIENCE):
         """A stream over a connection of its own."""
         connection = wire.Connection(self.port, seconds)
         try:
@@ -143,12 +145,12 @@ class Target:
             connection.socket.close()
             raise
 
-    def exchange(self, data, method="POST", seconds=15):
+    def exchange(self, data, method="POST", seconds=PATIENCE):
         with wire.Connection(self.port, seconds) as connection:
             connection.send(data)
             return connection.response(method)
 
-    def open(self, method, params=None, *, id=None, capabilities=None, meta=None, headers=None, drop=(), seconds=15):
+    def open(self, method, params=None, *, id=None, capabilities=None, meta=None, headers=None, drop=(), seconds=PATIENCE):
         """A modern request. `meta` adds to `_meta`; `headers` replaces fields, `drop` leaves some out."""
         id = next(ids) if id is None else id
         params = dict(params or {})
@@ -159,7 +161,7 @@ class Target:
         body = json.dumps({"jsonrpc": "2.0", "id": id, "method": method, "params": params}).encode()
         return Exchange(self.raw(self.request("POST", fields, body), seconds=seconds), MODERN, method, id)
 
-    def ask(self, method, params=None, *, seconds=15, **more):
+    def ask(self, method, params=None, *, seconds=PATIENCE, **more):
         return self.open(method, params, seconds=seconds, **more).finish(seconds)
 
     def call(self, tool, arguments=None, *, responses=None, state=None, **more):
@@ -250,12 +252,12 @@ class Session(Answering):
         response = self.post(wire.legacy_body(method, params, id=None))
         assert response.status == 202 and not response.body, response
 
-    def open(self, method, params=None, *, id=None, seconds=15):
+    def open(self, method, params=None, *, id=None, seconds=PATIENCE):
         id = next(ids) if id is None else id
         request = self.target.request("POST", self.headers, wire.legacy_body(method, params, id))
         return Exchange(self.target.raw(request, seconds=seconds), self.version, method, id, self.answer)
 
-    def ask(self, method, params=None, *, seconds=15, **more):
+    def ask(self, method, params=None, *, seconds=PATIENCE, **more):
         return self.open(method, params, seconds=seconds, **more).finish(seconds)
 
     def call(self, tool, arguments=None, *, meta=None, **more):
@@ -265,7 +267,7 @@ class Session(Answering):
     def pages(self, method, member):
         return Target.pages(self, method, member)
 
-    def stream(self, last_event_id=None, seconds=15):
+    def stream(self, last_event_id=None, seconds=PATIENCE):
         """The GET stream, or what is left of the stream of that event."""
         headers = {**self.headers, "Accept": "text/event-stream", "Last-Event-ID": last_event_id, "Content-Type": None}
         return self.target.raw(self.target.request("GET", headers), "GET", seconds)

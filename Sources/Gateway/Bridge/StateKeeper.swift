@@ -65,7 +65,9 @@ struct StateKeeper: Sendable {
     func open(_ text: String, for inbound: InboundMessage, owner: String) -> Content? {
         guard let plain = states.open(text, charactersMax: Self.charactersMax), plain.count > 42 else { return nil }
         let expires = Int64(bitPattern: plain[..<8].reduce(UInt64(0)) { $0 << 8 | UInt64($1) })
-        guard time.wallMilliseconds() < expires, Array(plain[8..<40]) == Self.digest(of: inbound, owner: owner) else { return nil }
+        guard time.wallMilliseconds() < expires, Array(plain[8..<40]) == Self.digest(of: inbound, owner: owner) else {
+            return nil
+        }
         let nameEnd = 42 + Int(plain[40]) << 8 + Int(plain[41])
         guard nameEnd <= plain.count, plain[42..<nameEnd].elementsEqual(inbound.caller.name.utf8.prefix(1_000)) else {
             return nil

@@ -9,6 +9,7 @@ package struct GatewaySettings: Sendable, Equatable {
     package var server: Server
     package var admin: Admin
     package var storage: Storage
+    package var cache: Cache
     package var log: Log
     package var limits: Limits
     package var auth: Auth
@@ -50,6 +51,18 @@ package struct GatewaySettings: Sendable, Equatable {
     package struct Storage: Sendable, Equatable {
         package var directory: String
         package var retention: Duration
+        package var queueItemsMax: Int
+        package var queueBytesMax: Int
+        /// A full queue gives up its oldest call for a new one, instead of refusing that.
+        package var dropsOldest: Bool
+        package var resultKept: Duration
+        /// Minutes since local midnight.
+        package var backupMinute: Int
+        package var backupsKept: Int
+    }
+
+    package struct Cache: Sendable, Equatable {
+        package var bytesMax: Int
     }
 
     package struct Log: Sendable, Equatable {
@@ -117,7 +130,18 @@ package struct UpstreamSettings: Sendable, Equatable {
     package var prefix: String
     package var transport: Transport
     package var timeout: Duration
+    package var breaker: BreakerSettings
     package var exposure = ExposureSettings()
+}
+
+/// When to stop calling a server that fails.
+package struct BreakerSettings: Sendable, Equatable {
+    /// The part of failed and slow calls at which it opens.
+    package var failures: Double
+    package var window: Duration
+    package var callsMin: Int
+    package var openFor: Duration
+    package var slowCall: Duration
 }
 
 /// Which tools of an owner are shown, and how.
@@ -126,6 +150,7 @@ package struct ExposureSettings: Sendable, Equatable {
         package var name: String?
         package var title: String?
         package var description: String?
+        package var policy = ToolPolicySettings()
     }
 
     /// Patterns over the owner's own names.
@@ -133,6 +158,19 @@ package struct ExposureSettings: Sendable, Equatable {
     package var denied: [String] = []
     /// By the owner's own name.
     package var edits: [String: Edit] = [:]
+}
+
+/// What may be done with a tool's calls besides sending them on.
+package struct ToolPolicySettings: Sendable, Equatable {
+    package enum Offline: String, Sendable { case fail, queue, stale }
+
+    package var offline = Offline.fail
+    /// How long a stored call is worth being sent.
+    package var expires = Duration.seconds(86_400)
+    package var isIdempotent = false
+    package var priority = 0
+    package var cache: Duration?
+    package var dedupe: Duration?
 }
 
 /// A WebAssembly module whose tools the gateway runs itself.

@@ -36,7 +36,14 @@ struct SettingsBuild {
                 hasPublicMetrics: values.flag("admin", "public_metrics"),
                 controlSocket: values.text("admin", "control_socket") ?? ""),
             storage: GatewaySettings.Storage(
-                directory: storageDirectory, retention: values.duration("storage", "retention")),
+                directory: storageDirectory, retention: values.duration("storage", "retention"),
+                queueItemsMax: values.number("storage", "max_queue_items"),
+                queueBytesMax: values.number("storage", "max_queue_bytes"),
+                dropsOldest: values.text("storage", "when_full") == "drop_oldest",
+                resultKept: values.duration("storage", "result_kept"),
+                backupMinute: values.text("storage", "backup_at").flatMap(SettingsUnits.timeOfDay) ?? 0,
+                backupsKept: values.number("storage", "backups_kept")),
+            cache: GatewaySettings.Cache(bytesMax: values.number("cache", "max_bytes")),
             log: GatewaySettings.Log(
                 directory: values.text("log", "directory") ?? "",
                 level: values.text("log", "level").flatMap(GatewaySettings.Log.Level.init) ?? .info,
@@ -73,7 +80,28 @@ struct SettingsBuild {
         }
         return UpstreamSettings(
             name: name, prefix: values.text("upstreams", name, "prefix") ?? name, transport: transport,
-            timeout: values.duration("upstreams", name, "timeout"), exposure: exposure("upstreams", name))
+            timeout: values.duration("upstreams", name, "timeout"), breaker: breaker(name),
+            exposure: exposure("upstreams", name))
+    }
+
+    private func breaker(_ name: String) -> BreakerSettings {
+        BreakerSettings(
+            failures: values.ratio("upstreams", name, "circuit_breaker", "failures"),
+            window: values.duration("upstreams", name, "circuit_breaker", "window"),
+            callsMin: values.number("upstreams", name, "circuit_breaker", "minimum_calls"),
+            openFor: values.duration("upstreams", name, "circuit_breaker", "open_for"),
+            slowCall: values.duration("upstreams", name, "circuit_breaker", "slow_call"))
+    }
+
+    private func policy(_ name: String, _ tool: String) -> ToolPolicySettings {
+        ToolPolicySettings(
+            offline: values.text("upstreams", name, "tools", tool, "offline")
+                .flatMap(ToolPolicySettings.Offline.init) ?? .fail,
+            expires: values.duration("upstreams", name, "tools", tool, "expires"),
+            isIdempotent: values.flag("upstreams", name, "tools", tool, "idempotent"),
+            priority: values.number("upstreams", name, "tools", tool, "priority"),
+            cache: values.optionalDuration("upstreams", name, "tools", tool, "cache"),
+            dedupe: values.optionalDuration("upstreams", name, "tools", tool, "dedupe"))
     }
 
     private func exposure(_ section: String, _ name: String) -> ExposureSettings {
@@ -86,7 +114,8 @@ struct SettingsBuild {
             exposure.edits[tool] = ExposureSettings.Edit(
                 name: values.text(section, name, "tools", tool, "name"),
                 title: values.text(section, name, "tools", tool, "title"),
-                description: values.text(section, name, "tools", tool, "description"))
+                description: values.text(section, name, "tools", tool, "description"),
+                policy: section == "upstreams" ? policy(name, tool) : ToolPolicySettings())
         }
         return exposure
     }

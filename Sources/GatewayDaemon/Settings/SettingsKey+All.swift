@@ -2,7 +2,7 @@
 
 extension SettingsKey {
     /// Every key that the gateway knows, built or to come, in the order in which people read about them.
-    static let all: [SettingsKey] = server + admin + storage + log + limits + auth + wasm + upstreams + tools + later
+    static let all: [SettingsKey] = server + admin + storage + cache + log + limits + auth + wasm + upstreams + tools + later
 
     private static func later(_ path: String, _ why: String) -> SettingsKey {
         SettingsKey(path, .text, .none, why, isBuilt: false)
@@ -71,12 +71,30 @@ extension SettingsKey {
         SettingsKey(
             "storage.retention", .duration(.seconds(3_600)...(.seconds(3_650 * 86_400))), .text("7d"),
             "Rows of the request and the error log older than this are removed."),
+        SettingsKey(
+            "storage.max_queue_items", .count(1...1_000_000), .number(10_000),
+            "Stored calls that may wait or be on their way."),
+        SettingsKey(
+            "storage.max_queue_bytes", .size((1 << 20)...(1 << 40)), .text("256MiB"),
+            "What their arguments and the results that are kept may take."),
+        SettingsKey(
+            "storage.when_full", .choice(["refuse", "drop_oldest"], later: []), .text("refuse"),
+            "What a full queue does with one more call: refuse it, or give up the oldest that waits."),
+        SettingsKey(
+            "storage.result_kept", .duration(.seconds(60)...(.seconds(365 * 86_400))), .text("24h"),
+            "How long the result of a stored call can be asked for."),
+        SettingsKey(
+            "storage.backup_at", .timeOfDay, .text("03:30"),
+            "When the day's backup is made anew, local time; the first is made at the start or after midnight."),
+        SettingsKey("storage.backups_kept", .count(1...1_000), .number(7), "How many daily backups are kept."),
         later("storage.url", "Address of a PostgreSQL server."),
-        later("storage.max_queue_items", "The longest the durable queue may grow."),
-        later("storage.max_queue_bytes", "The largest the durable queue may grow."),
-        later("storage.when_full", "What a full queue does: refuse, or drop the oldest."),
-        later("storage.backup_at", "Time of day of the daily backup."),
-        later("storage.backups_kept", "How many daily backups are kept."),
+    ]
+
+    private static let cache: [SettingsKey] = [
+        SettingsKey("cache", .section, .none, "Answers of tools that may be given again."),
+        SettingsKey(
+            "cache.max_bytes", .size((64 << 10)...(1 << 40)), .text("64MiB"),
+            "What they may take on disk; an eighth of it in memory. The oldest make room."),
     ]
 
     private static let log: [SettingsKey] = [
@@ -178,11 +196,44 @@ extension SettingsKey {
         SettingsKey(
             "upstreams.*.tools.*.description", .text, .derived("its own"),
             "What models read about it; a sharper text makes for better calls."),
-        later("upstreams.*.tools.*.offline", "What becomes of a call while its server is away."),
-        later("upstreams.*.tools.*.expires", "How long a stored call is worth being sent."),
-        later("upstreams.*.tools.*.idempotent", "Whether it is safe to send twice."),
-        later("upstreams.*.tools.*.cache", "How long an answer may be given again."),
-        later("upstreams.*.circuit_breaker", "When to stop calling a server that fails."),
+        SettingsKey(
+            "upstreams.*.tools.*.offline", .choice(["fail", "queue", "stale"], later: []), .text("fail"),
+            """
+            What becomes of a call while its server is away: an answer that says so, the call is stored and sent \
+            later, or the last known answer is given again.
+            """
+        ),
+        SettingsKey(
+            "upstreams.*.tools.*.expires", .duration(.seconds(1)...(.seconds(365 * 86_400))), .text("24h"),
+            "How long a stored call is worth being sent."),
+        SettingsKey(
+            "upstreams.*.tools.*.idempotent", .flag, .flag(false),
+            "Whether it is safe to send twice. Only then a call whose answer was lost is sent again."),
+        SettingsKey(
+            "upstreams.*.tools.*.priority", .count(-100...100), .number(0),
+            "Stored calls of one caller to one server go out highest first."),
+        SettingsKey(
+            "upstreams.*.tools.*.cache", .duration(.seconds(1)...(.seconds(30 * 86_400))), .derived("not at all"),
+            "How long an answer may be given again without asking its server."),
+        SettingsKey(
+            "upstreams.*.tools.*.dedupe", .duration(.seconds(1)...(.seconds(86_400))), .derived("not at all"),
+            "Within this time a second call with the same arguments is taken for the first one, sent again."),
+        SettingsKey("upstreams.*.circuit_breaker", .section, .none, "When to stop calling a server that fails."),
+        SettingsKey(
+            "upstreams.*.circuit_breaker.failures", .ratio(0.01...1), .ratio(0.5),
+            "The part of failed and slow calls at which it opens."),
+        SettingsKey(
+            "upstreams.*.circuit_breaker.window", .duration(.seconds(1)...(.seconds(3_600))), .text("30s"),
+            "Over which time calls are counted."),
+        SettingsKey(
+            "upstreams.*.circuit_breaker.minimum_calls", .count(1...10_000), .number(10),
+            "Fewer calls than this in the window open nothing."),
+        SettingsKey(
+            "upstreams.*.circuit_breaker.open_for", .duration(.milliseconds(100)...(.seconds(3_600))), .text("15s"),
+            "How long it stays open before one call tries; doubles with each failure, to two minutes."),
+        SettingsKey(
+            "upstreams.*.circuit_breaker.slow_call", .duration(.milliseconds(10)...(.seconds(3_600))), .text("5s"),
+            "A call that takes longer counts as failed."),
         later("upstreams.*.retry", "How often a call that is safe to repeat is tried again."),
     ]
 
@@ -225,7 +276,6 @@ extension SettingsKey {
     ]
 
     private static let later: [SettingsKey] = [
-        later("cache", "Answers kept for a while."),
         later("alerts", "Thresholds, people and channels of the gateway's own watch."),
         later("telemetry", "Traces sent to an OpenTelemetry collector."),
         later("policy", "Who may call which tools."),

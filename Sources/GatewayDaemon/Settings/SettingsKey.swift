@@ -13,7 +13,11 @@ package struct SettingsKey: Sendable {
         case text
         case flag
         case count(ClosedRange<Int>)
+        /// A part of a whole.
+        case ratio(ClosedRange<Double>)
         case duration(ClosedRange<Duration>)
+        /// Hours and minutes of the local day.
+        case timeOfDay
         case size(ClosedRange<Int>)
         /// One of the first words; the second ones are known and to come.
         case choice([String], later: [String])
@@ -41,6 +45,7 @@ package struct SettingsKey: Sendable {
     enum Standard: Sendable, Equatable {
         case text(String)
         case number(Int)
+        case ratio(Double)
         case flag(Bool)
         /// No entries.
         case empty

@@ -11,6 +11,7 @@ enum SettingsNode: Equatable {
 
     case text(String)
     case integer(Int)
+    case fraction(Double)
     case flag(Bool)
     case list([SettingsNode])
     case table([Entry])
@@ -22,6 +23,7 @@ enum SettingsNode: Equatable {
         switch self {
         case .text: "a text"
         case .integer: "a whole number"
+        case .fraction: "a number with a fraction"
         case .flag: "true or false"
         case .list: "a list"
         case .table: "a table"
@@ -63,7 +65,7 @@ enum SettingsNode: Equatable {
         case .string: .text(value.string ?? "")
         case .int: .integer(value.int ?? 0)
         case .bool: .flag(value.bool ?? false)
-        case .double: .other("a number with a fraction")
+        case .double: value.double.map { .fraction($0) } ?? .other("a number that cannot be read")
         case .date: .other("a date")
         case .time: .other("a time of day")
         case .dateTime: .other("a date and time")

@@ -84,6 +84,8 @@ package enum SettingsReference {
         case .text: "text"
         case .flag: "`true` or `false`"
         case .count(let range): "\(range.lowerBound) to \(range.upperBound)"
+        case .ratio(let range): "\(range.lowerBound) to \(range.upperBound)"
+        case .timeOfDay: "hours and minutes, local time"
         case .duration(let range):
             "\(SettingsUnits.text(range.lowerBound)) to \(SettingsUnits.text(range.upperBound))"
         case .size(let range):
@@ -107,6 +109,7 @@ package enum SettingsReference {
         switch key.standard {
         case .text(let text): "`\"\(text)\"`"
         case .number(let number): "`\(number)`"
+        case .ratio(let ratio): "`\(ratio)`"
         case .flag(let flag): "`\(flag)`"
         case .empty: key.kind == .texts ? "`[]`" : "`{}`"
         case .place(let installed, let checkout): "`\"\(installed)\"`; in a checkout its `\(checkout)`"
@@ -120,6 +123,7 @@ package enum SettingsReference {
         switch key.standard {
         case .text(let text): "\"\(text)\""
         case .number(let number): "\(number)"
+        case .ratio(let ratio): "\(ratio)"
         case .flag(let flag): "\(flag)"
         case .place(let installed, _): "\"\(installed)\""
         case .empty, .derived, .required, .none:
@@ -143,6 +147,8 @@ package enum SettingsReference {
         "upstreams.*.tools.*.name": "\"new_ticket\"",
         "upstreams.*.tools.*.title": "\"New ticket\"",
         "upstreams.*.tools.*.description": "\"Opens a ticket and returns its number.\"",
+        "upstreams.*.tools.*.cache": "\"10m\"",
+        "upstreams.*.tools.*.dedupe": "\"2m\"",
         "tools.*.allow_tools": "[\"convert\"]",
         "tools.*.deny_tools": "[\"debug_*\"]",
         "tools.*.tools.*.name": "\"convert\"",

@@ -8,6 +8,7 @@ struct SettingsValues {
         case unfilled(String)
         case flag(Bool)
         case number(Int)
+        case ratio(Double)
         case duration(Duration)
         case address(ListenAddress)
         case texts([String])
@@ -37,11 +38,17 @@ struct SettingsValues {
 
     func flag(_ path: String...) -> Bool { if case .flag(let flag) = value(path) { flag } else { false } }
     func number(_ path: String...) -> Int { if case .number(let number) = value(path) { number } else { 0 } }
+    func ratio(_ path: String...) -> Double { if case .ratio(let ratio) = value(path) { ratio } else { 0 } }
     func texts(_ path: String...) -> [String] { if case .texts(let texts) = value(path) { texts } else { [] } }
     func map(_ path: String...) -> [Entry] { if case .map(let entries) = value(path) { entries } else { [] } }
 
     func duration(_ path: String...) -> Duration {
         if case .duration(let duration) = value(path) { duration } else { .zero }
+    }
+
+    /// nil when the file says nothing and nothing holds by itself.
+    func optionalDuration(_ path: String...) -> Duration? {
+        if case .duration(let duration) = value(path) { duration } else { nil }
     }
 
     func address(_ path: String...) -> ListenAddress {
@@ -71,6 +78,7 @@ struct SettingsValues {
             default: .text(text)
             }
         case .number(let number): .number(number)
+        case .ratio(let ratio): .ratio(ratio)
         case .flag(let flag): .flag(flag)
         case .empty: nil
         case .place(let installed, let checkout):

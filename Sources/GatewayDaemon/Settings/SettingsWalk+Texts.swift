@@ -10,6 +10,9 @@ extension SettingsWalk {
         }
         switch key.kind {
         case .duration(let range): duration(text, range, key, path)
+        case .timeOfDay:
+            guard SettingsUnits.timeOfDay(text) != nil else { return refuse(text, key, path) }
+            keep(.text(text), path)
         case .size(let range): size(text, range, key, path)
         case .choice(let words, let later): choice(text, words, later, path)
         case .address:
@@ -27,7 +30,7 @@ extension SettingsWalk {
         case .text:
             guard !text.isEmpty else { return report.error(path, "this is empty; \(key.kind.words) would be right") }
             keep(.text(text), path)
-        case .section, .flag, .count, .texts, .map:
+        case .section, .flag, .count, .ratio, .texts, .map:
             preconditionFailure("\(key.name) takes no text")
         }
     }

@@ -37,9 +37,21 @@ struct SettingsWalk {
                     path, "\(number) is out of bounds; \(range.lowerBound) to \(range.upperBound) would be right")
             }
             keep(.number(number), path)
+        case .ratio(let range):
+            let number: Double
+            switch entry.node {
+            case .fraction(let written): number = written
+            case .integer(let written): number = Double(written)
+            default: return wrongType(entry.node, key, path)
+            }
+            guard range.contains(number) else {
+                return report.error(
+                    path, "\(number) is out of bounds; \(range.lowerBound) to \(range.upperBound) would be right")
+            }
+            keep(.ratio(number), path)
         case .texts: list(entry.node, key, path)
         case .map: map(entry.node, key, path)
-        case .text, .duration, .size, .choice, .address, .route, .link, .file, .directory, .madeDirectory, .socket,
+        case .text, .duration, .timeOfDay, .size, .choice, .address, .route, .link, .file, .directory, .madeDirectory, .socket,
             .prefix, .digest:
             guard case .text(let raw) = entry.node else { return wrongType(entry.node, key, path) }
             if let text = expanded(raw, at: path) { check(text, as: key, at: path) } else { keep(.unfilled(raw), path) }
@@ -113,6 +125,9 @@ extension SettingsKey.Kind {
         case .text: "a text in quotes"
         case .flag: "true or false, without quotes,"
         case .count(let range): "a whole number from \(range.lowerBound) to \(range.upperBound), without quotes,"
+        case .ratio(let range):
+            "a number from \(range.lowerBound) to \(range.upperBound), without quotes, such as 0.5,"
+        case .timeOfDay: "a time of day in quotes, such as \"03:30\","
         case .duration: "a time with its unit in quotes, such as \"30s\", \"5m\" or \"100ms\","
         case .size: "a size with its unit in quotes, such as \"64MiB\" or \"512KiB\","
         case .choice(let words, _): "one of " + words.map { "\"\($0)\"" }.joined(separator: ", ")
