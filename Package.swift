@@ -54,6 +54,7 @@ let package = Package(
         // Tools: no knowledge of any room.
         .target(name: "JSONSchema", dependencies: ["MCPWire"], swiftSettings: strictMemory),
         .target(name: "Sealing", dependencies: ["MCPWire", crypto], swiftSettings: strict),
+        .target(name: "Resilience", dependencies: ["GatewayCore"], swiftSettings: strict),
         .target(name: "Telemetry", dependencies: ["GatewayCore", logging], swiftSettings: strict),
         .target(
             name: "HTTPListener", dependencies: ["GatewayCore", "Telemetry", nioCore, nioPosix, nioHTTP1],
@@ -111,6 +112,7 @@ let package = Package(
         .testTarget(
             name: "GatewayCoreTests", dependencies: ["GatewayCore", "GatewayTestKit", "MCPWire", nioCore],
             swiftSettings: strict),
+        .testTarget(name: "ResilienceTests", dependencies: ["Resilience", "GatewayCore"], swiftSettings: strict),
         .testTarget(
             name: "TelemetryTests", dependencies: ["Telemetry", "GatewayCore", logging], swiftSettings: strict),
         .testTarget(
