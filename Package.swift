@@ -66,7 +66,7 @@ let package = Package(
         .target(
             name: "Gateway",
             dependencies: [
-                "GatewayCore", "JSONSchema", "MCPWire", "Sealing", "Telemetry", logging, nioCore,
+                "GatewayCore", "JSONSchema", "MCPWire", "Resilience", "Sealing", "Telemetry", logging, nioCore,
             ],
             swiftSettings: strict),
         .target(

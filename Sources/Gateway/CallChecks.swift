@@ -33,6 +33,18 @@ enum CallChecks {
         return .badArguments(words(violations))
     }
 
+    /// Words for what is wrong with the arguments of a call that is to be stored; nil when nothing is.
+    static func storedProblem(_ inbound: InboundMessage, _ destination: Destination) -> String? {
+        guard let schema = destination.tool?.storedInput else { return nil }
+        let bytes = inbound.bytes.readableBytesUInt8Span
+        let arguments =
+            inbound.message.member("arguments", in: bytes).flatMap {
+                try? JSONValue.parse(bytes.extracting($0.value), limits: WireLimits(bytesMax: .max))
+            } ?? [:]
+        let violations = schema.violations(of: arguments)
+        return violations.isEmpty ? nil : words(violations)
+    }
+
     private static func headerProblem(
         _ parameters: [HeaderParameter], _ headers: [(name: String, value: String)], _ arguments: JSONValue
     ) -> String? {

@@ -47,6 +47,12 @@ struct CallRecorder: Sendable {
             status: "input_required")
     }
 
+    /// A call that was stored instead of sent. It is counted as a call when it is sent.
+    func stored(_ inbound: InboundMessage, _ destination: Destination) {
+        write(
+            inbound, tool: destination.shownTool, upstream: destination.backend.name, route: "queue", status: "queued")
+    }
+
     func failed(_ inbound: InboundMessage, _ destination: Destination, _ failure: CallFailure) {
         switch failure {
         case .unknownTool, .badArguments, .needsInput, .cancelled:

@@ -3,6 +3,7 @@
 package import GatewayCore
 internal import Logging
 internal import MCPWire
+package import Resilience
 internal import Synchronization
 package import Telemetry
 
@@ -11,8 +12,13 @@ package struct CatalogueEntry: Sendable {
     package let backend: any Backend
     package let prefix: String
     package let exposure: Exposure
+    /// nil for owners that need none.
+    package let breaker: Breaker.Settings?
 
-    package init(backend: any Backend, prefix: String, exposure: Exposure = Exposure()) {
+    package init(
+        backend: any Backend, prefix: String, exposure: Exposure = Exposure(), breaker: Breaker.Settings? = nil
+    ) {
+        self.breaker = breaker
         self.backend = backend
         self.prefix = prefix
         self.exposure = exposure
@@ -68,10 +74,16 @@ package final class Catalogue: Sendable {
 
     /// - Parameter isCompact: clients see `search_tools` and `call_tool` instead of the tools.
     package init(
-        entries: [CatalogueEntry], identity: ServerIdentity, isCompact: Bool = false, metrics: MetricsRegistry,
-        logs: LogFiles
+        entries: [CatalogueEntry], identity: ServerIdentity, isCompact: Bool = false, time: any TimeSource,
+        metrics: MetricsRegistry, logs: LogFiles
     ) {
-        self.entries = entries.map { ($0, Owner(backend: $0.backend, prefix: $0.prefix)) }
+        let breakerLog = logs.logger(component: LogComponent.gateway)
+        self.entries = entries.map { entry in
+            let breaker = entry.breaker.map {
+                OwnerBreaker($0, owner: entry.backend.name, time: time, log: breakerLog)
+            }
+            return (entry, Owner(backend: entry.backend, prefix: entry.prefix, breaker: breaker))
+        }
         owners = self.entries.map(\.owner)
         self.identity = identity
         self.isCompact = isCompact
@@ -122,7 +134,7 @@ package final class Catalogue: Sendable {
     }
 
     /// Reads a definition, or remembers what it read.
-    func know(_ tool: OfferedItem, _ owner: Owner) -> KnownTool {
+    func know(_ tool: OfferedItem, _ owner: Owner, isStored: Bool) -> KnownTool {
         let key = "\(owner.backend.name) \(tool.name)"
         if let found = known.withLock({ $0.tools[key] }), found.definition == tool.definition { return found }
         // A definition reached us through the same scanner, so it scans again.
@@ -131,7 +143,8 @@ package final class Catalogue: Sendable {
         do throws(ToolFactsError) {
             facts = .success(
                 try ToolFacts.of(
-                    tree, checksSchemas: owner.backend.route == "wasm", takesHeaders: owner.backend.takesHeaders))
+                    tree, checksSchemas: owner.backend.route == "wasm", takesHeaders: owner.backend.takesHeaders,
+                    isStored: isStored))
         } catch {
             facts = .failure(error)
             log.warning(

@@ -2,6 +2,7 @@
 
 internal import GatewayCore
 internal import MCPWire
+internal import Resilience
 
 /// What would become of a call of one tool, step by step, from the same tables that decide a real one.
 enum Explanation {
@@ -22,6 +23,19 @@ enum Explanation {
             }
         }
         if found.backend.route == "wasm" { return .object(steps) }
+        let policy = found.policy
+        steps.append(("offline", .string(policy.offline.rawValue)))
+        if policy.offline == .queue {
+            steps.append(("stored_for", .string(Words.seconds(policy.expires))))
+            steps.append(("priority", .number(String(policy.priority))))
+        }
+        steps.append(("idempotent", .bool(policy.isIdempotent)))
+        if let cache = policy.cache { steps.append(("cached_for", .string(Words.seconds(cache)))) }
+        if let dedupe = policy.dedupe { steps.append(("deduped_within", .string(Words.seconds(dedupe)))) }
+        if let breaker = found.owner.breaker?.status {
+            steps.append(("breaker", .string(breaker.state.rawValue)))
+        }
+        steps.append(("reachable", .bool(found.backend.isReachable)))
         steps.append(
             (
                 "questions",

@@ -22,13 +22,17 @@ package struct Exposure: Sendable {
     }
 }
 
-/// Another name or description for one tool.
+/// Another name or description for one tool, and what may be done with its calls.
 package struct ToolEdit: Sendable, Equatable {
     package var name: String?
     package var title: String?
     package var description: String?
+    package var policy: ToolPolicy
 
-    package init(name: String? = nil, title: String? = nil, description: String? = nil) {
+    package init(
+        name: String? = nil, title: String? = nil, description: String? = nil, policy: ToolPolicy = ToolPolicy()
+    ) {
+        self.policy = policy
         self.name = name
         self.title = title
         self.description = description

@@ -40,6 +40,8 @@ struct ListedItem: Sendable {
     var hasHeaders = false
     /// What it asks for in headers makes no sense, and nobody is shown it.
     var hidesHeaders = false
+    /// Its calls may be answered with something else than its output.
+    var isStored = false
 }
 
 /// The finished `result` of one list for each revision: lists are asked for often and change seldom. Written when first
@@ -48,7 +50,12 @@ final class Listing: Sendable {
     let kind: ListKind
     let items: [ListedItem]
     private let identity: ServerIdentity
-    private let written = Mutex<[Revision: [UInt8]]>([:])
+    private struct Form: Hashable {
+        let revision: Revision
+        let takesTasks: Bool
+    }
+
+    private let written = Mutex<[Form: [UInt8]]>([:])
 
     /// How long a client may keep a list, in milliseconds. Short: a client that does not listen learns of a change only
     /// by asking.
@@ -61,23 +68,30 @@ final class Listing: Sendable {
     }
 
     /// Items are carried as their owners wrote them, but for names and for members that a revision does not know.
-    func result(_ revision: Revision) -> [UInt8] {
-        if let known = written.withLock({ $0[revision] }) { return known }
-        let json = write(revision)
-        written.withLock { $0[revision] = json }
+    ///
+    /// - Parameter takesTasks: the client gets a task for a call that is stored. To others tools whose calls may be
+    ///   stored promise no output, because they may answer in words first.
+    func result(_ revision: Revision, takesTasks: Bool = false) -> [UInt8] {
+        let form = Form(revision: revision, takesTasks: takesTasks && items.contains(where: \.isStored))
+        if let known = written.withLock({ $0[form] }) { return known }
+        let json = write(form)
+        written.withLock { $0[form] = json }
         return json
     }
 
     /// Whether clients of the newest revision would see a difference.
     func differs(from other: Listing) -> Bool { result(.modern) != other.result(.modern) }
 
-    private func write(_ revision: Revision) -> [UInt8] {
+    private func write(_ form: Form) -> [UInt8] {
+        let revision = form.revision
         var out: [UInt8] = Array((revision.isModern ? #"{"resultType":"complete",""# : #"{""#).utf8)
         out.append(contentsOf: kind.member.utf8)
         out.append(contentsOf: "\":[".utf8)
         for (index, item) in items.enumerated() {
             if index > 0 { out.append(UInt8(ascii: ",")) }
-            ItemText.shown(item, kind, revision).write(to: &out)
+            var shown = ItemText.shown(item, kind, revision)
+            if item.isStored, !form.takesTasks { shown = shown.without("outputSchema") }
+            shown.write(to: &out)
         }
         out.append(UInt8(ascii: "]"))
         if revision.isModern {

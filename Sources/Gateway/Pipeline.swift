@@ -3,7 +3,7 @@
 package import GatewayCore
 internal import Logging
 package import MCPWire
-internal import NIOCore
+package import NIOCore
 package import Sealing
 package import Telemetry
 
@@ -15,19 +15,26 @@ package struct PipelineSettings: Sendable {
     package var timeout: Duration
     /// A call that takes longer gets a line in the log.
     package var slowCall: Duration
+    /// How long the result of a stored call can be asked for.
+    package var resultKept: Duration
 
-    package init(inFlightMax: Int, timeout: Duration, slowCall: Duration) {
+    package init(
+        inFlightMax: Int, timeout: Duration, slowCall: Duration, resultKept: Duration = .seconds(86_400)
+    ) {
+        self.resultKept = resultKept
         self.inFlightMax = inFlightMax
         self.timeout = timeout
         self.slowCall = slowCall
     }
 }
 
-/// The one way of every message: admission → route → checks → dispatch over all questions → reply.
+/// The one way of every message: admission → route → checks → delivery over all questions → reply.
 package final class Pipeline: MCPService {
     private let catalogue: Catalogue
     private let admission: Admission
-    private let dispatcher: Dispatcher
+    private let delivery: Delivery
+    private let queueDesk: QueueDesk
+    private let worker: DeferredWorker
     private let legacyBridge: LegacyClientBridge
     private let modernBridge: ModernClientBridge
     private let states: StateKeeper
@@ -41,7 +48,7 @@ package final class Pipeline: MCPService {
     /// - Parameter keys: seal what clients carry from one round of a call to the next.
     package init(
         settings: PipelineSettings, catalogue: Catalogue, settling: Settling = Settling(expected: 0),
-        identity: ServerIdentity, keys: SealKeys, journal: any Journal,
+        identity: ServerIdentity, keys: SealKeys, store: any DeliveryStore, journal: any Journal,
         time: any TimeSource, metrics: MetricsRegistry, logs: LogFiles
     ) {
         self.catalogue = catalogue
@@ -49,11 +56,24 @@ package final class Pipeline: MCPService {
         admission = Admission(inFlightMax: settings.inFlightMax, timeout: settings.timeout)
         metrics.gauge(.callsInFlight) { [admission] in Double(admission.running) }
         metrics.gauge(.callsParked) { [parked] in Double(parked.count) }
-        dispatcher = Dispatcher()
+        let dispatcher = Dispatcher(time: time)
         states = StateKeeper(keys: keys, time: time)
         legacyBridge = LegacyClientBridge(dispatcher: dispatcher, time: time, timeout: settings.timeout)
         modernBridge = ModernClientBridge(dispatcher: dispatcher, time: time, states: states, parked: parked)
         replies = ReplyBuilder(identity: identity)
+        delivery = Delivery(store: store, time: time)
+        queueDesk = QueueDesk(
+            queue: store, shape: StoredShape(resultKept: settings.resultKept), replies: replies, catalogue: catalogue,
+            time: time)
+        worker = DeferredWorker(
+            queue: store, catalogue: catalogue, dispatcher: dispatcher, time: time, timeout: settings.timeout,
+            metrics: metrics, log: logs.logger(component: LogComponent.gateway))
+        for owner in catalogue.owners {
+            guard let breaker = owner.breaker else { continue }
+            metrics.gauge(.breakerState, labels: [("upstream", owner.backend.name)]) {
+                breaker.level
+            }
+        }
         recorder = CallRecorder(
             journal: journal, time: time, metrics: metrics, log: logs.logger(component: LogComponent.gateway),
             slowCall: settings.slowCall)
@@ -112,6 +132,8 @@ package final class Pipeline: MCPService {
         case .refused(let code, let words, let data, let status):
             return refused(original, code, words, data: data, status: status)
         case .answered(let members): return answered(original, replies.result(members: members, to: original, dialect))
+        case .queueTool(let name): return answered(original, await queueDesk.answer(name, original, dialect))
+        case .storedTask(let handle): return answered(original, await queueDesk.task(handle, original, dialect))
         case .destination(let found, let message): (destination, inbound) = (found, message)
         }
         // Is it what its owner takes?
@@ -129,7 +151,21 @@ package final class Pipeline: MCPService {
             deadline: permit.deadline, loop: inbound.loop)
         call.wishes = inbound.wishes
         let bridge: any QuestionBridge = inbound.revision.isModern ? modernBridge : legacyBridge
-        switch await bridge.carry(call, to: destination, for: inbound) {
+        let order = Delivery.Order(call: call, destination: destination, inbound: inbound, bridge: bridge)
+        switch await delivery.carry(order) {
+        case .bridged(let outcome): return reply(outcome, inbound, destination, dialect)
+        case .stored(let stored):
+            recorder.stored(inbound, destination)
+            return await queueDesk.stored(stored, to: inbound, dialect)
+        case .keyDiffers:
+            return refused(inbound, -32602, "This idempotency key was used for a call with other arguments before.")
+        }
+    }
+
+    private func reply(
+        _ outcome: BridgeOutcome, _ inbound: InboundMessage, _ destination: Destination, _ dialect: any Dialect
+    ) -> Reply {
+        switch outcome {
         case .ended(.success(let answer)):
             return reply(answer, inbound, destination, dialect)
         case .ended(.failure(let failure)):
@@ -179,6 +215,9 @@ package final class Pipeline: MCPService {
         case destination(Destination, InboundMessage)
         /// The gateway's own tools.
         case answered(members: String)
+        /// One of those that ask about stored calls.
+        case queueTool(String)
+        case storedTask(handle: String)
         case refused(Int, String, data: String? = nil, status: ReplyStatus = .ok)
     }
 
@@ -203,6 +242,7 @@ package final class Pipeline: MCPService {
         case .toolsCall:
             guard let name = text("name") else { return .refused(-32602, "\"params.name\" must name the tool to call") }
             // The two of compact mode first: no upstream may take their names.
+            if QueueDesk.isTool(name) { return .queueTool(name) }
             if snapshot.index != nil, let way = compact(name, inbound, snapshot) { return way }
             if let found = snapshot.routes.tool(name) { return .destination(found, inbound) }
             return .refused(-32602, "There is no tool of this name; tools/list tells which there are")
@@ -266,6 +306,7 @@ package final class Pipeline: MCPService {
                 data: #"{"requiredCapabilities":{"extensions":{"\#(ClientCapabilities.tasksExtension)":{}}}}"#,
                 status: .badEnvelope)
         }
+        if let handle, StoredCallWriting.isHandle(handle) { return .storedTask(handle: handle) }
         guard let handle, let (owner, task) = states.task(handle, caller: inbound.caller),
             let found = snapshot.owners.first(where: { $0.backend.name == owner })
         else { return .refused(-32602, "There is no task of this id") }
@@ -310,7 +351,9 @@ package final class Pipeline: MCPService {
         if let cursor = inbound.message.member("cursor", in: bytes), cursor.kind != .null {
             return refused(inbound, -32602, "This cursor is not one of ours: the list has a single page.")
         }
-        return answered(inbound, replies.result(catalogue.current.list(kind).result(inbound.revision), to: inbound))
+        return answered(inbound, replies.result(
+                catalogue.current.list(kind).result(
+                    inbound.revision, takesTasks: inbound.capabilities.contains(.tasks)), to: inbound))
     }
 
     // MARK: Changes and the end
@@ -325,10 +368,23 @@ package final class Pipeline: MCPService {
     /// An owner says that one of its resources has changed.
     package func updated(_ uri: String, of backend: String) { changes.updated(uri, of: backend) }
 
+    /// An owner that was away answers again.
+    package func ownerReturned(_ name: String) {
+        catalogue.owners.first { $0.backend.name == name }?.breaker?.serverReturned()
+        worker.ring(name)
+    }
+
+    /// Sends stored calls until its task is cancelled; what is under way then ends first.
+    package func sendStoredCalls(on loops: [any EventLoop]) async { await worker.run(on: loops) }
+
+    /// Has stored calls sent now, without waiting for their time between two tries.
+    package func ringForStoredCalls() { worker.ringAll() }
+
     /// Ends what has no end of its own: open listens get their last word, waiting calls are given up.
     package func drain() {
         changes.hub.close()
         parked.abandonAll()
+        worker.stop()
     }
 
     /// What would become of a call, from the code that decides it.

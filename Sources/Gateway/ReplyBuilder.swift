@@ -68,6 +68,15 @@ struct ReplyBuilder: Sendable {
         return .response(out, .ok)
     }
 
+    /// A task that was begun (2026-07-28).
+    func task(members: String, to inbound: InboundMessage) -> Reply {
+        var out = open(inbound, "result", room: members.utf8.count)
+        out.writeStaticString(#"{"resultType":"task","#)
+        out.writeString(members)
+        out.writeStaticString("}}")
+        return .response(out, .ok)
+    }
+
     /// What the owner answered.
     ///
     /// - Parameter taskHandle: makes of an owner's task id one that clients may have.

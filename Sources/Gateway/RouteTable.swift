@@ -9,10 +9,13 @@ final class Owner: Sendable {
     let backend: any Backend
     let prefix: String
     let resources: ResourceNames
+    /// nil for modules, which run here.
+    let breaker: OwnerBreaker?
 
-    init(backend: any Backend, prefix: String) {
+    init(backend: any Backend, prefix: String, breaker: OwnerBreaker? = nil) {
         self.backend = backend
         self.prefix = prefix
+        self.breaker = breaker
         resources = ResourceNames(prefix: prefix)
     }
 }
@@ -27,6 +30,7 @@ struct Destination: Sendable {
     /// Only tools are counted one by one.
     let counters: CallCounters?
     let tool: ToolFacts?
+    let policy: ToolPolicy
     /// The JSON text of the target when it is more than a string.
     var targetJSON: [UInt8]?
 
@@ -34,8 +38,9 @@ struct Destination: Sendable {
 
     init(
         _ operation: Operation, _ exposedName: String, target: String, owner: Owner, counters: CallCounters? = nil,
-        tool: ToolFacts? = nil
+        tool: ToolFacts? = nil, policy: ToolPolicy = .plain
     ) {
+        self.policy = policy
         self.operation = operation
         self.exposedName = exposedName
         self.target = target

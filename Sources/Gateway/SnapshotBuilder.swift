@@ -14,6 +14,8 @@ struct SnapshotBuilder {
     private var prompts: [String: Destination] = [:]
     private var uris: Set<String> = []
     private var items: [ListKind: [ListedItem]] = [:]
+    /// Some tool's calls may be stored.
+    private var storesCalls = false
     private var documents: [ToolDocument] = []
     private var instructions: [(label: String, text: String)] = []
 
@@ -27,17 +29,20 @@ struct SnapshotBuilder {
         guard entry.exposure.filter.decide(tool.name).isAllowed else { return }
         let edit = entry.exposure.edit(for: tool.name)
         let name = ExposedName.make(prefix: owner.prefix, tool: edit?.name ?? tool.name)
-        let known = catalogue.know(tool, owner)
+        let policy = edit?.policy ?? .plain
+        let known = catalogue.know(tool, owner, isStored: policy.offline == .queue)
         guard case .success(let facts) = known.facts else { return }
-        guard tools[name] == nil else { return collision(name, owner) }
+        guard tools[name] == nil, !name.hasPrefix(QueueDesk.reservedPrefix) else { return collision(name, owner) }
         tools[name] = Destination(
             .tool, name, target: tool.name, owner: owner,
-            counters: CallCounters(registry: metrics, tool: name, route: owner.backend.route), tool: facts)
+            counters: CallCounters(registry: metrics, tool: name, route: owner.backend.route), tool: facts, policy: policy)
+        if policy.offline == .queue { storesCalls = true }
         let definition = edit?.applied(to: known.tree) ?? known.tree
         items[.tools, default: []].append(
             ListedItem(
                 exposed: name, definition: definition, owner: owner, outputShape: facts.outputShape,
-                hasHeaders: !facts.headers.isEmpty, hidesHeaders: facts.hidesHeaders))
+                hasHeaders: !facts.headers.isEmpty, hidesHeaders: facts.hidesHeaders,
+                isStored: policy.offline == .queue))
         documents.append(
             ToolDocument(
                 name: name, title: definition["title"]?.stringValue,
@@ -73,13 +78,14 @@ struct SnapshotBuilder {
 
     private func collision(_ name: String, _ owner: Owner) {
         log.warning(
-            "two owners have one name; the second is left out, give one of them another prefix",
+            "a name is taken already; the second is left out, give its owner another prefix",
             metadata: [LogKey.tool: "\(name)", LogKey.upstream: "\(owner.backend.name)"])
     }
 
     func snapshot(_ owners: [Owner], _ resources: ResourceRoutes, isCompact: Bool) -> Snapshot {
         let lists = ListKind.allCases.map { kind in
-            let shown = kind == .tools && isCompact ? CompactTools.items : items[kind] ?? []
+            var shown = kind == .tools && isCompact ? CompactTools.items : items[kind] ?? []
+            if kind == .tools, storesCalls { shown += QueueDesk.items }
             return Listing(kind: kind, items: shown, identity: identity)
         }
         return Snapshot(

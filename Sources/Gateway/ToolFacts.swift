@@ -3,6 +3,7 @@
 internal import GatewayCore
 internal import JSONSchema
 internal import MCPWire
+internal import Sealing
 
 /// What the gateway has to know of a tool besides its definition, found out once for each list.
 final class ToolFacts: Sendable {
@@ -22,12 +23,18 @@ final class ToolFacts: Sendable {
     let outputShape: OutputShape
     /// Only for tools that run here: an upstream checks its own.
     let input: JSONSchema?
+    /// The same for tools whose calls are stored: nobody would hear of wrong arguments for hours.
+    let storedInput: JSONSchema?
+    /// Tells one input schema from another; only where calls are stored.
+    let inputDigest: String?
     let output: JSONSchema?
 
     init(
         headers: [HeaderParameter], hidesHeaders: Bool = false, outputShape: OutputShape, input: JSONSchema?,
-        output: JSONSchema?
+        output: JSONSchema?, storedInput: JSONSchema? = nil, inputDigest: String? = nil
     ) {
+        self.storedInput = storedInput
+        self.inputDigest = inputDigest
         self.headers = headers
         self.hidesHeaders = hidesHeaders
         self.outputShape = outputShape
@@ -37,9 +44,11 @@ final class ToolFacts: Sendable {
 
     /// Throws in words why the tool cannot be offered.
     ///
-    /// - Parameter takesHeaders: whether its owner looks at headers; only then senseless ones make the tool useless.
+    /// - Parameters:
+    ///   - takesHeaders: whether its owner looks at headers; only then senseless ones make the tool useless.
+    ///   - isStored: whether its calls are stored while its owner is away.
     static func of(
-        _ definition: JSONValue, checksSchemas: Bool, takesHeaders: Bool = true
+        _ definition: JSONValue, checksSchemas: Bool, takesHeaders: Bool = true, isStored: Bool = false
     ) throws(ToolFactsError) -> ToolFacts {
         var headers: [HeaderParameter] = []
         var hidesHeaders = false
@@ -60,7 +69,16 @@ final class ToolFacts: Sendable {
         }
         return ToolFacts(
             headers: headers, hidesHeaders: hidesHeaders, outputShape: shape(definition["outputSchema"]), input: input,
-            output: output)
+            output: output,
+            // A schema we cannot use is its owner's to check.
+            storedInput: isStored ? definition["inputSchema"].flatMap { try? JSONSchema($0) } : nil,
+            inputDigest: isStored ? digest(definition["inputSchema"] ?? [:]) : nil)
+    }
+
+    private static func digest(_ schema: JSONValue) -> String {
+        var text: [UInt8] = []
+        schema.canonical.write(to: &text)
+        return Seal.digest(text).prefix(16).map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
     }
 
     private static func shape(_ schema: JSONValue?) -> OutputShape {

@@ -50,6 +50,8 @@ package protocol Backend: Sendable {
     /// Whether it may ask its questions while a call stays open. A client that cannot be asked then needs the call kept
     /// for it.
     var asksDuringCalls: Bool { get }
+    /// Whether calls can reach it now, as far as is known.
+    var isReachable: Bool { get }
     /// Whether calls reach it with headers, so that arguments can be asked for in them.
     var takesHeaders: Bool { get }
     /// From here on exactly these resources are watched, by their owner's URIs. Returns when that is in force, or after
@@ -63,6 +65,7 @@ package protocol Backend: Sendable {
 extension Backend {
     package var asksDuringCalls: Bool { false }
     package var takesHeaders: Bool { true }
+    package var isReachable: Bool { true }
     package func watch(_ uris: Set<String>, order: Int) async {}
     package func forget(_ session: SessionKey) {}
 }

@@ -36,7 +36,12 @@ package struct MetricName: Sendable {
         "mcp_calls_parked", "Calls that wait for their client to come back with answers.")
     package static let listeners = MetricName("mcp_listeners", "Clients that hear of changes now.")
 
+    // Stored calls.
+    package static let queueSent = MetricName("mcp_queue_sent_total", "Stored calls that were sent, or tried.")
+
     // Backends.
+    package static let breakerState = MetricName(
+        "mcp_circuit_breaker_state", "0 when the upstream's breaker is closed (traffic flows), 1 half-open, 2 open.")
     package static let upstreamUp = MetricName("mcp_upstream_up", "1 when the upstream answers, else 0.")
     package static let upstreamSessions = MetricName(
         "mcp_upstream_sessions", "Sessions held at the upstream for single clients.")
@@ -92,6 +97,7 @@ package enum LogKey {
     package static let revision = "revision"
     package static let took = "took"
     package static let count = "count"
+    package static let item = "item"
     package static let detail = "detail"
     package static let address = "address"
     package static let pid = "pid"

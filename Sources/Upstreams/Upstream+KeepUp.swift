@@ -12,7 +12,10 @@ extension Upstream {
     ///
     /// One attempt at a time, with a growing pause between attempts that come to nothing; a call that finds the server
     /// gone, or waiting for it, ends the pause early. `changed` is called when it offers something else than before.
-    func keepUp(settling: Settling, changed: @Sendable () -> Void) async {
+    /// `returned` when it answers after it was away.
+    func keepUp(
+        settling: Settling, changed: @Sendable () -> Void, returned: @Sendable () -> Void
+    ) async {
         var hasAsked = false
         var failures = 0
         var skipsProbe = false
@@ -21,8 +24,10 @@ extension Upstream {
             let now = time.now()
             if now < earliest { await Pause.wait(earliest.since(now), on: loop) }
             earliest = time.now() + cadence.attemptsApart
+            let wasUp = isUp
             do throws(TransportError) {
                 try await attempt(skippingProbe: skipsProbe, changed: changed)
+                if !wasUp { returned() }
                 failures = 0
                 skipsProbe = false
                 releaseWaiters()

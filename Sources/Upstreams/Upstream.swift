@@ -99,6 +99,8 @@ package final class Upstream: Backend {
 
     package var takesHeaders: Bool { state.withLock { !$0.link.transport.isDuplex } }
 
+    package var isReachable: Bool { isUp }
+
     var isUp: Bool { state.withLock { $0.facts != nil } }
 
     package func watch(_ uris: Set<String>, order: Int) async { await listening.watch(uris, order: order) }

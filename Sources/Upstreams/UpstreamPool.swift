@@ -62,9 +62,11 @@ package final class UpstreamPool: StatusSource {
     ///
     /// - Parameters:
     ///   - changed: called when some upstream offers something else than before.
+    ///   - returned: called with the name of an upstream that answers after it was away, or for the first time.
     ///   - updated: called with the name of an upstream and the URI of a resource of it that has changed.
     package func run(
-        changed: @escaping @Sendable () -> Void, updated: @escaping @Sendable (String, String) -> Void = { _, _ in }
+        changed: @escaping @Sendable () -> Void, returned: @escaping @Sendable (String) -> Void = { _ in },
+        updated: @escaping @Sendable (String, String) -> Void = { _, _ in }
     ) async {
         let settling = settling
         let timer = loops[0].scheduleTask(in: .nanoseconds(cadence.settle.nanosecondsClamped)) { settling.end() }
@@ -74,7 +76,7 @@ package final class UpstreamPool: StatusSource {
                 let name = upstream.name
                 upstream.listening.source.bind(updated: { uri in updated(name, uri) })
                 group.addTask(executorPreference: LoopExecutor(upstream.loop)) {
-                    await upstream.keepUp(settling: settling, changed: changed)
+                    await upstream.keepUp(settling: settling, changed: changed) { returned(name) }
                 }
                 group.addTask(executorPreference: LoopExecutor(upstream.loop)) {
                     await upstream.listening.run(upstream)
@@ -84,6 +86,9 @@ package final class UpstreamPool: StatusSource {
     }
 
     package func components() -> [ComponentStatus] { upstreams.map(\.component) }
+
+    /// Looks at every upstream now, instead of when its time has come.
+    package func lookNow() { for upstream in upstreams { upstream.wakeUp() } }
 }
 
 /// An upstream whose settings cannot work, in words.

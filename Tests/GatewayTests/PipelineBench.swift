@@ -14,6 +14,7 @@ struct PipelineBench: Sendable {
     let time = ManualTime()
     let journal = RecordingJournal()
     let metrics = MetricsRegistry()
+    let store = MemoryStore()
     let catalogue: Catalogue
     let pipeline: Pipeline
 
@@ -23,10 +24,10 @@ struct PipelineBench: Sendable {
         let identity = ServerIdentity(version: "1", instructions: "i")
         let logs = try silentLogs(time)
         catalogue = Catalogue(
-            entries: entries, identity: identity, isCompact: isCompact, metrics: metrics, logs: logs)
+            entries: entries, identity: identity, isCompact: isCompact, time: time, metrics: metrics, logs: logs)
         pipeline = Pipeline(
             settings: PipelineSettings(inFlightMax: inFlightMax, timeout: timeout, slowCall: .seconds(1)),
-            catalogue: catalogue, identity: identity, keys: .forTests, journal: journal, time: time, metrics: metrics,
+            catalogue: catalogue, identity: identity, keys: .forTests, store: store, journal: journal, time: time, metrics: metrics,
             logs: logs)
     }
 

@@ -1,0 +1,212 @@
+// Licensed under the Apache License 2.0; see LICENSE.
+
+internal import GatewayCore
+internal import Logging
+internal import MCPWire
+internal import NIOCore
+internal import Resilience
+internal import Synchronization
+internal import Telemetry
+
+/// Sends stored calls to their owners when these can be reached. Passes the same dispatcher as calls of clients, so that
+/// breakers hold for both.
+final class DeferredWorker: Sendable {
+    private let queue: any CallQueue
+    private let catalogue: Catalogue
+    private let dispatcher: Dispatcher
+    private let time: any TimeSource
+    private let timeout: Duration
+    private let log: Logger
+    private let sent: Counter
+    private let bells: [String: Bell]
+    private let isStopping = Atomic(false)
+
+    /// Calls of one owner under way at a time: one of each lane, and of so many lanes.
+    private static let lanesMax = 8
+    /// Calls a second to one owner; a server that has just come back is not to be run over.
+    private static let rate = 100.0
+    private static let burst = 20
+    /// The longest it sleeps when nothing rings.
+    private static let restMax = Duration.seconds(30)
+    private static let backoffBase = Duration.seconds(1)
+    private static let backoffMax = Duration.seconds(300)
+
+    /// Ends a sleep. What rings while nobody sleeps ends the next one at once.
+    private final class Bell: Sendable {
+        private let state = Mutex<(isRung: Bool, latch: Latch?)>((false, nil))
+
+        func ring() {
+            let latch = state.withLock { state in
+                state.isRung = true
+                return state.latch
+            }
+            latch?.open()
+        }
+
+        func wait(atMost patience: Duration, on loop: any EventLoop) async {
+            let latch = Latch()
+            let isRung = state.withLock { state in
+                defer { state = (false, latch) }
+                return state.isRung
+            }
+            if !isRung { await latch.wait(atMost: patience, on: loop) }
+            state.withLock { $0 = (false, nil) }
+        }
+    }
+
+    init(
+        queue: any CallQueue, catalogue: Catalogue, dispatcher: Dispatcher, time: any TimeSource, timeout: Duration,
+        metrics: MetricsRegistry, log: Logger
+    ) {
+        self.queue = queue
+        self.catalogue = catalogue
+        self.dispatcher = dispatcher
+        self.time = time
+        self.timeout = timeout
+        self.log = log
+        sent = metrics.counter(.queueSent)
+        bells = Dictionary(
+            catalogue.owners.filter { $0.backend.route == "upstream" }.map { ($0.backend.name, Bell()) }
+        ) { first, _ in first }
+        queue.whenStored { [bells] in bells[$0]?.ring() }
+    }
+
+    /// An owner can be reached again, or an operator wants its calls sent now.
+    func ring(_ owner: String) { bells[owner]?.ring() }
+
+    func ringAll() { for bell in bells.values { bell.ring() } }
+
+    /// Works until its task is cancelled. What is under way then ends first.
+    func run(on loops: [any EventLoop]) async {
+        await withTaskGroup(of: Void.self) { group in
+            for (index, owner) in catalogue.owners.enumerated() {
+                guard let bell = bells[owner.backend.name] else { continue }
+                let loop = loops[index % loops.count]
+                group.addTask(executorPreference: LoopExecutor(loop)) { await self.serve(owner, bell, loop) }
+            }
+        }
+    }
+
+    /// Begins nothing new. What is under way goes on.
+    func stop() {
+        isStopping.store(true, ordering: .relaxed)
+        ringAll()
+    }
+
+    private func serve(_ owner: Owner, _ bell: Bell, _ loop: any EventLoop) async {
+        let name = owner.backend.name
+        var bucket = TokenBucket(rate: Self.rate, burst: Self.burst, at: time.now())
+        while !Task.isCancelled, !isStopping.load(ordering: .relaxed) {
+            if let rest = rest(owner) {
+                await bell.wait(atMost: rest, on: loop)
+                continue
+            }
+            let leased = await queue.lease(upstream: name, limit: Self.lanesMax, now: time.wallMilliseconds())
+            if leased.isEmpty {
+                // Its lanes wait, or the database cannot be written.
+                await bell.wait(atMost: .seconds(1), on: loop)
+                continue
+            }
+            await withTaskGroup(of: Void.self) { group in
+                for one in leased {
+                    if let at = bucket.availableAt(at: time.now()) {
+                        let now = time.now()
+                        if at > now { await Pause.wait(at.since(now), on: loop) }
+                        _ = bucket.take(at: time.now())
+                    }
+                    group.addTask(executorPreference: LoopExecutor(loop)) { await self.deliver(one, loop) }
+                }
+            }
+        }
+    }
+
+    /// How long there is nothing to do; nil when there is.
+    private func rest(_ owner: Owner) -> Duration? {
+        let name = owner.backend.name
+        guard let next = queue.nextAvailable(upstream: name) else { return Self.restMax }
+        guard owner.backend.isReachable else { return Self.restMax }
+        if let until = owner.breaker?.refusesUntil { return min(until.since(time.now()), Self.restMax) }
+        let wait = next - time.wallMilliseconds()
+        return wait > 0 ? min(.milliseconds(wait), Self.restMax) : nil
+    }
+
+    // MARK: One call
+
+    private func deliver(_ leased: LeasedCall, _ loop: any EventLoop) async {
+        let call = leased.call
+        let settlement = await send(leased, loop)
+        sent.increment()
+        note(call, settlement)
+        // What has happened must not be lost because the disk is full for a moment.
+        var pause = Duration.milliseconds(100)
+        while await !queue.settle(call.id, settlement, now: time.wallMilliseconds()) {
+            if isStopping.load(ordering: .relaxed), pause > .seconds(2) { return }
+            await Pause.wait(pause, on: loop)
+            pause = min(pause * 2, .seconds(5))
+        }
+    }
+
+    private func send(_ leased: LeasedCall, _ loop: any EventLoop) async -> Settlement {
+        let call = leased.call
+        guard let destination = catalogue.current.routes.tool(call.tool),
+            destination.backend.name == call.upstream, destination.target == call.target
+        else { return .failed(words: "its server has no such tool any more") }
+        if let then = call.schemaDigest, let now = destination.tool?.inputDigest, then != now {
+            return .failed(words: "the tool takes other arguments now than when the call was stored")
+        }
+        guard let (bytes, message) = StoredCallWriting.message(leased) else {
+            return .failed(words: "what was stored cannot be read any more")
+        }
+        let routed = RoutedCall(
+            target: call.target, bytes: bytes, message: message, caller: Caller(name: call.caller),
+            requestID: .random(), deadline: Deadline(time.now() + timeout), loop: loop)
+        return settlement(await dispatcher.send(routed, to: destination), call)
+    }
+
+    private func settlement(_ result: Result<CallAnswer, CallFailure>, _ call: StoredCall) -> Settlement {
+        let now = time.wallMilliseconds()
+        switch result {
+        case .success(.result(let payload)): return .completed(.result(payload.text))
+        case .success(.protocolError(let payload)):
+            return .failed(words: "its server answered with an error", answer: .protocolError(payload.text))
+        case .success(.inputRequired):
+            return .failed(words: "it asks for input, and nobody is there to give it")
+        case .success(.task): return .failed(words: "its server began a task nobody asked for")
+        case .failure(let failure) where failure.isWorthStoring:
+            return .notSent(availableAt: now + pause(after: 1), words: failure.words)
+        case .failure(.unknownTool), .failure(.badArguments), .failure(.needsInput), .failure(.stopped):
+            return .failed(words: failure(result))
+        case .failure:
+            guard call.isIdempotent else { return .unknown(words: failure(result)) }
+            return .again(availableAt: now + pause(after: call.attempts), words: failure(result))
+        }
+    }
+
+    private func failure(_ result: Result<CallAnswer, CallFailure>) -> String {
+        if case .failure(let failure) = result { failure.words } else { "" }
+    }
+
+    private func pause(after attempts: Int) -> Int64 {
+        var backoff = Backoff(
+            base: Self.backoffBase, cap: Self.backoffMax, jitter: .equal, seed: .random(in: .min ... .max))
+        return Int64(backoff.delay(attempt: max(0, attempts - 1)).milliseconds)
+    }
+
+    private func note(_ call: StoredCall, _ settlement: Settlement) {
+        let metadata: Logger.Metadata = [
+            LogKey.tool: "\(call.tool)", LogKey.upstream: "\(call.upstream)", LogKey.item: "\(call.id)",
+            LogKey.requestID: "\(call.requestID)",
+        ]
+        switch settlement {
+        case .completed: log.debug("a stored call is done", metadata: metadata)
+        case .again, .notSent, .cancelled: log.debug("a stored call waits on", metadata: metadata)
+        case .failed(let words, _):
+            log.warning(
+                "a stored call failed", metadata: metadata.merging([LogKey.detail: "\(words)"]) { $1 })
+        case .unknown(let words):
+            log.warning(
+                "a stored call was sent and its answer was lost: a person has to decide (mcp-gateway queue)",
+                metadata: metadata.merging([LogKey.detail: "\(words)"]) { $1 })
+        }
+    }
+}

@@ -1,0 +1,240 @@
+// Licensed under the Apache License 2.0; see LICENSE.
+
+package import GatewayCore
+internal import MCPWire
+internal import NIOCore
+internal import Synchronization
+
+/// The engine that keeps calls and answers: queue, ledger and cache in one.
+package typealias DeliveryStore = CallQueue & CallLedger & ReplyCache
+
+/// Carries a call as its tool's policy says: once by its key, from what is kept, later by the queue, or now.
+///
+/// Most tools have no policy and most calls no key; for them this is one look at a few bytes.
+final class Delivery: Sendable {
+    enum Outcome: Sendable {
+        case bridged(BridgeOutcome)
+        /// It is on disk, and will be carried out later.
+        case stored(StoredCall)
+        /// The key was used for another call before.
+        case keyDiffers
+    }
+
+    private let store: any DeliveryStore
+    private let kept: KeptReplies
+    private let time: any TimeSource
+    private let running = Mutex<[[UInt8]: [Latch]]>([:])
+
+    init(store: any DeliveryStore, time: any TimeSource) {
+        self.store = store
+        self.time = time
+        kept = KeptReplies(cache: store, time: time)
+    }
+
+    /// One call with all it takes to carry it out.
+    struct Order: Sendable {
+        let call: RoutedCall
+        let destination: Destination
+        let inbound: InboundMessage
+        let bridge: any QuestionBridge
+        var key: CallKey?
+
+        func carry() async -> BridgeOutcome { await bridge.carry(call, to: destination, for: inbound) }
+
+        /// The client comes back with answers: this is the middle of a call, not its beginning.
+        var isContinued: Bool {
+            let bytes = inbound.bytes.readableBytesUInt8Span
+            return inbound.message.member("requestState", in: bytes) != nil
+                || inbound.message.member("inputResponses", in: bytes) != nil
+        }
+    }
+
+    func carry(_ order: Order) async -> Outcome {
+        guard order.destination.operation == .tool, !order.isContinued else { return .bridged(await order.carry()) }
+        guard let key = CallKey.of(order.inbound, order.destination) else { return await once(order) }
+        var order = order
+        order.key = key
+        return await keyed(order, key)
+    }
+
+    // MARK: By key
+
+    private func keyed(_ order: Order, _ key: CallKey) async -> Outcome {
+        var lonely = 0
+        while true {
+            let now = time.wallMilliseconds()
+            let expires = now + Int64(key.lifetime.milliseconds)
+            switch await store.begin(key.bytes, digest: key.digest, expires: expires, now: now) {
+            case .new: return await first(order, key)
+            case .lost where order.destination.policy.isIdempotent: return await first(order, key)
+            case .lost:
+                return .failed(.outcomeUnknown(detail: "it was sent before the gateway was started anew"))
+            case .answered(let answer):
+                guard let payload = Payload(answer.bytes) else { return await once(order) }
+                return .bridged(.ended(.success(answer.isResult ? .result(payload) : .protocolError(payload))))
+            case .stored(let handle):
+                guard let found = await store.find(handle: handle, caller: order.inbound.caller.name) else {
+                    return await once(order)
+                }
+                return .stored(found.call)
+            case .differs: return .keyDiffers
+            case .unwritable(let detail):
+                // Without a note a second sending could not be told from a second call.
+                guard key.isGiven else { return await once(order) }
+                return .failed(.overloaded(detail: "the call cannot be written down now (\(detail))"))
+            case .running:
+                let now = time.now()
+                guard !order.call.deadline.hasPassed(at: now), !Task.isCancelled else {
+                    let waited = now.since(order.inbound.arrivedAt)
+                    return Task.isCancelled
+                        ? .bridged(.clientLeft) : .failed(.timedOut(after: waited, sent: true))
+                }
+                // Just over, and its end is being written; or written by nobody any more.
+                if await !waitForFirst(key, order) { lonely += 1 }
+                guard lonely < 100 else {
+                    return .failed(.outcomeUnknown(detail: "what became of the first one is not known"))
+                }
+            }
+        }
+    }
+
+    /// False when no such call runs here.
+    private func waitForFirst(_ key: CallKey, _ order: Order) async -> Bool {
+        let latch = Latch()
+        let isRunning = running.withLock { running in
+            guard running[key.bytes] != nil else { return false }
+            running[key.bytes]?.append(latch)
+            return true
+        }
+        let patience = isRunning ? order.call.deadline.remaining(at: time.now()) : .milliseconds(20)
+        await latch.wait(atMost: patience, on: order.inbound.loop)
+        return isRunning
+    }
+
+    /// The call goes on when a client of the stateless era is gone: it may come back with the same key.
+    private func first(_ order: Order, _ key: CallKey) async -> Outcome {
+        running.withLock { $0[key.bytes] = [] }
+        let done = Latch()
+        let holder = OutcomeBox()
+        let work = Task(executorPreference: LoopExecutor(order.inbound.loop)) {
+            let outcome = await self.once(order)
+            await self.end(key, order, outcome)
+            let waiting = self.running.withLock { $0.removeValue(forKey: key.bytes) } ?? []
+            for latch in waiting { latch.open() }
+            holder.put(outcome)
+            done.open()
+        }
+        await done.wait()
+        if let outcome = holder.outcome { return outcome }
+        let isOverHTTP = order.inbound.parameterHeaders != nil
+        if !(order.inbound.revision.isModern && isOverHTTP && key.isGiven) { work.cancel() }
+        return .bridged(.clientLeft)
+    }
+
+    private func end(_ key: CallKey, _ order: Order, _ outcome: Outcome) async {
+        guard case .bridged(let bridged) = outcome else { return }
+        switch bridged {
+        case .ended(.success(.result(let payload))): await store.end(key.bytes, .result(payload.text))
+        case .ended(.success(.protocolError(let payload))):
+            await store.end(key.bytes, .protocolError(payload.text))
+        case .ended(.failure(let failure))
+        where !failure.provesNothingWasSent && !order.destination.policy.isIdempotent:
+            let words = FailureWords.of(failure, order.destination)
+            await store.end(key.bytes, .result(Array("{\(ReplyBuilder.toolErrorMembers(words))}".utf8)))
+        case .clientLeft where !order.destination.policy.isIdempotent:
+            let words = FailureWords.of(.outcomeUnknown(detail: "its client left"), order.destination)
+            await store.end(key.bytes, .result(Array("{\(ReplyBuilder.toolErrorMembers(words))}".utf8)))
+        case .ended, .inputRequired, .lacksCapability, .badState, .interactionLost, .tooManyParked, .clientLeft:
+            await store.end(key.bytes, nil)
+        }
+    }
+
+    // MARK: Once
+
+    private func once(_ order: Order) async -> Outcome {
+        let (destination, caller) = (order.destination, order.inbound.caller)
+        guard destination.policy.offline == .queue else { return .bridged(await kept.carry(order)) }
+        // Behind those that wait already, or it would overtake them.
+        if store.waiting(upstream: destination.backend.name, caller: caller.name) > 0 {
+            return await keep(order, because: nil)
+        }
+        let outcome = await order.carry()
+        guard case .ended(.failure(let failure)) = outcome, failure.isWorthStoring else {
+            return .bridged(outcome)
+        }
+        return await keep(order, because: failure)
+    }
+
+    /// Writes the call down. Answered only when it is on disk.
+    private func keep(_ order: Order, because failure: CallFailure?) async -> Outcome {
+        if let words = CallChecks.storedProblem(order.inbound, order.destination) {
+            return .failed(.badArguments(detail: words))
+        }
+        do throws(QueueRefusal) {
+            return .stored(try await store.accept(StoredCallWriting.call(order, now: time.wallMilliseconds())).call)
+        } catch {
+            let why = failure.map { "\($0.words); and " } ?? "others of this caller wait before it; and "
+            return .failed(.unavailable(detail: why + "the call could not be stored: \(error.words)"))
+        }
+    }
+}
+
+/// Brings one outcome from a task to whoever waits for it.
+private final class OutcomeBox: Sendable {
+    private let held = Mutex<Delivery.Outcome?>(nil)
+    func put(_ outcome: Delivery.Outcome) { held.withLock { $0 = outcome } }
+    var outcome: Delivery.Outcome? { held.withLock { $0 } }
+}
+
+extension Delivery.Outcome {
+    static func failed(_ failure: CallFailure) -> Self { .bridged(.ended(.failure(failure))) }
+}
+
+extension CallFailure {
+    /// Whether the owner cannot have acted on the call.
+    var provesNothingWasSent: Bool {
+        switch self {
+        case .unavailable, .overloaded, .timedOut(_, sent: false), .unknownTool, .badArguments: true
+        case .timedOut(_, sent: true), .outcomeUnknown, .garbage, .stopped, .needsInput, .cancelled: false
+        }
+    }
+
+    /// Whether it is worth storing the call and trying again later.
+    var isWorthStoring: Bool {
+        switch self {
+        case .unavailable, .overloaded, .timedOut(_, sent: false): true
+        default: false
+        }
+    }
+}
+
+extension QueueRefusal {
+    var words: String {
+        switch self {
+        case .full(let detail), .unwritable(let detail): detail
+        case .closing: "the gateway is stopping"
+        }
+    }
+}
+
+extension StoredAnswer {
+    var bytes: [UInt8] {
+        switch self {
+        case .result(let bytes), .protocolError(let bytes): bytes
+        }
+    }
+
+    var isResult: Bool { if case .result = self { true } else { false } }
+}
+
+extension Payload {
+    /// An object that was kept; nil when it is none.
+    init?(_ text: [UInt8]) {
+        guard let scanned = try? MessageParser.object(text.span, limits: WireLimits(bytesMax: .max)) else { return nil }
+        self.init(
+            bytes: ByteBuffer(bytes: text), range: scanned.range, members: scanned.members, meta: scanned.meta)
+    }
+
+    /// The object as it stands.
+    var text: [UInt8] { slice(range).map { Array($0.readableBytesView) } ?? [] }
+}

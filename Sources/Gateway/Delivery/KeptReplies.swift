@@ -1,0 +1,126 @@
+// Licensed under the Apache License 2.0; see LICENSE.
+
+internal import GatewayCore
+internal import MCPWire
+internal import NIOCore
+internal import Sealing
+internal import Synchronization
+
+/// Answers given again: fresh ones instead of a call, old ones when there is no other. Equal calls that arrive while
+/// the first is under way wait for its answer.
+final class KeptReplies: Sendable {
+    private final class Flight: Sendable {
+        struct State {
+            var waiting: [Latch] = []
+            var answer: Payload?
+            var isOver = false
+        }
+        let state = Mutex(State())
+    }
+
+    private let cache: any ReplyCache
+    private let time: any TimeSource
+    private let flights = Mutex<[[UInt8]: Flight]>([:])
+
+    /// In `_meta` of an answer that was given before.
+    static let metaMember = "mcp-gateway/kept-answer"
+    private static let bytesMax = 1 << 20
+
+    init(cache: any ReplyCache, time: any TimeSource) {
+        self.cache = cache
+        self.time = time
+    }
+
+    func carry(_ order: Delivery.Order) async -> BridgeOutcome {
+        let policy = order.destination.policy
+        guard policy.cache != nil || policy.offline == .stale else { return await order.carry() }
+        let key = Self.key(order)
+        let kept = await cache.lookup(key)
+        if let kept, let fresh = policy.cache, age(kept) < fresh, let payload = shown(kept, order, because: nil) {
+            return .ended(.success(.result(payload)))
+        }
+        let outcome = await together(key, order)
+        guard policy.offline == .stale, case .ended(.failure(let failure)) = outcome, failure.leavesNoAnswer,
+            let kept, let payload = shown(kept, order, because: failure)
+        else { return outcome }
+        return .ended(.success(.result(payload)))
+    }
+
+    /// Everything an answer may depend on. What differs between two callers is never shared.
+    private static func key(_ order: Delivery.Order) -> [UInt8] {
+        let parts = [order.inbound.caller.name, order.destination.backend.name, order.destination.target]
+        return Seal.digest(Array(parts.joined(separator: "\u{0}").utf8) + [0] + CallKey.canonical(order.inbound))
+    }
+
+    private func age(_ kept: KeptReply) -> Duration {
+        .milliseconds(max(0, time.wallMilliseconds() - kept.keptAt))
+    }
+
+    // MARK: One for all
+
+    private func together(_ key: [UInt8], _ order: Delivery.Order) async -> BridgeOutcome {
+        let (flight, isFirst) = flights.withLock { flights -> (Flight, Bool) in
+            if let flight = flights[key] { return (flight, false) }
+            let flight = Flight()
+            flights[key] = flight
+            return (flight, true)
+        }
+        if !isFirst {
+            let latch = Latch()
+            let isOver = flight.state.withLock { state in
+                if !state.isOver { state.waiting.append(latch) }
+                return state.isOver
+            }
+            if !isOver {
+                await latch.wait(atMost: order.call.deadline.remaining(at: time.now()), on: order.inbound.loop)
+            }
+            if let answer = flight.state.withLock({ $0.answer }) { return .ended(.success(.result(answer))) }
+            // The first one came to nothing that could be shared.
+            return Task.isCancelled ? .clientLeft : await order.carry()
+        }
+        let outcome = await order.carry()
+        let answer = keep(key, outcome, order)
+        flights.withLock { $0[key] = nil }
+        let waiting = flight.state.withLock { state in
+            (state.answer, state.isOver) = (answer, true)
+            defer { state.waiting = [] }
+            return state.waiting
+        }
+        for latch in waiting { latch.open() }
+        return outcome
+    }
+
+    /// Only whole results that are no failure of the tool are worth keeping.
+    private func keep(_ key: [UInt8], _ outcome: BridgeOutcome, _ order: Delivery.Order) -> Payload? {
+        guard case .ended(.success(.result(let payload))) = outcome, !payload.saysError else { return nil }
+        if payload.range.count <= Self.bytesMax {
+            cache.keep(
+                key, tool: order.destination.exposedName,
+                KeptReply(result: payload.text, keptAt: time.wallMilliseconds()))
+        }
+        return payload
+    }
+
+    /// The answer with its age and, when a newer one was wanted, why there is none.
+    private func shown(_ kept: KeptReply, _ order: Delivery.Order, because failure: CallFailure?) -> Payload? {
+        guard let tree = try? JSONValue.parse(kept.result.span, limits: WireLimits(bytesMax: .max)) else { return nil }
+        var facts: [(key: String, value: JSONValue)] = [
+            ("age_seconds", .number(String(Int64(age(kept).milliseconds / 1_000)))),
+            ("answered_at", .string(StoredShape.time(kept.keptAt))),
+            ("owner", .string(order.destination.backend.name)), ("is_stale", .bool(failure != nil)),
+        ]
+        if let failure { facts.append(("reason", .string(failure.words))) }
+        let meta = (tree["_meta"] ?? [:]).with(Self.metaMember, .object(facts))
+        return Payload(tree.with("_meta", meta))
+    }
+}
+
+extension CallFailure {
+    /// Whether an old answer is better than this.
+    fileprivate var leavesNoAnswer: Bool {
+        switch self {
+        case .unavailable, .timedOut, .outcomeUnknown, .garbage, .overloaded: true
+        case .stopped, .unknownTool, .badArguments, .needsInput, .cancelled: false
+        }
+    }
+}

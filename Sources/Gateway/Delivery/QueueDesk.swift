@@ -1,0 +1,139 @@
+// Licensed under the Apache License 2.0; see LICENSE.
+
+internal import GatewayCore
+internal import MCPWire
+internal import NIOCore
+
+/// Answers what clients ask about stored calls: as tasks of 2026-07-28, and by two tools for clients without tasks.
+struct QueueDesk: Sendable {
+    static let statusTool = "gateway__queue_status"
+    static let resultTool = "gateway__queue_result"
+    /// No owner may use names that begin so.
+    static let reservedPrefix = "gateway__"
+
+    let queue: any CallQueue
+    let shape: StoredShape
+    let replies: ReplyBuilder
+    let catalogue: Catalogue
+    let time: any TimeSource
+
+    // MARK: The two tools
+
+    static let items: [ListedItem] = [
+        ListedItem(
+            exposed: resultTool,
+            definition: [
+                "title": "Result of a stored call",
+                "description":
+                    """
+                Gives the result of a call that was answered with NOT DONE YET, as the tool itself would have \
+                given it, once it is there.
+                """,
+                "inputSchema": schema, "annotations": ["readOnlyHint": true],
+            ], owner: nil),
+        ListedItem(
+            exposed: statusTool,
+            definition: [
+                "title": "State of a stored call",
+                "description": "Tells how a call is that was answered with NOT DONE YET: waiting, done, or given up.",
+                "inputSchema": schema, "annotations": ["readOnlyHint": true],
+            ], owner: nil),
+    ]
+
+    private static let schema: JSONValue = [
+        "type": "object",
+        "properties": [
+            "handle": ["type": "string", "description": "What the answer NOT DONE YET named, beginning with call-."]
+        ],
+        "required": ["handle"],
+    ]
+
+    static func isTool(_ name: String) -> Bool { name == statusTool || name == resultTool }
+
+    func answer(_ tool: String, _ inbound: InboundMessage, _ dialect: any Dialect) async -> Reply {
+        let bytes = inbound.bytes.readableBytesUInt8Span
+        let arguments = inbound.message.member("arguments", in: bytes).flatMap {
+            try? JSONValue.parse(bytes.extracting($0.value))
+        }
+        guard let handle = arguments?["handle"]?.stringValue else {
+            return replies.toolError("\"handle\" must be what the answer NOT DONE YET named.", to: inbound, dialect)
+        }
+        guard let found = await queue.find(handle: handle, caller: inbound.caller.name) else {
+            return replies.toolError(
+                "There is no stored call \(handle.prefix(80)); it may have been over for too long.", to: inbound,
+                dialect)
+        }
+        if tool == Self.statusTool {
+            return replies.result(members: shape.statusMembers(found.call), to: inbound, dialect)
+        }
+        guard found.call.status.isOver else { return replies.result(members: notYet(found.call), to: inbound, dialect) }
+        return outcome(found, to: inbound, dialect)
+    }
+
+    private func notYet(_ call: StoredCall) -> String { shape.notDoneYet(call) }
+
+    /// What a client gets at once for a call that was stored.
+    func stored(_ call: StoredCall, to inbound: InboundMessage, _ dialect: any Dialect) async -> Reply {
+        if inbound.capabilities.contains(.tasks), inbound.revision.isModern {
+            return replies.task(members: shape.taskMembers(call), to: inbound)
+        }
+        guard call.status.isOver, let found = await queue.find(id: call.id) else {
+            return replies.result(members: shape.notDoneYet(call), to: inbound, dialect)
+        }
+        return outcome(found, to: inbound, dialect)
+    }
+
+    /// The end of a stored call, as if it had been made just now.
+    private func outcome(_ found: StoredOutcome, to inbound: InboundMessage, _ dialect: any Dialect) -> Reply {
+        guard let answer = found.answer, let payload = Payload(answer.bytes),
+            let destination = destination(of: found.call)
+        else { return replies.result(members: shape.endedMembers(found.call), to: inbound, dialect) }
+        return replies.reply(
+            answer.isResult ? .result(payload) : .protocolError(payload), of: destination, to: inbound, dialect
+        ) { $0 }
+    }
+
+    /// For the words and URIs of its owner; the tool itself may be gone by now.
+    private func destination(of call: StoredCall) -> Destination? {
+        let snapshot = catalogue.current
+        if let found = snapshot.routes.tool(call.tool), found.backend.name == call.upstream { return found }
+        return catalogue.owners.first { $0.backend.name == call.upstream }
+            .map { Destination(.tool, call.tool, target: call.target, owner: $0) }
+    }
+
+    // MARK: Tasks
+
+    func task(_ handle: String, _ inbound: InboundMessage, _ dialect: any Dialect) async -> Reply {
+        guard let found = await queue.find(handle: handle, caller: inbound.caller.name) else {
+            return replies.error(-32602, "There is no task of this id", to: inbound)
+        }
+        switch inbound.message.method {
+        case .tasksCancel:
+            if !found.call.status.isOver {
+                _ = await queue.cancel(
+                    id: found.call.id, words: "cancelled by its client", now: time.wallMilliseconds())
+            }
+            return replies.result(members: "", to: inbound, dialect)
+        // A stored call asks nothing.
+        case .tasksUpdate: return replies.result(members: "", to: inbound, dialect)
+        default:
+            return replies.result(members: shape.taskMembers(found.call, outcome: end(found)), to: inbound, dialect)
+        }
+    }
+
+    /// `"result":…` or `"error":…` of a task that is over.
+    private func end(_ found: StoredOutcome) -> String {
+        guard found.call.status.isOver else { return "" }
+        if case .protocolError(let error)? = found.answer {
+            return #""error":\#(String(decoding: error, as: UTF8.self))"#
+        }
+        if found.call.status == .completed, let answer = found.answer, let payload = Payload(answer.bytes),
+            let destination = destination(of: found.call)
+        {
+            var out = ByteBuffer()
+            replies.dialect(of: .modern).write(payload, of: destination, as: "complete", to: &out)
+            return #""result":\#(String(buffer: out))"#
+        }
+        return StoredShape.status(found.call) == "failed" ? #""error":\#(StoredShape.error(found.call))"# : ""
+    }
+}

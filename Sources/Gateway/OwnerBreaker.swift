@@ -1,0 +1,86 @@
+// Licensed under the Apache License 2.0; see LICENSE.
+
+internal import GatewayCore
+internal import Logging
+internal import Resilience
+internal import Synchronization
+internal import Telemetry
+
+/// The breaker of one upstream: asked before each call, told of each outcome.
+final class OwnerBreaker: Sendable {
+    private let name: String
+    private let state: Mutex<Breaker>
+    private let time: any TimeSource
+    private let log: Logger
+
+    init(_ settings: Breaker.Settings, owner: String, time: any TimeSource, log: Logger) {
+        name = owner
+        self.time = time
+        self.log = log
+        state = Mutex(Breaker(settings, seed: .random(in: .min ... .max), at: time.now()))
+    }
+
+    /// May a call go? When not, words for whoever made it.
+    func admit() -> Result<Breaker.Ticket, CallFailure> {
+        let now = time.now()
+        switch state.withLock({ $0.admit(at: now) }) {
+        case .pass(let ticket), .probe(let ticket): return .success(ticket)
+        case .refused(let until):
+            let seconds = max(1, Int((until.since(now).milliseconds / 1_000).rounded(.up)))
+            return .failure(
+                .unavailable(detail: "its breaker is open after too many failed calls, the next try is in \(seconds) s")
+            )
+        }
+    }
+
+    /// - Parameter hasAsked: the call waited for a person, so that its length says nothing.
+    func finished(_ ticket: Breaker.Ticket, _ result: Result<CallAnswer, CallFailure>, hasAsked: Bool) {
+        let outcome = hasAsked ? .ignored : Self.outcome(result)
+        note(state.withLock { $0.finished(ticket, outcome, at: time.now()) })
+    }
+
+    private static func outcome(_ result: Result<CallAnswer, CallFailure>) -> Breaker.Outcome {
+        switch result {
+        case .success: .success
+        case .failure(.unavailable), .failure(.timedOut), .failure(.outcomeUnknown), .failure(.garbage): .failure
+        case .failure(.stopped), .failure(.unknownTool), .failure(.badArguments), .failure(.overloaded),
+            .failure(.needsInput), .failure(.cancelled):
+            .ignored
+        }
+    }
+
+    /// Somebody has seen the server alive: the next call finds out.
+    func serverReturned() { note(state.withLock { $0.serverReturned(at: time.now()) }) }
+
+    /// The moment from which on a call is worth trying; nil when that is now.
+    var refusesUntil: Moment? {
+        let now = time.now()
+        return state.withLock { breaker in
+            let status = breaker.status(at: now)
+            guard status.state != .closed else { return nil }
+            if status.isForced { return .init(nanoseconds: .max) }
+            return status.nextProbe.flatMap { $0 > now ? $0 : nil }
+        }
+    }
+
+    /// 0 closed, 1 half-open, 2 open.
+    var level: Double {
+        switch status.state {
+        case .closed: 0
+        case .halfOpen: 1
+        case .open: 2
+        }
+    }
+
+    var status: Breaker.Status { state.withLock { $0.status(at: time.now()) } }
+
+    private func note(_ change: Breaker.Transition?) {
+        guard let change else { return }
+        let metadata: Logger.Metadata = [LogKey.upstream: "\(name)", LogKey.detail: "\(change.reason.rawValue)"]
+        if change.to == .open {
+            log.warning("breaker open: calls are refused at once until the server answers again", metadata: metadata)
+        } else {
+            log.notice("breaker \(change.to.rawValue)", metadata: metadata)
+        }
+    }
+}

@@ -1,0 +1,30 @@
+// Licensed under the Apache License 2.0; see LICENSE.
+
+/// What may be done with a tool's calls besides sending them on.
+package struct ToolPolicy: Sendable, Equatable {
+    /// What becomes of a call while the tool's owner is away.
+    package enum Offline: String, Sendable {
+        /// It is answered in words that say so.
+        case fail
+        /// It is stored and sent later.
+        case queue
+        /// The last known answer is given again.
+        case stale
+    }
+
+    package var offline = Offline.fail
+    /// How long a stored call is worth being sent.
+    package var expires = Duration.seconds(86_400)
+    /// Sending it twice does no harm.
+    package var isIdempotent = false
+    /// Stored calls of one caller to one owner go out highest first.
+    package var priority = 0
+    /// How long an answer may be given again without asking the owner; nil for not at all.
+    package var cache: Duration?
+    /// Within this time equal arguments of one client mean the same call; nil for never.
+    package var dedupe: Duration?
+
+    package init() {}
+
+    static let plain = ToolPolicy()
+}
