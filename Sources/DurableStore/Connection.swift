@@ -18,13 +18,40 @@ struct SQLiteFailure: Error, CustomStringConvertible {
 /// One connection to a database. Belongs to one thread at a time. Safe to use: the handle lives as long as the object
 /// does.
 @safe final class Connection {
-    private let handle: OpaquePointer
+    /// What a connection is for.
+    enum Access {
+        case readWrite
+        case read
+        /// Reads the main file alone: no write-ahead log is looked at, nothing is locked, nothing is made beside it.
+        case mainFileOnly
+    }
 
-    /// Opens an existing or empty file for reading and writing.
-    init(path: String) throws(SQLiteFailure) {
+    private let handle: OpaquePointer
+    /// Marks what checkpoints of this connection leave.
+    var epochs: EpochKeeper?
+
+    /// Opens an existing or empty file.
+    init(path: String, _ access: Access = .readWrite) throws(SQLiteFailure) {
         var opened: OpaquePointer?
-        let flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE
-        let code = unsafe sqlite3_open_v2(path, &opened, flags, nil)
+        var flags = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE
+        var name = path
+        switch access {
+        case .readWrite: flags |= SQLITE_OPEN_READWRITE
+        case .read: flags |= SQLITE_OPEN_READONLY
+        case .mainFileOnly:
+            flags |= SQLITE_OPEN_READONLY | SQLITE_OPEN_URI
+            name = "file:"
+            for character in path {
+                switch character {
+                case "%": name += "%25"
+                case "?": name += "%3f"
+                case "#": name += "%23"
+                default: name.append(character)
+                }
+            }
+            name += "?immutable=1"
+        }
+        let code = unsafe sqlite3_open_v2(name, &opened, flags, nil)
         guard code == SQLITE_OK, let handle = unsafe opened else {
             let message = unsafe opened.map { unsafe String(cString: sqlite3_errmsg($0)) } ?? "out of memory"
             unsafe sqlite3_close_v2(opened)
@@ -93,6 +120,12 @@ struct SQLiteFailure: Error, CustomStringConvertible {
     /// Brings the main file up to date and empties the write-ahead log. False when a reader stood in the way; then as
     /// much was brought over as the reader allowed.
     func checkpoint() throws(SQLiteFailure) -> Bool {
+        if let epochs { return try epochs.checkpoint(self) }
+        return try emptyLog()
+    }
+
+    /// A checkpoint as SQLite does it, without any mark.
+    func emptyLog() throws(SQLiteFailure) -> Bool {
         let code = unsafe sqlite3_wal_checkpoint_v2(handle, nil, SQLITE_CHECKPOINT_TRUNCATE, nil, nil)
         if code == SQLITE_OK { return true }
         let failure = failure(code)
@@ -104,6 +137,22 @@ struct SQLiteFailure: Error, CustomStringConvertible {
     func changes(by statement: Statement) throws(SQLiteFailure) -> Int {
         try statement.run()
         return Int(unsafe sqlite3_changes(handle))
+    }
+
+    /// Copies every page into an empty database, some at a time. Ends with SQLITE_INTERRUPT at the first no.
+    func copy(into target: Connection, pagesAtOnce: Int32, while keepsOn: () -> Bool) throws(SQLiteFailure) {
+        guard let backup = unsafe sqlite3_backup_init(target.handle, "main", handle, "main") else {
+            throw target.failure(unsafe sqlite3_errcode(target.handle))
+        }
+        var code = SQLITE_OK
+        while code == SQLITE_OK {
+            code = keepsOn() ? unsafe sqlite3_backup_step(backup, pagesAtOnce) : SQLITE_INTERRUPT
+        }
+        let end = unsafe sqlite3_backup_finish(backup)
+        guard code == SQLITE_DONE, end == SQLITE_OK else {
+            let reason = end == SQLITE_OK ? code : end
+            throw SQLiteFailure(code: reason, message: unsafe String(cString: sqlite3_errstr(reason)))
+        }
     }
 
     /// Gives back what the page cache holds.
@@ -171,6 +220,11 @@ struct SQLiteFailure: Error, CustomStringConvertible {
 
     func bind(_ index: Int32, bytes: [UInt8]) {
         unsafe bytes.withUnsafeBytes { _ = unsafe mcpgw_bind_blob(handle, index, $0.baseAddress, Int32($0.count)) }
+    }
+
+    /// A value of another statement's present row, whatever its type.
+    func bind(_ index: Int32, column: Int32, of other: Statement) {
+        unsafe sqlite3_bind_value(handle, index, sqlite3_column_value(other.handle, column))
     }
 
     /// Whether there is a row now.

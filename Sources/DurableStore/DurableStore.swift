@@ -13,12 +13,13 @@ package import Telemetry
 /// plain copy is of use. When the disk cannot take rows they are dropped and counted, `storage` says so, and it
 /// recovers by itself.
 package final class DurableStore: Journal, Tombstones, StatusSource, Sendable {
-    private let settings: StoreSettings
-    private let time: any TimeSource
+    let settings: StoreSettings
+    let time: any TimeSource
     private let shared: StoreShared
     private let lock: StorageLock
     private let tombstones: Mutex<TombstoneSet>
     private let thread: Mutex<WriterThread?>
+    let caretaker: Caretaker
 
     /// Takes the storage lock before anything else, then opens the database; makes what is missing, sets a damaged
     /// file aside and goes on with a fresh one. Waits for the disk; after an unclean stop up to two seconds for a
@@ -58,10 +59,13 @@ package final class DurableStore: Journal, Tombstones, StatusSource, Sendable {
             inbox: Inbox(rowsPerSecond: settings.requestRowsPerSecond, seed: seed),
             state: StoreState(quarantine: opened.quarantine, queueSize: Int(waiting ?? 0), now: now))
         self.shared = shared
+        shared.care.withLock { $0 = opened.care }
+        caretaker = try Caretaker(settings, shared: shared, time: time, log: log)
         let writer = try StoreWriter(
             settings, connection: connection, shared: shared, lock: lock, time: time, log: log,
             numbers: StoreNumbers(in: metrics))
         thread = Mutex(try WriterThread { writer.run() })
+        try caretaker.start(deepCheck: opened.needsDeepCheck)
         metrics.gauge(MetricName.queueSize) { Double(shared.state.withLock { $0.queueSize }) }
         let directory = settings.directory
         metrics.gauge(MetricName.storageFree) { Double(StorageFiles.space(at: directory)?.free ?? 0) }
@@ -112,7 +116,7 @@ package final class DurableStore: Journal, Tombstones, StatusSource, Sendable {
         let queue = ComponentStatus(
             name: "queue", status: .healthy, detail: waiting == 1 ? "1 call waits" : "\(waiting) calls wait",
             checkedAt: now)
-        return [storage, disk, queue]
+        return shared.care.withLock { $0.amend([storage, disk, queue]) }
     }
 
     /// Degraded below a twentieth or 200 MB of free space.
@@ -165,6 +169,8 @@ package final class DurableStore: Journal, Tombstones, StatusSource, Sendable {
             return thread
         }
         guard let thread else { return }
+        // First the one that reads: it would keep the writer from completing the main file.
+        caretaker.close()
         shared.inbox.withLock { $0.close() }
         shared.bell.ring()
         thread.join()

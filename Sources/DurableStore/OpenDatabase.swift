@@ -19,16 +19,30 @@ struct OpenDatabase {
     let connection: Connection
     /// What was set aside, in words, if anything was.
     let quarantine: String?
+    /// What else operators should know.
+    let care: CareState
+    /// Nothing vouches for the file but a check that was short.
+    let needsDeepCheck: Bool
 
-    /// Call with the storage lock held. A damaged file is renamed and a fresh one takes its place.
+    /// Call with the storage lock held. A write-ahead log of another file is taken out of the way; a damaged file is
+    /// renamed, and a fresh one with what could be read in it takes its place.
     init(_ settings: StoreSettings, lock: StorageLock, time: any TimeSource, log: Logger) throws(StoreError) {
         let path = settings.databasePath
         try StorageFiles.prepare(settings)
-        let wasClean = lock.cleanMark != nil && lock.cleanMark == StorageFiles.mark(of: path)
+        var origin = try Provenance(of: path)
+        try origin.clear(path, wallMilliseconds: time.wallMilliseconds())
+        var care = CareState()
+        care.setAside = origin.setAside
+        if let words = origin.setAside { log.warning("\(words)") }
+        let wasClean =
+            origin.origin == .own && lock.cleanMark != nil && lock.cleanMark == StorageFiles.mark(of: path)
         let damage: String
         do {
-            connection = try Self.open(path, checks: !wasClean, time: time, log: log)
+            let opened = try Self.open(path, origin, checks: !wasClean, time: time, log: log)
+            self.care = try Self.look(opened, care, path: path, log: log)
+            connection = opened
             quarantine = nil
+            needsDeepCheck = !wasClean && origin.origin != .fresh
             return
         } catch {
             switch error {
@@ -36,23 +50,57 @@ struct OpenDatabase {
             case .damage(let reason): damage = reason
             }
         }
-        let name = try StorageFiles.setAside(path)
-        let words = "the database was damaged (\(damage)); it was set aside as \(name) and a fresh one was begun"
+        let words = try Self.replace(path, origin, damage: damage, time: time)
         log.error("\(words)", metadata: ["remedy": "restore a backup, or delete the .corrupt file"])
         quarantine = words
-        try StorageFiles.prepare(settings)
+        needsDeepCheck = false
         do {
-            connection = try Self.open(path, checks: false, time: time, log: log)
-        } catch {
-            switch error {
+            origin = try Provenance(of: path)
+            let opened = try Self.open(path, origin, checks: false, time: time, log: log)
+            self.care = try Self.look(opened, care, path: path, log: log)
+            connection = opened
+        } catch let error as StoreError {
+            throw error
+        } catch let obstacle as Obstacle {
+            switch obstacle {
             case .other(let error): throw error
             case .damage(let reason): throw .damaged(file: path, detail: reason)
             }
+        } catch {
+            throw .damaged(file: path, detail: "\(error)")
         }
     }
 
+    /// Puts a database with what could be read in the damaged one in its place. In words what was done.
+    private static func replace(
+        _ path: String, _ origin: Provenance, damage: String, time: any TimeSource
+    ) throws(StoreError) -> String {
+        let saved: String
+        do {
+            saved = try Salvage.draft(from: path, isRestored: origin.origin == .restored, time: time)
+        } catch {
+            throw .damaged(file: path, detail: damage + "; what is readable could not be saved: " + error.message)
+        }
+        let name = try StorageFiles.replace(path, by: Salvage.draft(of: path))
+        return "the database was damaged (\(damage)); it was set aside as \(name) and a fresh one was begun: \(saved)"
+    }
+
+    /// What the database says of itself to operators.
+    private static func look(
+        _ connection: Connection, _ former: CareState, path: String, log: Logger
+    ) throws(Obstacle) -> CareState {
+        var care = former
+        do {
+            care.restored = try Restored.open(connection)
+        } catch {
+            throw .other(.unusable(what: path, detail: words(for: error, path: path)))
+        }
+        if let restored = care.restored { log.warning("\(restored.words)") }
+        return care
+    }
+
     private static func open(
-        _ path: String, checks: Bool, time: any TimeSource, log: Logger
+        _ path: String, _ origin: Provenance, checks: Bool, time: any TimeSource, log: Logger
     ) throws(Obstacle) -> Connection {
         do {
             let connection = try Connection(path: path)
@@ -69,7 +117,7 @@ struct OpenDatabase {
             if connection.isReadOnly {
                 throw Obstacle.other(.unusable(what: path, detail: StorageFiles.rights(of: path)))
             }
-            if finding != .empty, checks, let damage = try check(connection, time: time, log: log) {
+            if finding != .empty, let damage = try check(connection, isShort: checks, time: time, log: log) {
                 throw Obstacle.damage(damage)
             }
             try configure(connection, path: path)
@@ -79,9 +127,10 @@ struct OpenDatabase {
             case .older(let version): try Schema.bring(connection, from: version, now: now)
             default: break
             }
-            if let missing = try missingTable(connection) {
+            if let missing = try Schema.missingTable(connection) {
                 throw Obstacle.damage("its table \(missing) is gone")
             }
+            connection.epochs = try origin.keeper(for: connection, path: path, now: now)
             connection.keepFilesOnClose(false)
             StorageFiles.openToGroup(path)
             return connection
@@ -90,6 +139,8 @@ struct OpenDatabase {
             throw .other(.unusable(what: path, detail: words(for: failure, path: path)))
         } catch let obstacle as Obstacle {
             throw obstacle
+        } catch let error as StoreError {
+            throw .other(error)
         } catch {
             throw .other(.unusable(what: path, detail: "\(error)"))
         }
@@ -109,8 +160,14 @@ struct OpenDatabase {
 
     /// What is wrong with the file, or nil. A large file is looked at for as long as a start may wait.
     private static func check(
-        _ connection: Connection, time: any TimeSource, log: Logger
+        _ connection: Connection, isShort: Bool, time: any TimeSource, log: Logger
     ) throws(SQLiteFailure) -> String? {
+        // What the deep check found in an earlier life is looked at again, for as long as it takes.
+        if try DamageNote.read(connection) != nil {
+            if let damage = try FileCheck.damage(connection) { return damage }
+            try DamageNote.write(nil, connection)
+        }
+        guard isShort else { return nil }
         let end = time.now() + checkMax
         do {
             let verdict = try connection.whileAllowed(by: { time.now() < end }) { () throws(SQLiteFailure) in
@@ -121,13 +178,6 @@ struct OpenDatabase {
             log.notice("the check of the database after an unclean stop was ended early, no damage seen so far")
             return nil
         }
-    }
-
-    private static func missingTable(_ connection: Connection) throws(SQLiteFailure) -> String? {
-        let statement = try connection.prepare("SELECT name FROM sqlite_schema WHERE type = 'table'")
-        var found: Set<String> = []
-        while try statement.step() { found.insert(statement.text(0) ?? "") }
-        return Schema.tables.subtracting(found).min()
     }
 
     /// A failure in words that an operator can act on.

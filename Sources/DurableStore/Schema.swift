@@ -145,6 +145,14 @@ enum Schema {
         return objects == 0 ? .empty : .foreign("it holds \(objects) tables or indices that are not ours")
     }
 
+    /// A table that ought to be there and is not.
+    static func missingTable(_ connection: Connection) throws(SQLiteFailure) -> String? {
+        let statement = try connection.prepare("SELECT name FROM sqlite_schema WHERE type = 'table'")
+        var found: Set<String> = []
+        while try statement.step() { found.insert(statement.text(0) ?? "") }
+        return tables.subtracting(found).min()
+    }
+
     /// Makes the tables, or brings those of an older version to this one: all of it or nothing.
     static func bring(_ connection: Connection, from found: Int64, now: String) throws(SQLiteFailure) {
         try connection.transaction { () throws(SQLiteFailure) in

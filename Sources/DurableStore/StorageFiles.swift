@@ -39,26 +39,109 @@ enum StorageFiles {
     /// file that we can write is good enough.
     static func openToGroup(_ path: String) { _ = unsafe chmod(path, 0o660) }
 
-    /// Renames the database and what lies beside it, never over an older one. Returns the new name of the database.
-    static func setAside(_ path: String) throws(StoreError) -> String {
+    /// Puts a complete file in the place of the database, and gives the former one and the log beside it other names,
+    /// never those of older ones. At no moment there is no database: a crash leaves the former, or the new one.
+    /// Returns the new name of the former.
+    static func replace(_ path: String, by draft: String) throws(StoreError) -> String {
         var number = 0
         func name(_ original: String) -> String { original + (number == 0 ? "" : ".\(number)") + ".corrupt" }
         while exists(name(path)) || exists(name(path + "-wal")) {
             number += 1
             if number > 10_000 { throw .damaged(file: path, detail: "too many set aside already") }
         }
-        // The write-ahead log first: a fresh database must never find the old one's.
-        if exists(path + "-wal"), unsafe rename(path + "-wal", name(path + "-wal")) != 0 {
-            throw .damaged(file: path, detail: SystemError.text(errno))
-        }
-        _ = unsafe unlink(path + "-shm")
-        guard unsafe rename(path, name(path)) == 0 else { throw .damaged(file: path, detail: SystemError.text(errno)) }
+        for original in [path, path + "-wal"] where exists(original) { try keep(original, as: name(original)) }
+        guard unsafe rename(draft, path) == 0 else { throw .damaged(file: path, detail: SystemError.text(errno)) }
+        // Should this not be reached: the new file has an epoch of its own, and the log is known for an alien one.
+        for tail in ["-wal", "-shm", "-journal"] { _ = unsafe unlink(path + tail) }
+        _ = syncDirectory(of: path)
         return name(path)
+    }
+
+    /// Gives a file a second name; where the file system has none of those, makes a copy.
+    static func keep(_ path: String, as name: String) throws(StoreError) {
+        if unsafe link(path, name) == 0 { return }
+        guard copy(path, to: name) else {
+            let reason = SystemError.text(errno)
+            _ = unsafe unlink(name)
+            throw .unusable(what: name, detail: reason + "; free some space or move \(path) away by hand")
+        }
+    }
+
+    /// Copies bytes and syncs them. Not for the database in use: see decision 0004.
+    static func copy(_ path: String, to target: String) -> Bool {
+        let from = unsafe open(path, O_RDONLY | O_CLOEXEC)
+        guard from >= 0 else { return false }
+        defer { close(from) }
+        let to = unsafe open(target, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o660)
+        guard to >= 0 else { return false }
+        defer { close(to) }
+        var buffer = [UInt8](repeating: 0, count: 1 << 18)
+        while true {
+            let count = unsafe read(from, &buffer, buffer.count)
+            if count == 0 { return fsync(to) == 0 }
+            guard count > 0, unsafe write(to, buffer, count) == count else { return false }
+        }
     }
 
     static func exists(_ path: String) -> Bool {
         var entry = stat()
         return unsafe lstat(path, &entry) == 0
+    }
+
+    /// The size of a file; 0 when there is none.
+    static func bytes(of path: String) -> Int64 {
+        var entry = stat()
+        return unsafe lstat(path, &entry) == 0 ? Int64(entry.st_size) : 0
+    }
+
+    /// Has the disk keep a file as it is now. Not for the database in use: see decision 0004.
+    static func sync(_ path: String) -> Bool {
+        let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { return false }
+        defer { close(descriptor) }
+        return fsync(descriptor) == 0
+    }
+
+    /// Has the disk keep the names in the directory of a file.
+    static func syncDirectory(of path: String) -> Bool { sync(directory(of: path)) }
+
+    static func directory(of path: String) -> String {
+        guard let slash = path.lastIndex(of: "/") else { return "." }
+        return slash == path.startIndex ? "/" : String(path[..<slash])
+    }
+
+    static func names(in directory: String) -> [String] {
+        guard let stream = unsafe opendir(directory) else { return [] }
+        defer { unsafe closedir(stream) }
+        var names: [String] = []
+        while let entry = unsafe readdir(stream) {
+            let name = unsafe withUnsafeBytes(of: &entry.pointee.d_name) {
+                unsafe String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+            }
+            if name != "." && name != ".." { names.append(name) }
+        }
+        return names.sorted()
+    }
+
+    /// Makes an empty file for a new database.
+    static func create(_ path: String) -> Bool {
+        let descriptor = unsafe open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o660)
+        guard descriptor >= 0 else { return false }
+        fchmod(descriptor, 0o660)
+        close(descriptor)
+        return true
+    }
+
+    /// Removes a file of our own making and what SQLite may have left beside it.
+    static func remove(_ path: String) {
+        for tail in ["", "-journal", "-wal", "-shm"] { _ = unsafe unlink(path + tail) }
+    }
+
+    /// A name that is free, with `tail` after a number where one is needed.
+    static func free(_ name: String, tail: String = "") -> String {
+        var number = 0
+        while exists(name + (number == 0 ? "" : ".\(number)") + tail) { number += 1 }
+        return name + (number == 0 ? "" : ".\(number)") + tail
     }
 
     /// Tells one state of a file from every other, or nil when there is no such file.

@@ -9,19 +9,24 @@ package struct StoreSettings: Sendable {
     package var retention: Duration
     /// Rows each of the two logs may have.
     package var rowsMax: Int
+    /// When daily backups are made; nil for never by itself.
+    package var backups: BackupSettings?
 
     package init(
         directory: String, requestRowsPerSecond: Int = 500, retention: Duration = .seconds(7 * 86_400),
-        rowsMax: Int = 200_000
+        rowsMax: Int = 200_000, backups: BackupSettings? = nil
     ) {
         precondition(requestRowsPerSecond > 0 && rowsMax > 0, "rates and row counts are positive")
         self.directory = directory
         self.requestRowsPerSecond = requestRowsPerSecond
         self.retention = retention
         self.rowsMax = rowsMax
+        self.backups = backups
     }
 
     var databasePath: String { directory + "/queue.db" }
+    var backupDirectory: String { directory + "/backups" }
+    var payloadDirectory: String { directory + "/queue" }
 }
 
 /// Why the store cannot be opened. Nothing has been changed when one of these is thrown, except that missing
@@ -35,6 +40,8 @@ package enum StoreError: Error, Sendable, Equatable, CustomStringConvertible {
     case foreign(file: String, detail: String)
     /// The file is damaged and could not be set aside.
     case damaged(file: String, detail: String)
+    /// The file that is to be restored is damaged.
+    case unsound(file: String, detail: String)
     /// The directory or the file cannot be used.
     case unusable(what: String, detail: String)
 
@@ -54,6 +61,9 @@ package enum StoreError: Error, Sendable, Equatable, CustomStringConvertible {
                 + "move it away, or set storage.directory to another place"
         case .damaged(let file, let detail):
             return "\(file) is damaged (\(detail)) and could not be set aside; move it away by hand and start again"
+        case .unsound(let file, let detail):
+            return "\(file) is damaged (\(detail)) and was not restored, everything is as it was; use another file of "
+                + "backups/; a copy of a running gateway's queue.db may have been torn by a checkpoint: copy it again"
         case .unusable(let what, let detail):
             return "\(what) cannot be used: \(detail)"
         }

@@ -11,6 +11,7 @@ final class StoreShared: Sendable {
     let inbox: Mutex<Inbox>
     let state: Mutex<StoreState>
     let bell: Bell
+    let care = Mutex(CareState())
 
     init(inbox: Inbox, state: StoreState) throws(StoreError) {
         self.inbox = Mutex(inbox)
@@ -228,7 +229,7 @@ final class StoreWriter: @unchecked Sendable {
         pruner.end()
         rows = nil
         connection = nil
-        let isWhole = isComplete && !isInTrouble
+        let isWhole = isComplete && !isInTrouble && shared.care.withLock { $0.damage == nil }
         lock.release(cleanMark: isWhole ? StorageFiles.mark(of: path) : nil)
     }
 }
