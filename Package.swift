@@ -141,7 +141,9 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(
             name: "GatewayTests",
-            dependencies: ["Gateway", "GatewayTestKit", "GatewayCore", "MCPWire", "Sealing", "Telemetry", nioCore],
+            dependencies: [
+                "Gateway", "GatewayTestKit", "GatewayCore", "MCPWire", "Resilience", "Sealing", "Telemetry", nioCore,
+            ],
             swiftSettings: strict),
         .testTarget(
             name: "MCPFrontTests",

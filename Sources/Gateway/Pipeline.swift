@@ -48,7 +48,8 @@ package final class Pipeline: MCPService {
     /// - Parameter keys: seal what clients carry from one round of a call to the next.
     package init(
         settings: PipelineSettings, catalogue: Catalogue, settling: Settling = Settling(expected: 0),
-        identity: ServerIdentity, keys: SealKeys, store: any DeliveryStore, journal: any Journal,
+        identity: ServerIdentity, keys: SealKeys, calls: any CallKeeping, cache: any ReplyCache,
+        journal: any Journal,
         time: any TimeSource, metrics: MetricsRegistry, logs: LogFiles
     ) {
         self.catalogue = catalogue
@@ -61,12 +62,12 @@ package final class Pipeline: MCPService {
         legacyBridge = LegacyClientBridge(dispatcher: dispatcher, time: time, timeout: settings.timeout)
         modernBridge = ModernClientBridge(dispatcher: dispatcher, time: time, states: states, parked: parked)
         replies = ReplyBuilder(identity: identity)
-        delivery = Delivery(store: store, time: time)
+        delivery = Delivery(store: calls, cache: cache, time: time)
         queueDesk = QueueDesk(
-            queue: store, shape: StoredShape(resultKept: settings.resultKept), replies: replies, catalogue: catalogue,
+            queue: calls, shape: StoredShape(resultKept: settings.resultKept), replies: replies, catalogue: catalogue,
             time: time)
         worker = DeferredWorker(
-            queue: store, catalogue: catalogue, dispatcher: dispatcher, time: time, timeout: settings.timeout,
+            queue: calls, catalogue: catalogue, dispatcher: dispatcher, time: time, timeout: settings.timeout,
             metrics: metrics, log: logs.logger(component: LogComponent.gateway))
         for owner in catalogue.owners {
             guard let breaker = owner.breaker else { continue }

@@ -4,6 +4,7 @@ import GatewayCore
 import GatewayTestKit
 import MCPWire
 import NIOCore
+import Resilience
 import Sealing
 import Telemetry
 
@@ -27,8 +28,14 @@ struct PipelineBench: Sendable {
             entries: entries, identity: identity, isCompact: isCompact, time: time, metrics: metrics, logs: logs)
         pipeline = Pipeline(
             settings: PipelineSettings(inFlightMax: inFlightMax, timeout: timeout, slowCall: .seconds(1)),
-            catalogue: catalogue, identity: identity, keys: .forTests, store: store, journal: journal, time: time, metrics: metrics,
+            catalogue: catalogue, identity: identity, keys: .forTests, calls: store, cache: store, journal: journal, time: time, metrics: metrics,
             logs: logs)
+    }
+
+    /// One owner `up` whose tool `do` has a policy.
+    init(_ backend: any Backend, policy: ToolPolicy, breaker: Breaker.Settings? = nil) throws {
+        let exposure = Exposure(edits: ["do": ToolEdit(policy: policy)])
+        try self.init([CatalogueEntry(backend: backend, prefix: "up", exposure: exposure, breaker: breaker)])
     }
 
     init(_ backend: any Backend, prefix: String = "up", isCompact: Bool = false) throws {

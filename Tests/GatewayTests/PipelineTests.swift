@@ -24,11 +24,12 @@ import Testing
             let logs = try silentLogs(time)
             catalogue = Catalogue(
                 entries: backends.map { CatalogueEntry(backend: $0.backend, prefix: $0.prefix) }, identity: identity,
-                metrics: metrics, logs: logs)
+                time: time, metrics: metrics, logs: logs)
+            let store = MemoryStore()
             pipeline = Pipeline(
                 settings: PipelineSettings(inFlightMax: 4, timeout: .seconds(5), slowCall: .seconds(1)),
-                catalogue: catalogue, identity: identity, keys: .forTests, journal: journal, time: time,
-                metrics: metrics, logs: logs)
+                catalogue: catalogue, identity: identity, keys: .forTests, calls: store, cache: store, journal: journal,
+                time: time, metrics: metrics, logs: logs)
         }
 
         func ask(_ json: String, _ revision: Revision = .v2025_11_25) async throws -> Reply {
@@ -226,7 +227,8 @@ private func parsed(_ json: String) throws(CallFailure) -> Payload {
     private func catalogue(_ backends: [(String, ScriptedBackend)]) throws -> Catalogue {
         Catalogue(
             entries: backends.map { CatalogueEntry(backend: $0.1, prefix: $0.0) },
-            identity: ServerIdentity(version: "1", instructions: ""), metrics: MetricsRegistry(), logs: try silentLogs()
+            identity: ServerIdentity(version: "1", instructions: ""), time: ManualTime(), metrics: MetricsRegistry(),
+            logs: try silentLogs()
         )
     }
 

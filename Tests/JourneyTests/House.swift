@@ -69,9 +69,10 @@ final class House: Sendable {
         let entries = pool.upstreams.map { CatalogueEntry(backend: plan.wrap($0), prefix: $0.name) }
         let catalogue = Catalogue(
             entries: plan.backends + entries, identity: identity, time: plan.time, metrics: metrics, logs: logs)
+        let memory = MemoryStore()
         let pipeline = Pipeline(
             settings: PipelineSettings(inFlightMax: plan.inFlightMax, timeout: plan.timeout, slowCall: .seconds(60)),
-            catalogue: catalogue, settling: pool.settling, identity: identity, keys: .forTests, store: MemoryStore(), journal: plan.journal,
+            catalogue: catalogue, settling: pool.settling, identity: identity, keys: .forTests, calls: memory, cache: memory, journal: plan.journal,
             time: plan.time, metrics: metrics, logs: logs)
         let sessions = SessionBook(
             keys: .forTests,

@@ -5,8 +5,8 @@ internal import MCPWire
 internal import NIOCore
 internal import Synchronization
 
-/// The engine that keeps calls and answers: queue, ledger and cache in one.
-package typealias DeliveryStore = CallQueue & CallLedger & ReplyCache
+/// Where calls are kept, and known by their keys.
+package typealias CallKeeping = CallQueue & CallLedger
 
 /// Carries a call as its tool's policy says: once by its key, from what is kept, later by the queue, or now.
 ///
@@ -20,15 +20,15 @@ final class Delivery: Sendable {
         case keyDiffers
     }
 
-    private let store: any DeliveryStore
+    private let store: any CallKeeping
     private let kept: KeptReplies
     private let time: any TimeSource
     private let running = Mutex<[[UInt8]: [Latch]]>([:])
 
-    init(store: any DeliveryStore, time: any TimeSource) {
+    init(store: any CallKeeping, cache: any ReplyCache, time: any TimeSource) {
         self.store = store
         self.time = time
-        kept = KeptReplies(cache: store, time: time)
+        kept = KeptReplies(cache: cache, time: time)
     }
 
     /// One call with all it takes to carry it out.

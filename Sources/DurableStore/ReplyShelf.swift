@@ -1,0 +1,198 @@
+// Licensed under the Apache License 2.0; see LICENSE.
+
+package import GatewayCore
+import Synchronization
+
+/// Answers of tools that may be given again: all on disk, the latest in memory, and what there is known by heart, so
+/// that nobody waits to hear that there is nothing. Written behind by the store's writer.
+package final class ReplyShelf: ReplyCache, Sendable {
+    /// Has the writer's thread do something with its connection; false when it is gone.
+    typealias Writer = @Sendable (_ job: @escaping Inbox.Job) -> Bool
+
+    private struct Entry {
+        let tool: String
+        let bytes: Int
+        let keptAt: Int64
+        /// Only of the latest.
+        var result: [UInt8]?
+        var isWritten = false
+    }
+
+    private struct State {
+        var entries: [[UInt8]: Entry] = [:]
+        var bytes: Int64 = 0
+        var bytesInMemory = 0
+        /// Keys in the order in which their results were put into memory; may hold some twice.
+        var inMemory: [[UInt8]] = []
+        var unwritten: Set<[UInt8]> = []
+        var unlisted: Set<[UInt8]> = []
+        var isWriting = false
+    }
+
+    private let state: Mutex<State>
+    private let bytesMax: Int64
+    private let memoryMax: Int
+    private let writer: Writer
+
+    /// Reads what there is; call on the thread that owns the connection.
+    init(_ connection: Connection, bytesMax: Int, writer: @escaping Writer) throws(SQLiteFailure) {
+        self.bytesMax = Int64(bytesMax)
+        memoryMax = bytesMax / 8
+        self.writer = writer
+        var loaded = State()
+        let rows = try connection.prepare("SELECT key, tool, length(result), kept_at FROM reply_cache")
+        while try rows.step() {
+            let keptAt = rows.text(3).flatMap { WallTime.milliseconds($0) } ?? 0
+            let bytes = Int(rows.integer(2) ?? 0)
+            loaded.entries[rows.bytes(0)] = Entry(
+                tool: rows.text(1) ?? "", bytes: bytes, keptAt: keptAt, isWritten: true)
+            loaded.bytes += Int64(bytes)
+        }
+        state = Mutex(loaded)
+    }
+
+    package func lookup(_ key: [UInt8]) async -> KeptReply? {
+        let (entry, kept) = state.withLock { state -> (Entry?, KeptReply?) in
+            guard let entry = state.entries[key] else { return (nil, nil) }
+            return (entry, entry.result.map { KeptReply(result: $0, keptAt: entry.keptAt) })
+        }
+        if let kept { return kept }
+        guard let entry, let result = await read(key) else { return nil }
+        state.withLock { state in
+            guard state.entries[key]?.keptAt == entry.keptAt else { return }
+            Self.hold(key, result, memoryMax, &state)
+        }
+        return KeptReply(result: result, keptAt: entry.keptAt)
+    }
+
+    private func read(_ key: [UInt8]) async -> [UInt8]? {
+        await withCheckedContinuation { continuation in
+            let isTaken = writer { connection in
+                let rows = try? connection?.prepare("SELECT result FROM reply_cache WHERE key = ?")
+                rows?.bind(1, bytes: key)
+                let found = (try? rows?.step()) ?? false
+                continuation.resume(returning: found ? rows?.bytes(0) : nil)
+            }
+            if !isTaken { continuation.resume(returning: nil) }
+        }
+    }
+
+    package func keep(_ key: [UInt8], tool: String, _ reply: KeptReply) {
+        let mustWrite = state.withLock { state in
+            Self.forget(key, &state)
+            state.entries[key] = Entry(tool: tool, bytes: reply.result.count, keptAt: reply.keptAt)
+            state.bytes += Int64(reply.result.count)
+            Self.hold(key, reply.result, memoryMax, &state)
+            makeRoom(&state)
+            state.unwritten.insert(key)
+            state.unlisted.remove(key)
+            defer { state.isWriting = true }
+            return !state.isWriting
+        }
+        if mustWrite { writeSoon() }
+    }
+
+    private static func forget(_ key: [UInt8], _ state: inout State) {
+        guard let entry = state.entries.removeValue(forKey: key) else { return }
+        state.bytes -= Int64(entry.bytes)
+        if entry.result != nil { state.bytesInMemory -= entry.bytes }
+        state.unwritten.remove(key)
+    }
+
+    /// Keeps a result in memory; those that came first leave it. What is not on disk yet stays.
+    private static func hold(_ key: [UInt8], _ result: [UInt8], _ memoryMax: Int, _ state: inout State) {
+        guard state.entries[key]?.result == nil else { return }
+        state.entries[key]?.result = result
+        state.bytesInMemory += result.count
+        state.inMemory.append(key)
+        var index = 0
+        while state.bytesInMemory > memoryMax, index < state.inMemory.count {
+            let old = state.inMemory[index]
+            index += 1
+            guard let entry = state.entries[old], entry.result != nil, entry.isWritten, old != key else { continue }
+            state.entries[old]?.result = nil
+            state.bytesInMemory -= entry.bytes
+        }
+        guard index > 0 else { return }
+        let rest = state.inMemory.prefix(index).filter { state.entries[$0]?.result != nil }
+        state.inMemory = rest + state.inMemory.dropFirst(index)
+    }
+
+    private func makeRoom(_ state: inout State) {
+        guard state.bytes > bytesMax else { return }
+        // A tenth at once, so that this is seldom done.
+        for (key, _) in state.entries.sorted(by: { $0.value.keptAt < $1.value.keptAt }) {
+            guard state.bytes > bytesMax / 10 * 9 else { break }
+            Self.forget(key, &state)
+            state.unlisted.insert(key)
+        }
+    }
+
+    // MARK: On the writer's thread
+
+    private func writeSoon() {
+        let isTaken = writer { [self] connection in
+            guard let connection else { return }
+            let (rows, gone) = state.withLock { state in
+                let rows = state.unwritten.compactMap { key in
+                    state.entries[key].flatMap { entry in entry.result.map { (key, entry, $0) } }
+                }
+                defer { (state.unwritten, state.unlisted, state.isWriting) = ([], [], false) }
+                return (rows, state.unlisted)
+            }
+            // What cannot be written now is there in memory, and asked for anew after a start.
+            let isWritten: ()? = try? connection.transaction { () throws(SQLiteFailure) in
+                let insert = try connection.prepare("INSERT OR REPLACE INTO reply_cache VALUES (?, ?, ?, ?)")
+                for (key, entry, result) in rows {
+                    insert.bind(1, bytes: key)
+                    insert.bind(2, entry.tool)
+                    insert.bind(3, bytes: result)
+                    insert.bind(4, WallTime.text(milliseconds: entry.keptAt))
+                    try insert.run()
+                }
+                let delete = try connection.prepare("DELETE FROM reply_cache WHERE key = ?")
+                for key in gone {
+                    delete.bind(1, bytes: key)
+                    try delete.run()
+                }
+            }
+            guard isWritten != nil else { return }
+            state.withLock { state in
+                for (key, entry, _) in rows where state.entries[key]?.keptAt == entry.keptAt {
+                    state.entries[key]?.isWritten = true
+                }
+            }
+        }
+        if !isTaken { state.withLock { $0.isWriting = false } }
+    }
+
+    package func clear(tool: String?) async -> (entries: Int, bytes: Int64) {
+        let gone = state.withLock { state in
+            let gone = state.entries.filter { tool == nil || $0.value.tool == tool }
+            for key in gone.keys { Self.forget(key, &state) }
+            return gone
+        }
+        await withCheckedContinuation { (continuation: CheckedContinuation<Void, Never>) in
+            let isTaken = writer { connection in
+                let statement = try? connection?.prepare("DELETE FROM reply_cache WHERE ?1 IS NULL OR tool = ?1")
+                statement?.bind(1, tool)
+                // A file that cannot be written keeps old answers; they are not known any more, and so never given.
+                try? statement?.run()
+                continuation.resume()
+            }
+            if !isTaken { continuation.resume() }
+        }
+        return (gone.count, gone.values.reduce(0) { $0 + Int64($1.bytes) })
+    }
+
+    package func size() -> (entries: Int, bytes: Int64) { state.withLock { ($0.entries.count, $0.bytes) } }
+
+    /// Lets go of what is in memory; it can be read again.
+    func releaseMemory() {
+        state.withLock { state in
+            for key in state.inMemory where state.entries[key]?.isWritten == true { state.entries[key]?.result = nil }
+            state.inMemory = state.inMemory.filter { state.entries[$0]?.result != nil }
+            state.bytesInMemory = state.inMemory.reduce(0) { $0 + (state.entries[$1]?.bytes ?? 0) }
+        }
+    }
+}
