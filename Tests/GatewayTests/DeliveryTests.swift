@@ -13,37 +13,37 @@ import Testing
 private let noCable = CallFailure.unavailable(detail: "no cable")
 private let answered = #"{"content":[{"type":"text","text":"done"}]}"#
 
-/// What becomes of calls of tools with a policy.
-@Suite("Delivery") struct DeliveryTests {
+/// An owner that is away until told otherwise, and counts what reaches it.
+private final class FarServer: Sendable {
+    private struct State {
+        var failure: CallFailure? = noCable
+        var calls: [String] = []
+    }
 
-    /// An owner that is away until told otherwise, and counts what reaches it.
-    private final class FarServer: Sendable {
-        private struct State {
-            var failure: CallFailure? = noCable
-            var calls: [String] = []
-        }
+    private let state = Mutex(State())
+    let schema: String
 
-        private let state = Mutex(State())
-        let schema: String
+    init(schema: String = #"{"type":"object"}"#) { self.schema = schema }
 
-        init(schema: String = #"{"type":"object"}"#) { self.schema = schema }
+    func become(_ failure: CallFailure?) { state.withLock { $0.failure = failure } }
+    var calls: [String] { state.withLock { $0.calls } }
 
-        func become(_ failure: CallFailure?) { state.withLock { $0.failure = failure } }
-        var calls: [String] { state.withLock { $0.calls } }
-
-        func backend() -> ScriptedBackend {
-            let item = OfferedItem(
-                name: "do", definition: Array(#"{"name":"do","inputSchema":\#(schema),"outputSchema":{"type":"object"}}"#.utf8))
-            return ScriptedBackend(name: "server", tools: [item]) { call async throws(CallFailure) -> CallAnswer in
-                let failure = self.state.withLock { state in
-                    state.calls.append(call.arguments.map { String(buffer: $0) } ?? "")
-                    return state.failure
-                }
-                if let failure { throw failure }
-                return try .of(answered)
+    func backend() -> ScriptedBackend {
+        let item = OfferedItem(
+            name: "do", definition: Array(#"{"name":"do","inputSchema":\#(schema),"outputSchema":{"type":"object"}}"#.utf8))
+        return ScriptedBackend(name: "server", tools: [item]) { call async throws(CallFailure) -> CallAnswer in
+            let failure = self.state.withLock { state in
+                state.calls.append(call.arguments.map { String(buffer: $0) } ?? "")
+                return state.failure
             }
+            if let failure { throw failure }
+            return try .of(answered)
         }
     }
+}
+
+/// What becomes of calls of tools with a policy.
+@Suite("Delivery") struct DeliveryTests {
 
     private static var queued: ToolPolicy {
         var policy = ToolPolicy()
