@@ -192,7 +192,7 @@ private final class FarServer: Sendable {
         #expect(bench.store.all.map(\.status) == [.cancelled])
     }
 
-    static let ends: [(Settlement, String, Bool)] = [
+    static let outcomes: [(Settlement, String, Bool)] = [
         (.completed(.result(Array(answered.utf8))), "completed", true),
         (.completed(.result(Array(#"{"content":[],"isError":true}"#.utf8))), "completed", true),
         (.failed(words: "w", answer: .protocolError(Array(#"{"code":-32000,"message":"m"}"#.utf8))), "failed", false),
@@ -200,7 +200,7 @@ private final class FarServer: Sendable {
         (.cancelled(words: "w"), "cancelled", false), (.cancelled(words: "dropped: queue full"), "failed", false),
     ]
 
-    @Test("Each end has its shape as a task, and in words", arguments: ends)
+    @Test("Each end has its shape as a task, and in words", arguments: outcomes)
     func ends(_ settlement: Settlement, _ status: String, _ hasResult: Bool) async throws {
         let bench = try PipelineBench(FarServer().backend(), policy: Self.queued)
         _ = try await bench.call(.modern(.tasks))
