@@ -63,6 +63,12 @@ final class OwnerBreaker: Sendable {
         }
     }
 
+    /// What it does; nil while traffic flows.
+    var words: String? {
+        let status = status
+        return status.state == .closed ? nil : "breaker \(status.state.rawValue)\(status.isForced ? " by order" : "")"
+    }
+
     /// 0 closed, 1 half-open, 2 open.
     var level: Double {
         switch status.state {

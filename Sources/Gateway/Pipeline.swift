@@ -375,6 +375,11 @@ package final class Pipeline: MCPService {
         worker.ring(name)
     }
 
+    /// What an owner's breaker does, in words; nil while traffic flows.
+    package func breakerWords(of name: String) -> String? {
+        catalogue.owners.first { $0.backend.name == name }?.breaker?.words
+    }
+
     /// Sends stored calls until its task is cancelled; what is under way then ends first.
     package func sendStoredCalls(on loops: [any EventLoop]) async { await worker.run(on: loops) }
 

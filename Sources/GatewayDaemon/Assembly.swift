@@ -50,10 +50,7 @@ struct Assembly: Sendable {
             _ = try StorageOwner.become(of: settings.storage.directory)
             logs = try LogFiles(settings.log.files, time: time, opensFiles: false)
             store = try DurableStore.open(
-                StoreSettings(
-                    directory: settings.storage.directory, requestRowsPerSecond: settings.log.requestRowsPerSecond,
-                    retention: settings.storage.retention),
-                time: time, log: logs.logger(component: LogComponent.storage), metrics: metrics)
+                settings.store, time: time, log: logs.logger(component: LogComponent.storage), metrics: metrics)
         } catch let error as StoreError {
             throw StartError(error.text)
         } catch {
@@ -79,9 +76,8 @@ struct Assembly: Sendable {
         do {
             upstreams = try UpstreamPool(
                 settings.upstreams.map { $0.room(base: environment) }, identity: identity.json,
-                children: ChildSettings(lineBytesMax: 16 << 20, pendingBytesMax: 32 << 20), group: group, time: time,
-                metrics: metrics,
-                logs: logs)
+                children: ChildSettings(lineBytesMax: 16 << 20, pendingBytesMax: 32 << 20), group: group,
+                archive: store.offers, time: time, metrics: metrics, logs: logs)
             keys = try SessionKeyFile.load(directory: settings.storage.directory)
         } catch let error as UpstreamSettingsError {
             store.close()
@@ -92,17 +88,16 @@ struct Assembly: Sendable {
         }
         let catalogue = Catalogue(
             entries: entries(settings, modules, upstreams), identity: identity,
-            isCompact: settings.server.hasCompactTools, metrics: metrics, logs: logs)
+            isCompact: settings.server.hasCompactTools, time: time, metrics: metrics, logs: logs)
         let pipeline = Pipeline(
             settings: PipelineSettings(
                 inFlightMax: settings.limits.inFlightMax, timeout: settings.server.requestTimeout,
-                slowCall: settings.log.slowCall),
-            catalogue: catalogue, settling: upstreams.settling, identity: identity, keys: keys, journal: store,
-            time: time,
-            metrics: metrics, logs: logs)
+                slowCall: settings.log.slowCall, resultKept: settings.storage.resultKept),
+            catalogue: catalogue, settling: upstreams.settling, identity: identity, keys: keys, calls: store.calls,
+            cache: store.replies, journal: store, time: time, metrics: metrics, logs: logs)
         let sessions = SessionBook(keys: keys, tombstones: store, time: time, lifetime: .seconds(30 * 86_400))
         let health = HealthReport(
-            sources: [store, sandbox, upstreams], version: GatewayVersion.text, instance: "\(RequestID.random())",
+            sources: [store, sandbox, WithBreakers(upstreams, pipeline)], version: GatewayVersion.text, instance: "\(RequestID.random())",
             time: time)
         let endpoint = MCPEndpoint(
             service: pipeline, sessions: sessions, bodyBytesMax: settings.server.bodyBytesMax, time: time, logs: logs)
@@ -171,10 +166,45 @@ struct Assembly: Sendable {
             }
         }
         let others = zip(settings.upstreams, upstreams.upstreams).map {
-            CatalogueEntry(backend: $1, prefix: $0.prefix, exposure: $0.exposure.room)
+            CatalogueEntry(
+                backend: $1, prefix: $0.prefix, exposure: $0.exposure.room,
+                breaker: $0.breaker.room(patience: $0.timeout))
         }
         return own + others
     }
+
+    /// Tries every upstream now, lists what it has again, and sends what waits for it. Answers what came of it within
+    /// some seconds.
+    func syncNow() async -> JSONValue {
+        let before = store.calls.waiting()
+        upstreams.lookNow()
+        pipeline.ringForStoredCalls()
+        for _ in 0..<50 {
+            // Ends early when the one who asks has left.
+            do { try await Task.sleep(for: .milliseconds(100)) } catch { break }
+            if upstreams.components().allSatisfy({ $0.status != .healthy || store.calls.waiting()[$0.upstream] == nil }) {
+                break
+            }
+        }
+        let after = store.calls.waiting()
+        return .object([
+            (
+                key: "upstreams",
+                value: .array(
+                    upstreams.components().map { component in
+                        [
+                            "name": .string(component.upstream), "status": .string(component.status.rawValue),
+                            "detail": .string(component.detail),
+                            "calls_sent": .number(
+                                String(max(0, (before[component.upstream] ?? 0) - (after[component.upstream] ?? 0)))),
+                            "calls_waiting": .number(String(after[component.upstream] ?? 0)),
+                        ]
+                    })
+            )
+        ])
+    }
+
+    var loops: [any EventLoop] { Array(group.makeIterator()) }
 
     // MARK: Routes
 
@@ -249,5 +279,31 @@ struct Assembly: Sendable {
         log.info(
             "gave back what was not in use",
             metadata: [LogKey.residentBefore: "\(before)", LogKey.residentAfter: "\(after)"])
+    }
+}
+
+extension ComponentStatus {
+    /// The name of the upstream whose line this is.
+    fileprivate var upstream: String { String(name.drop { $0 != ":" }.dropFirst()) }
+}
+
+/// The upstreams' lines with what their breakers do.
+private struct WithBreakers: StatusSource {
+    let upstreams: UpstreamPool
+    let pipeline: Pipeline
+
+    init(_ upstreams: UpstreamPool, _ pipeline: Pipeline) {
+        self.upstreams = upstreams
+        self.pipeline = pipeline
+    }
+
+    func components() -> [ComponentStatus] {
+        upstreams.components().map { component in
+            guard let words = pipeline.breakerWords(of: component.upstream) else { return component }
+            var changed = component
+            changed.detail += ", " + words
+            changed.status = .unhealthy
+            return changed
+        }
     }
 }

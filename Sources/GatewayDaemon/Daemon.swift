@@ -64,11 +64,14 @@ package struct Daemon: Sendable {
             async let trimming: Void = assembly.trimWhenIdle()
             await assembly.upstreams.run {
                 assembly.pipeline.offersChanged()
+            } returned: { upstream in
+                assembly.pipeline.ownerReturned(upstream)
             } updated: { upstream, uri in
                 assembly.pipeline.updated(uri, of: upstream)
             }
             await trimming
         }
+        let sending = Task { await assembly.pipeline.sendStoredCalls(on: assembly.loops) }
         notify("READY=1")
         let place = listener.map(address) ?? settings.admin.messageSocket
         assembly.log.info("serving", metadata: [LogKey.address: "\(place)", LogKey.pid: "\(getpid())"])
@@ -86,12 +89,24 @@ package struct Daemon: Sendable {
         async let linesEnd: Void = lines.stop(grace: settings.server.shutdownGrace)
         await listener?.stop(grace: settings.server.shutdownGrace)
         await linesEnd
+        await end(sending, within: settings.server.shutdownGrace)
         await control.stop(grace: .seconds(1))
         socket.remove()
         upkeep.cancel()
         await upkeep.value
         // A channel that is closed already is what we want.
         try? await channel.close().get()
+    }
+
+    /// Stored calls on their way may end, as those of clients may.
+    private func end(_ sending: Task<Void, Never>, within grace: Duration) async {
+        let timer = Task {
+            // Ends early when there is nothing to wait for.
+            do { try await Task.sleep(for: grace) } catch { return }
+            sending.cancel()
+        }
+        await sending.value
+        timer.cancel()
     }
 
     private func close(_ assembly: Assembly) async {

@@ -1,9 +1,11 @@
 // Licensed under the Apache License 2.0; see LICENSE.
 
+internal import DurableStore
 internal import Gateway
 internal import GatewayCore
 internal import Logging
 internal import Outbound
+internal import Resilience
 internal import Telemetry
 internal import Upstreams
 internal import WasmSandbox
@@ -69,6 +71,57 @@ extension ExposureSettings {
     var room: Exposure {
         Exposure(
             filter: NameFilter(allow: allowed.map(NamePattern.init), deny: denied.map(NamePattern.init)),
-            edits: edits.mapValues { ToolEdit(name: $0.name, title: $0.title, description: $0.description) })
+            edits: edits.mapValues {
+                ToolEdit(name: $0.name, title: $0.title, description: $0.description, policy: $0.policy.room)
+            })
+    }
+}
+
+extension ToolPolicySettings {
+    var room: ToolPolicy {
+        var policy = ToolPolicy()
+        policy.offline =
+            switch offline {
+            case .fail: .fail
+            case .queue: .queue
+            case .stale: .stale
+            }
+        policy.expires = expires
+        policy.isIdempotent = isIdempotent
+        policy.priority = priority
+        policy.cache = cache
+        policy.dedupe = dedupe
+        return policy
+    }
+}
+
+extension BreakerSettings {
+    /// - Parameter patience: the longest a call takes; a probe that has not ended by then is given up.
+    func room(patience: Duration) -> Breaker.Settings {
+        var room = Breaker.Settings()
+        room.failures = failures
+        room.window = window
+        room.minimumCalls = callsMin
+        room.openFor = openFor
+        room.openForMax = max(openFor, room.openForMax)
+        room.slowCall = slowCall
+        room.probePatience = max(patience, .seconds(1))
+        return room
+    }
+}
+
+extension GatewaySettings {
+    var store: StoreSettings {
+        var settings = StoreSettings(
+            directory: storage.directory, requestRowsPerSecond: log.requestRowsPerSecond,
+            retention: storage.retention,
+            backups: BackupSettings(at: SettingsUnits.text(timeOfDay: storage.backupMinute), kept: storage.backupsKept))
+        settings.queueItemsMax = storage.queueItemsMax
+        settings.queueBytesMax = Int64(storage.queueBytesMax)
+        settings.queuePerCallerMax = storage.queueItemsMax
+        settings.whenFull = storage.dropsOldest ? .dropOldest : .refuse
+        settings.resultKeep = storage.resultKept
+        settings.cacheBytesMax = cache.bytesMax
+        return settings
     }
 }

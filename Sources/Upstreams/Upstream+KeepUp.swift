@@ -172,6 +172,7 @@ extension Upstream {
             state.checkedAt = now
             return (isNews, isChanged, old)
         }
+        if isChanged { archive?.keep(found, of: name, at: now) }
         if let old, old != facts.era { endLater(old, link) }
         if isNewHandshake || isNews { listening.ring() }
         if isNews {

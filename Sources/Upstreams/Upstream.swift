@@ -24,6 +24,7 @@ package final class Upstream: Backend {
     let cadence: Cadence
     let sides: SideSessions
     let listening: Listening
+    let archive: (any OffersArchive)?
     private let timeout: Duration
     var callMax: Duration { timeout }
     private let state: Mutex<State>
@@ -58,8 +59,9 @@ package final class Upstream: Backend {
 
     init(
         settings: UpstreamSettings, transports: TransportFactory, writer: CallWriter,
-        cadence: Cadence, loop: any EventLoop, time: any TimeSource, log: Logger
+        cadence: Cadence, archive: (any OffersArchive)?, loop: any EventLoop, time: any TimeSource, log: Logger
     ) {
+        self.archive = archive
         name = settings.name
         timeout = settings.timeout
         self.transports = transports
@@ -81,7 +83,10 @@ package final class Upstream: Backend {
         let link = ServerLink(
             name: name, transport: transports.make(), isExclusive: false, numbers: numbers, loop: loop, time: time,
             log: log, notice: notices.take)
-        state = Mutex(State(link: link, since: now, checkedAt: now))
+        var known = State(link: link, since: now, checkedAt: now)
+        // What it had when it was seen last, so that a start without network knows its tools.
+        if let (offers, _) = archive?.offers(of: name) { (known.offers, known.hasListed) = (offers, true) }
+        state = Mutex(known)
         notices.bind(self)
     }
 

@@ -21,7 +21,7 @@ package final class UpstreamPool: StatusSource {
     ///   - children: how processes of stdio upstreams are started and bounded.
     package init(
         _ settings: [UpstreamSettings], identity: JSONValue, children: ChildSettings, cadence: Cadence = Cadence(),
-        group: any EventLoopGroup, time: any TimeSource, metrics: MetricsRegistry, logs: LogFiles
+        group: any EventLoopGroup, archive: (any OffersArchive)? = nil, time: any TimeSource, metrics: MetricsRegistry, logs: LogFiles
     ) throws(UpstreamSettingsError) {
         let loops = Array(group.makeIterator())
         let writer = CallWriter(identity: identity)
@@ -44,7 +44,7 @@ package final class UpstreamPool: StatusSource {
             }
             let upstream = Upstream(
                 settings: one, transports: TransportFactory(place, loop: loop, time: time), writer: writer,
-                cadence: cadence, loop: loop, time: time, log: log)
+                cadence: cadence, archive: archive, loop: loop, time: time, log: log)
             metrics.gauge(
                 .upstreamUp, labels: [("upstream", one.name)],
                 read: { upstream.isUp ? 1 : 0 })

@@ -37,6 +37,11 @@ enum SettingsUnits {
         return hours * 60 + minutes
     }
 
+    static func text(timeOfDay minutes: Int) -> String {
+        func two(_ number: Int) -> String { (number < 10 ? "0" : "") + String(number) }
+        return two(minutes / 60) + ":" + two(minutes % 60)
+    }
+
     /// In the largest unit that leaves no rest; parts of a millisecond are dropped.
     static func text(_ duration: Duration) -> String {
         let parts = duration.components
