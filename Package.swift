@@ -82,7 +82,7 @@ let package = Package(
             ],
             swiftSettings: strict),
         .target(
-            name: "DurableStore", dependencies: ["CSQLite", "GatewayCore", "Telemetry", logging],
+            name: "DurableStore", dependencies: ["CSQLite", "GatewayCore", "Telemetry", logging, crypto],
             swiftSettings: strictMemory),
         .target(
             name: "AdminPlane", dependencies: ["GatewayCore", "MCPWire", "Telemetry", "HTTPListener", nioCore],
