@@ -32,11 +32,13 @@ final class Bell: Sendable {
         _ = unsafe write(rings, &byte, 1)
     }
 
-    /// Sleeps until it rings or the time is over; without a time until it rings.
-    func wait(milliseconds: Int32?) {
+    /// Sleeps until it rings or the time is over; without a time until it rings. Whether it rang.
+    @discardableResult
+    func wait(milliseconds: Int32?) -> Bool {
         var entry = pollfd(fd: hears, events: Int16(POLLIN), revents: 0)
-        _ = unsafe poll(&entry, 1, milliseconds ?? -1)
+        let rang = unsafe poll(&entry, 1, milliseconds ?? -1) > 0
         var rung = [UInt8](repeating: 0, count: 256)
         while unsafe read(hears, &rung, rung.count) == rung.count {}
+        return rang
     }
 }

@@ -12,6 +12,8 @@ struct SQLiteFailure: Error, CustomStringConvertible {
     var isBusy: Bool { kind == SQLITE_BUSY || kind == SQLITE_LOCKED }
     /// The file is no database, or no longer one.
     var isDamage: Bool { kind == SQLITE_CORRUPT || kind == SQLITE_NOTADB }
+    /// It is about what was to be written, not about whether anything can be.
+    var isOfRow: Bool { kind == SQLITE_CONSTRAINT || kind == SQLITE_TOOBIG }
     var description: String { message }
 }
 
@@ -101,6 +103,12 @@ struct SQLiteFailure: Error, CustomStringConvertible {
         return try statement.step() ? statement.text(0) : nil
     }
 
+    /// Whether a transaction is open. SQLite ends one by itself when the disk is full or does not work.
+    var isInTransaction: Bool { unsafe sqlite3_get_autocommit(handle) == 0 }
+
+    /// The id of the row that was inserted last.
+    var lastInsertedID: Int64 { unsafe sqlite3_last_insert_rowid(handle) }
+
     /// Does all of `body` or nothing of it.
     func transaction(_ body: () throws(SQLiteFailure) -> Void) throws(SQLiteFailure) {
         try execute("BEGIN IMMEDIATE")
@@ -108,7 +116,7 @@ struct SQLiteFailure: Error, CustomStringConvertible {
             try body()
             try execute("COMMIT")
         } catch {
-            if unsafe sqlite3_get_autocommit(handle) == 0 {
+            if isInTransaction {
                 // What made the body end is what the caller needs to hear; a rollback that cannot be done changes
                 // nothing.
                 _ = unsafe sqlite3_exec(handle, "ROLLBACK", nil, nil, nil)
@@ -227,6 +235,20 @@ struct SQLiteFailure: Error, CustomStringConvertible {
         unsafe sqlite3_bind_value(handle, index, sqlite3_column_value(other.handle, column))
     }
 
+    /// Without bytes: NULL. No bytes are not NULL.
+    func bind(_ index: Int32, blob: [UInt8]?) {
+        guard let blob else {
+            unsafe sqlite3_bind_null(handle, index)
+            return
+        }
+        if blob.isEmpty { unsafe sqlite3_bind_zeroblob(handle, index, 0) } else { bind(index, bytes: blob) }
+    }
+
+    /// Without a number: NULL.
+    func bind(_ index: Int32, optional value: Int64?) {
+        if let value { bind(index, value) } else { unsafe sqlite3_bind_null(handle, index) }
+    }
+
     /// Whether there is a row now.
     func step() throws(SQLiteFailure) -> Bool {
         switch unsafe sqlite3_step(handle) {
@@ -245,6 +267,18 @@ struct SQLiteFailure: Error, CustomStringConvertible {
         unsafe sqlite3_reset(handle)
     }
 
+    /// The first row, if there is one.
+    func first<Value>(_ read: (Statement) -> Value) throws(SQLiteFailure) -> Value? {
+        defer { unsafe sqlite3_reset(handle) }
+        return try step() ? read(self) : nil
+    }
+
+    /// Every row.
+    func each(_ read: (Statement) -> Void) throws(SQLiteFailure) {
+        defer { unsafe sqlite3_reset(handle) }
+        while try step() { read(self) }
+    }
+
     func integer(_ column: Int32) -> Int64? {
         guard unsafe sqlite3_column_type(handle, column) != SQLITE_NULL else { return nil }
         return unsafe sqlite3_column_int64(handle, column)
@@ -253,6 +287,11 @@ struct SQLiteFailure: Error, CustomStringConvertible {
     func text(_ column: Int32) -> String? {
         guard let text = unsafe sqlite3_column_text(handle, column) else { return nil }
         return unsafe String(cString: text)
+    }
+
+    /// Nil for NULL.
+    func blob(_ column: Int32) -> [UInt8]? {
+        unsafe sqlite3_column_type(handle, column) == SQLITE_NULL ? nil : bytes(column)
     }
 
     func bytes(_ column: Int32) -> [UInt8] {

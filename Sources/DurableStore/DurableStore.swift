@@ -5,13 +5,13 @@ package import Logging
 import Synchronization
 package import Telemetry
 
-/// The embedded database: log rows, ended sessions and, for its size, the queue.
+/// The embedded database: stored calls, the ledger, log rows and ended sessions.
 ///
-/// One thread of its own writes, everything of a fifth of a second in one synced transaction. `record` and `add` only
-/// put something into a bounded buffer (well under a microsecond) and never wait; with nothing to write the thread
-/// sleeps. The main file alone is complete after a second without writes and at least every five seconds, so that a
-/// plain copy is of use. When the disk cannot take rows they are dropped and counted, `storage` says so, and it
-/// recovers by itself.
+/// One thread of its own writes: orders of the queue and the ledger at once, log rows of a fifth of a second together
+/// in one synced transaction. `record` and `add` only put something into a bounded buffer (well under a microsecond)
+/// and never wait; with nothing to write the thread sleeps. The main file alone is complete after a second without
+/// writes and at least every five seconds, so that a plain copy is of use. When the disk cannot take rows they are
+/// dropped and counted, `storage` says so, and it recovers by itself.
 package final class DurableStore: Journal, Tombstones, StatusSource, Sendable {
     let settings: StoreSettings
     let time: any TimeSource
@@ -20,6 +20,12 @@ package final class DurableStore: Journal, Tombstones, StatusSource, Sendable {
     private let tombstones: Mutex<TombstoneSet>
     private let thread: Mutex<WriterThread?>
     let caretaker: Caretaker
+    private let desk: FileDesk
+
+    /// The queue and the ledger.
+    package let calls: CallStore
+    package let replies: ReplyShelf
+    package let offers: OffersShelf
 
     /// Takes the storage lock before anything else, then opens the database; makes what is missing, sets a damaged
     /// file aside and goes on with a fresh one. Waits for the disk; after an unclean stop up to two seconds for a
@@ -51,22 +57,40 @@ package final class DurableStore: Journal, Tombstones, StatusSource, Sendable {
         self.lock = lock
         let connection = opened.connection
         let now = time.wallMilliseconds()
-        let waiting = try connection.integer(
-            "SELECT count(*) FROM queue_items WHERE status IN ('queued', 'in_flight')")
         tombstones = Mutex(try Self.loadTombstones(connection, now: now))
         let seed = time.now().nanoseconds ^ UInt64(bitPattern: now)
         let shared = try StoreShared(
             inbox: Inbox(rowsPerSecond: settings.requestRowsPerSecond, seed: seed),
-            state: StoreState(quarantine: opened.quarantine, queueSize: Int(waiting ?? 0), now: now))
+            state: StoreState(quarantine: opened.quarantine, now: now))
         self.shared = shared
         shared.care.withLock { $0 = opened.care }
         caretaker = try Caretaker(settings, shared: shared, time: time, log: log)
+        let behind: ReplyShelf.Writer = { job in
+            let isTaken = shared.inbox.withLock { $0.put(job) }
+            if isTaken { shared.bell.ring() }
+            return isTaken
+        }
+        replies = try ReplyShelf(connection, bytesMax: settings.cacheBytesMax, writer: behind)
+        offers = try OffersShelf(connection, writer: behind)
+        let engine = try CallEngine(settings, connection)
+        let found = try engine.count()
+        if !found.sending.isEmpty {
+            try connection.transaction { () throws(SQLiteFailure) in try engine.recover(found.sending, now: now) }
+        }
+        try engine.lineUp()
+        let files = PayloadFiles(settings)
+        files.begin(named: found.files)
+        var view = QueueView()
+        view.follow(&engine.index)
+        _ = engine.settled()
+        desk = try FileDesk()
+        calls = CallStore(settings, shared: shared, files: files, desk: desk, view: view, time: time)
         let writer = try StoreWriter(
-            settings, connection: connection, shared: shared, lock: lock, time: time, log: log,
-            numbers: StoreNumbers(in: metrics))
+            settings, connection: connection, calls: calls, engine: engine, shared: shared, lock: lock, time: time,
+            log: log, numbers: StoreNumbers(in: metrics))
         thread = Mutex(try WriterThread { writer.run() })
         try caretaker.start(deepCheck: opened.needsDeepCheck)
-        metrics.gauge(MetricName.queueSize) { Double(shared.state.withLock { $0.queueSize }) }
+        calls.show(in: metrics)
         let directory = settings.directory
         metrics.gauge(MetricName.storageFree) { Double(StorageFiles.space(at: directory)?.free ?? 0) }
     }
@@ -106,16 +130,11 @@ package final class DurableStore: Journal, Tombstones, StatusSource, Sendable {
         if shared.inbox.withLock({ $0.put(session, expires: expires) }) { shared.bell.ring() }
     }
 
-    /// Calls stored that wait or are being sent.
-    package func queueSize() -> Int { shared.state.withLock { $0.queueSize } }
-
     package func components() -> [ComponentStatus] {
-        let (storage, waiting) = shared.state.withLock { ($0.status, $0.queueSize) }
+        let storage = shared.state.withLock { $0.status }
         let now = time.wallMilliseconds()
         let disk = Self.disk(StorageFiles.space(at: settings.directory), directory: settings.directory, now: now)
-        let queue = ComponentStatus(
-            name: "queue", status: .healthy, detail: waiting == 1 ? "1 call waits" : "\(waiting) calls wait",
-            checkedAt: now)
+        let queue = calls.status(isWritable: storage.status != .unhealthy, now: now)
         return shared.care.withLock { $0.amend([storage, disk, queue]) }
     }
 
@@ -141,6 +160,7 @@ package final class DurableStore: Journal, Tombstones, StatusSource, Sendable {
 
     /// Gives back the database's memory and brings the main file up to date.
     package func releaseMemory() async {
+        replies.releaseMemory()
         _ = await perform { connection in
             connection.releaseMemory()
             // A reader in the way is no reason for more than trying again at the next quiet moment.
@@ -174,5 +194,6 @@ package final class DurableStore: Journal, Tombstones, StatusSource, Sendable {
         shared.inbox.withLock { $0.close() }
         shared.bell.ring()
         thread.join()
+        desk.close()
     }
 }

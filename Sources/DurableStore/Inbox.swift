@@ -26,11 +26,29 @@ struct Inbox: Sendable {
     /// Rows of `error_log` that one second may have; a flood says nothing new after that many.
     static let errorsPerSecond = 1_000
     static let tombstonesMax = 100_000
+    static let lateEndsMax = 1_000
+    static let lateBytesMax = 8 << 20
+
+    /// Whether something put in will be done, and whether the bell has to be rung for it.
+    enum Putting {
+        case taken(rings: Bool)
+        case closed
+    }
+
+    /// The end of a call that could not be written into the ledger.
+    struct LateEnd: Sendable {
+        var key: [UInt8]
+        var answer: StoredAnswer?
+    }
 
     private var sampler: RequestSampler
     private var errors: [ErrorRecord] = []
     private var tombstones: [(SessionKey, Int64)] = []
     private var jobs: [Job] = []
+    private var orders: [StoreOrder] = []
+    private var looks: [StoreLook] = []
+    private var lateEnds: [LateEnd] = []
+    private var lateBytes = 0
     private var lostErrors: Int64 = 0
     private var errorSecond: Int64 = 0
     private var errorsOfSecond = 0
@@ -80,6 +98,49 @@ struct Inbox: Sendable {
         return true
     }
 
+    /// Orders wake the writer at once; what comes while it syncs shares the next sync. New calls are not taken any
+    /// more when the store closes, ends of calls are to the last moment.
+    mutating func put(_ order: StoreOrder) -> Putting {
+        guard !isClosed, !(order.isNew && isClosing) else { return .closed }
+        orders.append(order)
+        return .taken(rings: callWriter(isFirst: orders.count == 1))
+    }
+
+    mutating func put(look: @escaping StoreLook) -> Putting {
+        guard !isClosed else { return .closed }
+        looks.append(look)
+        return .taken(rings: callWriter(isFirst: looks.count == 1))
+    }
+
+    private mutating func callWriter(isFirst: Bool) -> Bool {
+        defer { isIdle = false }
+        return isIdle || isFirst
+    }
+
+    /// Keeps the end of a call until the ledger can be written. Beyond the bounds it is forgotten; the key then finds
+    /// that the call was lost, after the next start.
+    mutating func postpone(_ key: [UInt8], _ answer: StoredAnswer?) {
+        let bytes = key.count + (answer?.bytes.count ?? 0)
+        guard lateEnds.count < Self.lateEndsMax, lateBytes + bytes <= Self.lateBytesMax else { return }
+        lateBytes += bytes
+        lateEnds.append(LateEnd(key: key, answer: answer))
+    }
+
+    mutating func takeLateEnds() -> [LateEnd] {
+        defer { (lateEnds, lateBytes) = ([], 0) }
+        return lateEnds
+    }
+
+    mutating func takeOrders(_ countMax: Int) -> (orders: [StoreOrder], looks: [StoreLook]) {
+        defer { looks = [] }
+        guard orders.count > countMax else {
+            defer { orders = [] }
+            return (orders, looks)
+        }
+        defer { orders.removeFirst(countMax) }
+        return (Array(orders.prefix(countMax)), looks)
+    }
+
     mutating func close() {
         (isClosing, isIdle, isUrgent, isForced) = (true, false, true, true)
     }
@@ -96,12 +157,15 @@ struct Inbox: Sendable {
 
     /// Whether the writer may sleep until it is rung for.
     mutating func rest() -> Bool {
-        isIdle = sampler.isEmpty && errors.isEmpty && tombstones.isEmpty && jobs.isEmpty && !isClosing
+        isIdle = sampler.isEmpty && errors.isEmpty && tombstones.isEmpty && jobs.isEmpty && !isClosing && !hasOrders
         return isIdle
     }
 
     /// Whether somebody waits for the writer, so that it should not gather more first.
-    var hurries: Bool { isUrgent }
+    var hurries: Bool { isUrgent || hasOrders }
+    var hasOrders: Bool { !orders.isEmpty || !looks.isEmpty }
+    /// Whether rows and jobs should be taken now.
+    var rowsHurry: Bool { isUrgent || isClosing }
 
     mutating func take(wallSecond: Int64) -> Batch {
         let (calls, lostCalls) = sampler.take(second: wallSecond, force: isForced || isClosing)
@@ -127,9 +191,9 @@ struct Inbox: Sendable {
     }
 
     /// Ends it: what is left is given to the caller, who answers it.
-    mutating func end() -> [Job] {
+    mutating func end() -> (jobs: [Job], orders: [StoreOrder], looks: [StoreLook]) {
         isClosed = true
-        defer { jobs = [] }
-        return jobs
+        defer { (jobs, orders, looks) = ([], [], []) }
+        return (jobs, orders, looks)
     }
 }

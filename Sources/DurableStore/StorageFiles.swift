@@ -156,6 +156,12 @@ enum StorageFiles {
         return unsafe lstat(path, &entry) == 0 ? UInt64(entry.st_ino) : nil
     }
 
+    /// Zero for a file that is not there.
+    static func size(of path: String) -> UInt64 {
+        var entry = stat()
+        return unsafe lstat(path, &entry) == 0 ? UInt64(entry.st_size) : 0
+    }
+
     /// Who may do what with a file, for the operator who has to repair it.
     static func rights(of path: String) -> String {
         var entry = stat()

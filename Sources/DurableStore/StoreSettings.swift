@@ -12,6 +12,36 @@ package struct StoreSettings: Sendable {
     /// When daily backups are made; nil for never by itself.
     package var backups: BackupSettings?
 
+    /// What happens to a new call when there is no room for it.
+    package enum WhenFull: Sendable {
+        /// It is refused.
+        case refuse
+        /// The oldest of the lowest priority that waits is cancelled for it. Never one that is being sent, and never
+        /// for a caller that has reached its own bound: that one is refused.
+        case dropOldest
+    }
+
+    /// Calls that may wait or be sent at one time.
+    package var queueItemsMax = 10_000
+    /// Bytes of what waits or is being sent, and of results that are kept.
+    package var queueBytesMax: Int64 = 256 << 20
+    /// Calls of one caller that may wait or be sent at one time.
+    package var queuePerCallerMax = 10_000
+    package var whenFull = WhenFull.refuse
+    /// Arguments and results above this are files of their own in `queue/`.
+    package var payloadInlineMax = 64 << 10
+    /// How long the result of a completed call can be asked for.
+    package var resultKeep = Duration.seconds(86_400)
+    /// How long calls that failed, expired or were cancelled can be looked at and sent again.
+    package var queueRetention = Duration.seconds(7 * 86_400)
+    /// Rows of calls that are over, however young, and keys of the ledger: beyond this the oldest go.
+    package var finishedMax = 100_000
+    package var ledgerKeysMax = 100_000
+    /// Below this much free space nothing new is stored: what is left is needed to finish what was begun.
+    package var reserveBytes: UInt64 = 16 << 20
+    /// What kept answers of tools may take on disk; an eighth of it in memory.
+    package var cacheBytesMax = 64 << 20
+
     package init(
         directory: String, requestRowsPerSecond: Int = 500, retention: Duration = .seconds(7 * 86_400),
         rowsMax: Int = 200_000, backups: BackupSettings? = nil

@@ -17,11 +17,9 @@ struct StoreState: Sendable {
     var checkedAt: Int64
     /// What was set aside at the start, in words.
     let quarantine: String?
-    var queueSize: Int
 
-    init(quarantine: String?, queueSize: Int, now: Int64) {
+    init(quarantine: String?, now: Int64) {
         self.quarantine = quarantine
-        self.queueSize = queueSize
         since = now
         checkedAt = now
     }

@@ -25,10 +25,12 @@ final class StoreShared: Sendable {
 final class StoreWriter: @unchecked Sendable {
     /// How long rows gather before they are written together.
     private static let gather: Int32 = 200
+    /// Log rows are written after as many groups of orders, when orders leave no pause.
+    private static let roundsMax = 100
     private static let pauseInTrouble: Int32 = 1_000
-    /// Below this log rows are not written: what is left is needed to complete the main file, and for more important
-    /// things than logs.
-    static let freeMin: UInt64 = 16 << 20
+    /// A write-ahead log this large is brought over to the main file.
+    private static let logBytesMax: UInt64 = 32 << 20
+    private static let sweepEvery = Duration.seconds(3_600)
     private static let checkpointEvery = Duration.seconds(4)
     private static let checkpointTicks = 20
     private static let quietTicks = 4
@@ -42,6 +44,9 @@ final class StoreWriter: @unchecked Sendable {
     private var connection: Connection?
     private var rows: RowWriter?
     private var pruner: Pruner
+    private let calls: CallStore
+    private var engine: CallEngine?
+    private var group: GroupCommit?
     private let inode: UInt64?
 
     private var isComplete = false
@@ -51,10 +56,15 @@ final class StoreWriter: @unchecked Sendable {
     private var quiet = 0
     private var sinceCheckpoint = 0
     private var lastCheckpoint: Moment
+    private var lastRows: Moment
+    private var lastSweep: Moment?
+    private var rounds = 0
+    /// How large the write-ahead log may get before the next attempt to empty it.
+    private var logBytesNext = StoreWriter.logBytesMax
 
     init(
-        _ settings: StoreSettings, connection: Connection, shared: StoreShared, lock: StorageLock,
-        time: any TimeSource, log: Logger, numbers: StoreNumbers
+        _ settings: StoreSettings, connection: Connection, calls: CallStore, engine: CallEngine, shared: StoreShared,
+        lock: StorageLock, time: any TimeSource, log: Logger, numbers: StoreNumbers
     ) throws(SQLiteFailure) {
         self.settings = settings
         self.connection = connection
@@ -63,16 +73,30 @@ final class StoreWriter: @unchecked Sendable {
         self.time = time
         self.log = log
         self.numbers = numbers
+        self.calls = calls
+        self.engine = engine
+        group = try GroupCommit(connection, engine)
         rows = try RowWriter(connection)
         pruner = try Pruner(settings, connection)
         inode = StorageFiles.inode(of: settings.databasePath)
         lastCheckpoint = time.now()
+        lastRows = lastCheckpoint
     }
 
     /// Works until the inbox is closed.
     func run() {
         while true {
-            sleep()
+            let isGathered = sleep()
+            let didCommit = serveOrders()
+            let now = time.now()
+            rounds += 1
+            let isDue = now.since(lastRows) >= .milliseconds(Int64(Self.gather)) || rounds >= Self.roundsMax
+            // Orders do not wait for log rows, so rows gather although orders wake the writer in between.
+            guard isGathered || isDue || shared.inbox.withLock({ $0.rowsHurry }) else {
+                keepHouse(wrote: didCommit, isTick: false)
+                continue
+            }
+            (lastRows, rounds) = (now, 0)
             let batch = shared.inbox.withLock { $0.take(wallSecond: time.wallMilliseconds() / 1_000) }
             numbers.droppedCalls.increment(by: UInt64(batch.lostCalls))
             numbers.droppedErrors.increment(by: UInt64(batch.lostErrors))
@@ -82,30 +106,125 @@ final class StoreWriter: @unchecked Sendable {
                 isComplete = false
             }
             if batch.isClosing { break }
-            keepHouse(wrote: wrote)
+            keepHouse(wrote: wrote || didCommit, isTick: true)
         }
         finish()
     }
 
-    private func sleep() {
-        let mayRest = isComplete && !isInTrouble && !pruner.hasMore
+    /// Whether log rows have gathered for long enough.
+    private func sleep() -> Bool {
+        let mayRest = isComplete && !isInTrouble && !pruner.hasMore && engine?.hasMore != true
         if mayRest, shared.inbox.withLock({ $0.rest() }) {
-            shared.bell.wait(milliseconds: nil)
-            if shared.inbox.withLock({ $0.hurries }) { return }
+            shared.bell.wait(milliseconds: restMax())
         }
-        shared.bell.wait(milliseconds: isInTrouble ? Self.pauseInTrouble : Self.gather)
+        if shared.inbox.withLock({ $0.hurries }) { return false }
+        return !shared.bell.wait(milliseconds: isInTrouble ? Self.pauseInTrouble : Self.gather)
     }
+
+    /// How long nothing has to be done when nobody asks for anything. Capped, because a wall clock may be set.
+    private func restMax() -> Int32? {
+        guard let engine, engine.nextDue != nil || engine.index.ledgerKeys > 0 else { return nil }
+        let due = min(engine.nextDue ?? .max, engine.index.ledgerKeys > 0 ? engine.ledgerDue : .max)
+        return Int32(min(max(due - time.wallMilliseconds(), 1), 60_000))
+    }
+
+    // MARK: Orders
+
+    /// One group of orders, and what is to be read after it. Whether something was committed.
+    private func serveOrders() -> Bool {
+        guard let engine else { return false }
+        var (orders, looks) = shared.inbox.withLock { $0.takeOrders(GroupCommit.ordersMax) }
+        let now = time.wallMilliseconds()
+        if !isInTrouble {
+            orders.insert(contentsOf: shared.inbox.withLock { $0.takeLateEnds() }.map(lateOrder), at: 0)
+            // First, so that nobody finds a call whose time is over.
+            if engine.isUpkeepDue(now: now) { orders.insert(upkeepOrder(now), at: 0) }
+        }
+        let didCommit = !orders.isEmpty && commit(orders, engine)
+        for look in looks { look(engine) }
+        return didCommit
+    }
+
+    private func upkeepOrder(_ now: Int64) -> StoreOrder {
+        StoreOrder(
+            isNew: false,
+            body: { (engine) throws(SQLiteFailure) in
+                try engine.upkeep(now: now)
+                return .keep {}
+            }, refused: { _ in })
+    }
+
+    private func lateOrder(_ end: Inbox.LateEnd) -> StoreOrder {
+        StoreOrder(
+            isNew: false,
+            body: { (engine) throws(SQLiteFailure) in
+                try engine.end(end.key, end.answer)
+                return .keep {}
+            }, refused: { [shared] _ in shared.inbox.withLock { $0.postpone(end.key, end.answer) } })
+    }
+
+    private func commit(_ offered: [StoreOrder], _ engine: CallEngine) -> Bool {
+        guard let group else { return false }
+        let orders = isLost ? refuse(offered) : keepReserve(offered)
+        guard !orders.isEmpty else { return false }
+        let begun = time.now()
+        let result: GroupCommit.Result
+        do {
+            result = try group.run(orders)
+        } catch {
+            let words = OpenDatabase.words(for: error, path: settings.databasePath)
+            become(error.isBusy ? .flawed(words) : .broken(Self.cannotWrite + words))
+            for order in orders { order.refused(.unwritable(Self.cannotWrite + words)) }
+            return false
+        }
+        numbers.commit.observe(seconds: time.now().since(begun).milliseconds / 1_000)
+        isComplete = false
+        calls.follow(engine)
+        calls.abandon(engine.settled())
+        for answer in result.committed { answer() }
+        for (order, failure) in result.refused {
+            let words = OpenDatabase.words(for: failure, path: settings.databasePath)
+            if !failure.isOfRow { become(.broken(Self.cannotWrite + words)) }
+            order.refused(.unwritable(Self.cannotWrite + words))
+        }
+        return true
+    }
+
+    private static let cannotWrite = "the database cannot be written: "
+
+    /// The file is no longer where it was.
+    private func refuse(_ orders: [StoreOrder]) -> [StoreOrder] {
+        for order in orders { order.refused(.unwritable(Self.cannotWrite + lostWords)) }
+        return []
+    }
+
+    /// Refuses new calls when the disk is almost full; returns the others.
+    private func keepReserve(_ orders: [StoreOrder]) -> [StoreOrder] {
+        guard orders.contains(where: \.isNew), isShort else { return orders }
+        let words = "less than \(reserveWords); new calls are not stored, free some space"
+        become(.flawed(words))
+        for order in orders where order.isNew { order.refused(.unwritable(words)) }
+        return orders.filter { !$0.isNew }
+    }
+
+    /// What is left is needed to complete the main file, and to finish what was begun.
+    private var isShort: Bool {
+        StorageFiles.space(at: settings.directory).map { $0.free < settings.reserveBytes } ?? false
+    }
+
+    private var reserveWords: String { "\(settings.reserveBytes >> 20) MiB free at \(settings.directory)" }
+
+    // MARK: Log rows
 
     /// Commits everything in one transaction. Whether it did.
     private func write(_ offered: Inbox.Batch) -> Bool {
         guard let connection, let rows else { return false }
         var batch = offered
-        let isShort = StorageFiles.space(at: settings.directory).map { $0.free < Self.freeMin } ?? false
+        let isShort = isShort
         if isShort && batch.hasLogRows {
             drop(batch)
             (batch.calls, batch.errors) = ([], [])
-            let place = "\(Self.freeMin >> 20) MiB free at \(settings.directory)"
-            become(.flawed("less than \(place): log rows are dropped; free some space"))
+            become(.flawed("less than \(reserveWords): log rows are dropped; free some space"))
         }
         guard batch.hasRows else {
             if isInTrouble && !isLost && !isShort { probe(connection) }
@@ -170,8 +289,12 @@ final class StoreWriter: @unchecked Sendable {
         }
     }
 
-    private func keepHouse(wrote: Bool) {
+    private func keepHouse(wrote: Bool, isTick: Bool) {
         guard let connection else { return }
+        if lastSweep.map({ time.now().since($0) >= Self.sweepEvery }) ?? true {
+            lastSweep = time.now()
+            calls.sweep()
+        }
         do {
             let (now, wall) = (time.now(), time.wallMilliseconds())
             if !isInTrouble, try pruner.step(now: now, wallMilliseconds: wall) { isComplete = false }
@@ -181,9 +304,15 @@ final class StoreWriter: @unchecked Sendable {
         }
         // Also in trouble: emptying the write-ahead log may be what gives the disk room again.
         guard !isComplete else { return }
-        quiet = wrote ? 0 : quiet + 1
-        sinceCheckpoint += 1
-        let isDue = sinceCheckpoint >= Self.checkpointTicks || time.now().since(lastCheckpoint) >= Self.checkpointEvery
+        if wrote { quiet = 0 }
+        if isTick {
+            quiet += wrote ? 0 : 1
+            sinceCheckpoint += 1
+        }
+        let logBytes = wrote ? StorageFiles.size(of: settings.databasePath + "-wal") : 0
+        let isDue =
+            sinceCheckpoint >= Self.checkpointTicks || time.now().since(lastCheckpoint) >= Self.checkpointEvery
+            || logBytes >= logBytesNext
         if quiet >= Self.quietTicks || isDue { complete(connection, waitMax: 100) }
     }
 
@@ -200,13 +329,18 @@ final class StoreWriter: @unchecked Sendable {
             troubled(by: error)
             return
         }
+        // A reader in the way keeps the log long: trying again with every group would hold up all of them.
+        let rest = isComplete ? 0 : StorageFiles.size(of: settings.databasePath + "-wal")
+        logBytesNext = rest + Self.logBytesMax
         if isComplete, StorageFiles.inode(of: settings.databasePath) != inode {
             isLost = true
-            become(
-                .broken(
-                    "\(settings.databasePath) was moved or replaced while the gateway runs, what is written goes to "
-                        + "the old file; restart the gateway"))
+            become(.broken(lostWords))
         }
+    }
+
+    private var lostWords: String {
+        "\(settings.databasePath) was moved or replaced while the gateway runs, what is written goes to the old file; "
+            + "restart the gateway"
     }
 
     private func troubled(by failure: SQLiteFailure) {
@@ -217,17 +351,21 @@ final class StoreWriter: @unchecked Sendable {
 
     /// Leaves one plain file and lets the next start know.
     private func finish() {
+        while shared.inbox.withLock({ $0.hasOrders }) { _ = serveOrders() }
         // Rows that another process kept us from writing get a last chance.
         let rest = shared.inbox.withLock { $0.take(wallSecond: time.wallMilliseconds() / 1_000) }
         if rest.hasRows, !write(rest) {
             log.warning(
                 "log rows could not be written before the stop", metadata: [LogKey.count: "\(rest.calls.count)"])
         }
-        for job in rest.jobs + shared.inbox.withLock({ $0.end() }) { job(nil) }
+        let left = shared.inbox.withLock { $0.end() }
+        for job in rest.jobs + left.jobs { job(nil) }
+        for order in left.orders { order.refused(.closing) }
+        for look in left.looks { look(nil) }
         if let connection, !isComplete { complete(connection, waitMax: 1_000) }
         let path = settings.databasePath
         pruner.end()
-        rows = nil
+        (rows, group, engine) = (nil, nil, nil)
         connection = nil
         let isWhole = isComplete && !isInTrouble && shared.care.withLock { $0.damage == nil }
         lock.release(cleanMark: isWhole ? StorageFiles.mark(of: path) : nil)

@@ -98,15 +98,9 @@ extension ToolPolicySettings {
 extension BreakerSettings {
     /// - Parameter patience: the longest a call takes; a probe that has not ended by then is given up.
     func room(patience: Duration) -> Breaker.Settings {
-        var room = Breaker.Settings()
-        room.failures = failures
-        room.window = window
-        room.minimumCalls = callsMin
-        room.openFor = openFor
-        room.openForMax = max(openFor, room.openForMax)
-        room.slowCall = slowCall
-        room.probePatience = max(patience, .seconds(1))
-        return room
+        Breaker.Settings(
+            failures: failures, window: window, minimumCalls: callsMin, openFor: openFor,
+            openForMax: max(openFor, .seconds(120)), slowCall: slowCall, probePatience: max(patience, .seconds(1)))
     }
 }
 

@@ -50,6 +50,11 @@ package struct MetricName: Sendable {
     // Listener.
     package static let connections = MetricName("mcp_connections", "Open client connections.")
 
+    // The queue.
+    package static let queueItems = MetricName("mcp_queue_items", "Calls in the queue's table, by status.")
+    package static let queueOldestAge = MetricName(
+        "mcp_queue_oldest_age_seconds", "How long the oldest call that waits or is being sent has been stored.")
+
     // Storage and logs.
     package static let journalRows = MetricName("mcp_journal_rows_total", "Log rows written to the database, by table.")
     package static let journalDropped = MetricName(

@@ -217,6 +217,8 @@ struct DurableStoreTests {
         await store.releaseMemory()
         let text = String(decoding: metrics.render(), as: UTF8.self)
         #expect(text.contains("mcp_queue_size 0\n"))
+        #expect(text.contains("mcp_queue_items{status=\"in_flight\"} 0\n"))
+        #expect(text.contains("mcp_queue_oldest_age_seconds 0\n"))
         #expect(text.contains("mcp_journal_rows_total{table=\"request_log\"} 1\n"))
         #expect(text.contains("mcp_storage_commit_seconds_count 1\n"))
         let components = store.components()

@@ -69,7 +69,7 @@ struct SalvageTests {
         #expect(try bench.number("SELECT count(*) FROM error_log") == 1)
         #expect(store.contains(.init([1, 2, 3])))
         #expect(try bench.text("SELECT value FROM meta WHERE key = 'note'") == "kept")
-        #expect(store.queueSize() == Int(kept))
+        #expect(store.calls.counts().waiting == Int(kept))
         #expect(bench.exists("queue.db.corrupt"))
         // At any time, also now.
         #expect(bench.shell("find . -name '*.corrupt' -delete").status == 0)

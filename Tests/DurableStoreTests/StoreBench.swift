@@ -29,8 +29,10 @@ final class StoreBench: Sendable {
     let root: String
     let time = TestTime()
 
-    init() {
-        var name = Array("/tmp/store-test-XXXXXX".utf8CString)
+    /// `inMemory` is for tests that take many thousand steps and ask nothing of the disk.
+    init(inMemory: Bool = false) {
+        let place = inMemory && access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp"
+        var name = Array("\(place)/store-test-XXXXXX".utf8CString)
         root = name.withUnsafeMutableBufferPointer { room in
             room.baseAddress.flatMap { mkdtemp($0) }.map { String(cString: $0) } ?? "/nonexistent"
         }

@@ -1,0 +1,96 @@
+// Licensed under the Apache License 2.0; see LICENSE.
+
+package import GatewayCore
+
+extension CallStore {
+    // MARK: Looking
+
+    package func find(handle: String, caller: String) async -> StoredOutcome? {
+        await outcome { (engine) throws(SQLiteFailure) in
+            let row = try engine.rows.row(handle: handle)
+            return row?.call.caller == caller ? row : nil
+        }
+    }
+
+    package func find(id: Int64) async -> StoredOutcome? {
+        await outcome { (engine) throws(SQLiteFailure) in try engine.rows.row(id: id) }
+    }
+
+    private func outcome(
+        of find: @escaping @Sendable (CallEngine) throws(SQLiteFailure) -> CallRow?
+    ) async -> StoredOutcome? {
+        let found = await look { (engine) throws(SQLiteFailure) -> (StoredCall, (kind: String, payload: Payload)?)? in
+            guard let row = try find(engine) else { return nil }
+            return (row.call, try engine.rows.answer(of: row.call.id))
+        }
+        guard let (call, answer) = found else { return nil }
+        guard let answer else { return StoredOutcome(call: call, answer: nil) }
+        let now = time.wallMilliseconds()
+        if let read = await contents(answer.payload, of: call, result: true, now: now) {
+            return StoredOutcome(call: call, answer: StoredAnswer(kind: answer.kind, bytes: read.bytes ?? []))
+        }
+        // It was damaged, and is not what was found any more.
+        let changed = await look { (engine) throws(SQLiteFailure) in try engine.rows.row(id: call.id)?.call }
+        return StoredOutcome(call: changed ?? call, answer: nil)
+    }
+
+    package func list(_ filter: QueueFilter) async -> [StoredCall] {
+        await look { (engine) throws(SQLiteFailure) in try engine.rows.list(filter) } ?? []
+    }
+
+    // MARK: Orders of people
+
+    package func cancel(id: Int64, words: String, now: Int64) async -> QueueOrderOutcome {
+        await decide(id) { (engine) throws(SQLiteFailure) in try engine.cancel(id, words: words, now: now) }
+    }
+
+    package func retry(id: Int64, now: Int64) async -> QueueOrderOutcome {
+        await decide(id) { (engine) throws(SQLiteFailure) in try engine.retry(id, now: now) }
+    }
+
+    /// What cannot be written is not possible now.
+    private func decide(
+        _ id: Int64, _ body: @escaping @Sendable (CallEngine) throws(SQLiteFailure) -> QueueOrderOutcome
+    ) async -> QueueOrderOutcome {
+        let outcome = await order(refused: { _ -> QueueOrderOutcome? in nil }) { (engine) throws(SQLiteFailure) in
+            .keep(try body(engine))
+        }
+        if let outcome { return outcome }
+        return await look { (engine) throws(SQLiteFailure) in try engine.rows.row(id: id) }
+            .map { .notPossible($0.call) } ?? .noSuchCall
+    }
+
+    package func purge(_ statuses: Set<StoredStatus>, before: Int64) async -> Int {
+        // A thousand at a time, so that nobody waits long behind it.
+        let limit = 1_000
+        var total = 0
+        for status in statuses where status.isOver {
+            while true {
+                let gone = await order(refused: { _ in 0 }) { (engine) throws(SQLiteFailure) in
+                    .keep(try engine.purge(status, before: before, limit: limit))
+                }
+                total += gone
+                if gone < limit { break }
+            }
+        }
+        return total
+    }
+
+    /// Brings a payload into memory. Nil when it is damaged; the call has failed then.
+    func contents(
+        _ payload: Payload, of call: StoredCall, result: Bool, now: Int64
+    ) async -> (bytes: [UInt8]?, ())? {
+        guard let reference = payload.reference else { return (payload.inline, ()) }
+        let words: String
+        switch await desk.perform({ [files] in files.read(reference) }) {
+        case .success(let bytes): return (bytes, ())
+        case .failure(let trouble):
+            words = result ? "carried out, but its result is lost: " + trouble.words : trouble.words
+        case nil: return nil
+        }
+        await order(refused: { _ in }) { (engine) throws(SQLiteFailure) in
+            .keep(try engine.damaged(call.id, result: result, words: words, now: now))
+        }
+        return nil
+    }
+}
