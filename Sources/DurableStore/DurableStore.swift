@@ -7,11 +7,11 @@ package import Telemetry
 
 /// The embedded database: stored calls, the ledger, log rows and ended sessions.
 ///
-/// One thread of its own writes: orders of the queue and the ledger at once, log rows everything of a fifth of a second in one synced transaction. `record` and `add` only
-/// put something into a bounded buffer (well under a microsecond) and never wait; with nothing to write the thread
-/// sleeps. The main file alone is complete after a second without writes and at least every five seconds, so that a
-/// plain copy is of use. When the disk cannot take rows they are dropped and counted, `storage` says so, and it
-/// recovers by itself.
+/// One thread of its own writes: orders of the queue and the ledger at once, log rows of a fifth of a second together
+/// in one synced transaction. `record` and `add` only put something into a bounded buffer (well under a microsecond)
+/// and never wait; with nothing to write the thread sleeps. The main file alone is complete after a second without
+/// writes and at least every five seconds, so that a plain copy is of use. When the disk cannot take rows they are
+/// dropped and counted, `storage` says so, and it recovers by itself.
 package final class DurableStore: Journal, Tombstones, StatusSource, Sendable {
     private let settings: StoreSettings
     private let time: any TimeSource
