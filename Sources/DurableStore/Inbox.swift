@@ -53,7 +53,7 @@ struct Inbox: Sendable {
     private var errorSecond: Int64 = 0
     private var errorsOfSecond = 0
     /// The writer sleeps until it is rung for.
-    private var isIdle = false
+    private(set) var isIdle = false
     private var isUrgent = false
     private var isForced = false
     private(set) var isClosing = false

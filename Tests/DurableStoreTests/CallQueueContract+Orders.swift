@@ -150,6 +150,22 @@ extension CallQueueContract {
             #expect(await refusal("d", subject, caller: "bob") == nil)
         },
         Case(
+            name: "nothing is dropped for a call that finds no room even then",
+            bounds: Bounds(bytesMax: 20, dropsOldest: true)
+        ) { subject in
+            let kept = try await accept("a", subject)
+            _ = await lease(subject)
+            #expect(await settle(kept.id, .completed(.result(Array("0123456789012".utf8))), subject))
+            let waits = try await accept("b", subject)
+            let before = subject.calls.counts()
+            await #expect(throws: QueueRefusal.self) {
+                try await accept("c", subject, arguments: [UInt8](repeating: 49, count: 8))
+            }
+            #expect(subject.calls.counts() == before)
+            #expect(await status(waits.id, subject) == .queued)
+            #expect(await handles(subject) == ["b"])
+        },
+        Case(
             name: "where the oldest may be dropped, the lowest priority goes first, never one that is being sent",
             bounds: Bounds(itemsMax: 4, dropsOldest: true)
         ) { subject in

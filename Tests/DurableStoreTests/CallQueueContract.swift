@@ -245,5 +245,15 @@ extension CallQueueContract {
             #expect(await subject.calls.find(id: two.id)?.call.lastError?.contains("its time was over") == true)
             #expect(subject.calls.waiting() == ["erp": 1])
         },
+        Case(
+            name: "however many are over their time, the first that is not is taken",
+            bounds: Bounds(itemsMax: 2_000, perCallerMax: 2_000)
+        ) { subject in
+            for number in 0..<1_200 { try await accept("h\(number)", subject) { $0.expiresAt = subject.now + 1_000 } }
+            try await accept("lives", subject)
+            subject.advance(seconds: 1)
+            #expect(await handles(subject) == ["lives"])
+            #expect(subject.calls.counts().items == [.inFlight: 1, .expired: 1_200])
+        },
     ]
 }

@@ -28,6 +28,8 @@ final class StoreSubject: CallQueueContract.Subject {
     }
 
     var calls: any CallQueue & CallLedger { store.withLock { $0 }.calls }
+    /// The writer sleeps until it is rung for, or something is due.
+    var isAtRest: Bool { store.withLock { $0 }.calls.shared.inbox.withLock { $0.isIdle } }
     var now: Int64 { bench.time.wallMilliseconds() }
     func advance(seconds: Int64) { bench.time.advance(seconds: seconds) }
     func close() { store.withLock { $0 }.close() }
@@ -61,6 +63,7 @@ struct CallStoreTests {
         let subject = try StoreSubject(CallQueueContract.Bounds())
         defer { subject.close() }
         try await CallQueueContract.accept("a", subject) { $0.expiresAt = subject.now + 200 }
+        #expect(await StoreBench.eventually { subject.isAtRest })
         subject.advance(seconds: 1)
         #expect(await StoreBench.eventually { subject.calls.counts().items == [.expired: 1] })
     }

@@ -137,6 +137,7 @@ struct PayloadTests {
         // As old as the row's end, or almost: it may have been begun before.
         age(backup, by: 3_000)
         store = try bench.open()
+        store.calls.sweep()
         store.close()
         #expect(payloads == [name])
         age(backup, by: 7_300)
