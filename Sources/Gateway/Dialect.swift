@@ -163,6 +163,8 @@ struct LegacyDialect: Dialect {
     func writeResult(members: String, meta: String, to out: inout ByteBuffer) {
         out.writeStaticString("{")
         out.writeString(members)
+        // What is said to clients without other means; nothing of the protocol's own.
+        if !meta.isEmpty, revision >= .v2025_06_18 { out.writeString(",\"_meta\":{\(meta)}") }
         out.writeStaticString("}")
     }
 

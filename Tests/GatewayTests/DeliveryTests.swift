@@ -81,7 +81,10 @@ private final class FarServer: Sendable {
             reply?.words?.hasPrefix("NOT DONE YET: stored as \(handle); do not call again; ask gateway__queue_result")
                 == true)
         #expect(reply?["result"]?["isError"] == false)
-        #expect(reply?["result"]?["_meta"]?["mcp-gateway/stored-call"]?["handle"]?.stringValue == handle)
+        if client.revision >= .v2025_06_18 {
+            #expect(
+                reply?["result"]?["_meta"]?["mcp-gateway/stored-call"]?["handle"]?.stringValue == handle)
+        }
         for tool in ["gateway__queue_result", "gateway__queue_status"] {
             let asked = try await bench.ask("tools/call", #""name":"\#(tool)","arguments":{"handle":"\#(handle)"}"#, client)
             #expect(asked?.words?.contains(handle) == true, "\(asked?.text ?? "")")

@@ -64,13 +64,16 @@ struct QueueDesk: Sendable {
                 dialect)
         }
         if tool == Self.statusTool {
-            return replies.result(members: shape.statusMembers(found.call), to: inbound, dialect)
+            return replies.result(
+                members: shape.statusMembers(found.call), meta: StoredShape.meta(found.call), to: inbound, dialect)
         }
-        guard found.call.status.isOver else { return replies.result(members: notYet(found.call), to: inbound, dialect) }
+        guard found.call.status.isOver else { return notYet(found.call, inbound, dialect) }
         return outcome(found, to: inbound, dialect)
     }
 
-    private func notYet(_ call: StoredCall) -> String { shape.notDoneYet(call) }
+    private func notYet(_ call: StoredCall, _ inbound: InboundMessage, _ dialect: any Dialect) -> Reply {
+        replies.result(members: shape.notDoneYet(call), meta: StoredShape.meta(call), to: inbound, dialect)
+    }
 
     /// What a client gets at once for a call that was stored.
     func stored(_ call: StoredCall, to inbound: InboundMessage, _ dialect: any Dialect) async -> Reply {
@@ -78,7 +81,7 @@ struct QueueDesk: Sendable {
             return replies.task(members: shape.taskMembers(call), to: inbound)
         }
         guard call.status.isOver, let found = await queue.find(id: call.id) else {
-            return replies.result(members: shape.notDoneYet(call), to: inbound, dialect)
+            return notYet(call, inbound, dialect)
         }
         return outcome(found, to: inbound, dialect)
     }
@@ -87,7 +90,10 @@ struct QueueDesk: Sendable {
     private func outcome(_ found: StoredOutcome, to inbound: InboundMessage, _ dialect: any Dialect) -> Reply {
         guard let answer = found.answer, let payload = Payload(answer.bytes),
             let destination = destination(of: found.call)
-        else { return replies.result(members: shape.endedMembers(found.call), to: inbound, dialect) }
+        else {
+            return replies.result(
+                members: shape.endedMembers(found.call), meta: StoredShape.meta(found.call), to: inbound, dialect)
+        }
         return replies.reply(
             answer.isResult ? .result(payload) : .protocolError(payload), of: destination, to: inbound, dialect
         ) { $0 }

@@ -67,7 +67,7 @@ struct StoredShape: Sendable {
         let words =
             "NOT DONE YET: stored as \(call.handle); do not call again; ask gateway__queue_result. "
             + Self.message(call)
-        return members(words, call, isError: false)
+        return Self.members(words, isError: false)
     }
 
     /// How the call is, for `gateway__queue_status`.
@@ -78,12 +78,12 @@ struct StoredShape: Sendable {
             "message": .string(Self.message(call)),
         ]
         let words = "\(call.tool), stored as \(call.handle): \(call.status.rawValue). \(Self.message(call))"
-        return members(words, call, isError: false) + #","structuredContent":\#(state.text)"#
+        return Self.members(words, isError: false) + #","structuredContent":\#(state.text)"#
     }
 
     /// For a call that ended without an answer of its owner.
     func endedMembers(_ call: StoredCall) -> String {
-        members("\(call.tool) was stored as \(call.handle). \(Self.message(call))", call, isError: true)
+        Self.members("\(call.tool) was stored as \(call.handle). \(Self.message(call))", isError: true)
     }
 
     /// For a call that ended without an answer of its owner, as an error object.
@@ -91,9 +91,12 @@ struct StoredShape: Sendable {
         #"{"code":-32603,"message":\#(JSONText.quoted(message(call)))}"#
     }
 
-    private func members(_ words: String, _ call: StoredCall, isError: Bool) -> String {
-        let meta = #""_meta":{"\#(Self.metaMember)":{"handle":\#(JSONText.quoted(call.handle)),"#
-            + #""status":"\#(call.status.rawValue)"}}"#
-        return #""content":[{"type":"text","text":\#(JSONText.quoted(words))}],"isError":\#(isError),\#(meta)"#
+    private static func members(_ words: String, isError: Bool) -> String {
+        #""content":[{"type":"text","text":\#(JSONText.quoted(words))}],"isError":\#(isError)"#
+    }
+
+    /// The same facts for programs, in `_meta`.
+    static func meta(_ call: StoredCall) -> String {
+        #""\#(metaMember)":{"handle":\#(JSONText.quoted(call.handle)),"status":"\#(call.status.rawValue)"}"#
     }
 }
