@@ -96,7 +96,8 @@ let package = Package(
             name: "GatewayDaemon",
             dependencies: [
                 "GatewayCore", "MCPWire", "Telemetry", "HTTPListener", "Outbound", "Gateway", "MCPFront", "WasmSandbox",
-                "Upstreams", "DurableStore", "AdminPlane", "Resilience", "Sealing", "CHost", nioCore, nioPosix, logging, toml,
+                "Upstreams", "DurableStore", "AdminPlane", "Resilience", "Sealing", "CHost", nioCore, nioPosix, logging,
+                toml,
             ],
             swiftSettings: strictMemory),
         .executableTarget(

@@ -352,7 +352,9 @@ package final class Pipeline: MCPService {
         if let cursor = inbound.message.member("cursor", in: bytes), cursor.kind != .null {
             return refused(inbound, -32602, "This cursor is not one of ours: the list has a single page.")
         }
-        return answered(inbound, replies.result(
+        return answered(
+            inbound,
+            replies.result(
                 catalogue.current.list(kind).result(
                     inbound.revision, takesTasks: inbound.capabilities.contains(.tasks)), to: inbound))
     }

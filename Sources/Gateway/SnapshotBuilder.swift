@@ -35,7 +35,8 @@ struct SnapshotBuilder {
         guard tools[name] == nil, !name.hasPrefix(QueueDesk.reservedPrefix) else { return collision(name, owner) }
         tools[name] = Destination(
             .tool, name, target: tool.name, owner: owner,
-            counters: CallCounters(registry: metrics, tool: name, route: owner.backend.route), tool: facts, policy: policy)
+            counters: CallCounters(registry: metrics, tool: name, route: owner.backend.route), tool: facts,
+            policy: policy)
         if policy.offline == .queue { storesCalls = true }
         let definition = edit?.applied(to: known.tree) ?? known.tree
         items[.tools, default: []].append(

@@ -97,7 +97,8 @@ struct Assembly: Sendable {
             cache: store.replies, journal: store, time: time, metrics: metrics, logs: logs)
         let sessions = SessionBook(keys: keys, tombstones: store, time: time, lifetime: .seconds(30 * 86_400))
         let health = HealthReport(
-            sources: [store, sandbox, WithBreakers(upstreams, pipeline)], version: GatewayVersion.text, instance: "\(RequestID.random())",
+            sources: [store, sandbox, WithBreakers(upstreams, pipeline)], version: GatewayVersion.text,
+            instance: "\(RequestID.random())",
             time: time)
         let endpoint = MCPEndpoint(
             service: pipeline, sessions: sessions, bodyBytesMax: settings.server.bodyBytesMax, time: time, logs: logs)
@@ -182,7 +183,8 @@ struct Assembly: Sendable {
         for _ in 0..<50 {
             // Ends early when the one who asks has left.
             do { try await Task.sleep(for: .milliseconds(100)) } catch { break }
-            if upstreams.components().allSatisfy({ $0.status != .healthy || store.calls.waiting()[$0.upstream] == nil }) {
+            if upstreams.components().allSatisfy({ $0.status != .healthy || store.calls.waiting()[$0.upstream] == nil })
+            {
                 break
             }
         }

@@ -112,7 +112,7 @@ extension GatewaySettings {
             backups: BackupSettings(at: SettingsUnits.text(timeOfDay: storage.backupMinute), kept: storage.backupsKept))
         settings.queueItemsMax = storage.queueItemsMax
         settings.queueBytesMax = Int64(storage.queueBytesMax)
-        settings.queuePerCallerMax = storage.queueItemsMax
+        settings.queuePerCallerMax = storage.queuePerCallerMax ?? .max
         settings.whenFull = storage.dropsOldest ? .dropOldest : .refuse
         settings.resultKeep = storage.resultKept
         settings.cacheBytesMax = cache.bytesMax

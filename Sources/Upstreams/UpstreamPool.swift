@@ -21,7 +21,8 @@ package final class UpstreamPool: StatusSource {
     ///   - children: how processes of stdio upstreams are started and bounded.
     package init(
         _ settings: [UpstreamSettings], identity: JSONValue, children: ChildSettings, cadence: Cadence = Cadence(),
-        group: any EventLoopGroup, archive: (any OffersArchive)? = nil, time: any TimeSource, metrics: MetricsRegistry, logs: LogFiles
+        group: any EventLoopGroup, archive: (any OffersArchive)? = nil, time: any TimeSource, metrics: MetricsRegistry,
+        logs: LogFiles
     ) throws(UpstreamSettingsError) {
         let loops = Array(group.makeIterator())
         let writer = CallWriter(identity: identity)

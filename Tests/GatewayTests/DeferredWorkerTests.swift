@@ -119,8 +119,11 @@ import Testing
         for (tools, words) in [
             ([OfferedItem](), "no such tool"),
             (
-                [OfferedItem(
-                    name: "do", definition: Array(#"{"name":"do","inputSchema":{"type":"object","required":["x"]}}"#.utf8))],
+                [
+                    OfferedItem(
+                        name: "do",
+                        definition: Array(#"{"name":"do","inputSchema":{"type":"object","required":["x"]}}"#.utf8))
+                ],
                 "other arguments"
             ),
         ] {

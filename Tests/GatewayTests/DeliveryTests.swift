@@ -30,7 +30,8 @@ private final class FarServer: Sendable {
 
     func backend() -> ScriptedBackend {
         let item = OfferedItem(
-            name: "do", definition: Array(#"{"name":"do","inputSchema":\#(schema),"outputSchema":{"type":"object"}}"#.utf8))
+            name: "do",
+            definition: Array(#"{"name":"do","inputSchema":\#(schema),"outputSchema":{"type":"object"}}"#.utf8))
         return ScriptedBackend(name: "server", tools: [item]) { call async throws(CallFailure) -> CallAnswer in
             let failure = self.state.withLock { state in
                 state.calls.append(call.arguments.map { String(buffer: $0) } ?? "")
@@ -86,7 +87,8 @@ private final class FarServer: Sendable {
                 reply?["result"]?["_meta"]?["mcp-gateway/stored-call"]?["handle"]?.stringValue == handle)
         }
         for tool in ["gateway__queue_result", "gateway__queue_status"] {
-            let asked = try await bench.ask("tools/call", #""name":"\#(tool)","arguments":{"handle":"\#(handle)"}"#, client)
+            let asked = try await bench.ask(
+                "tools/call", #""name":"\#(tool)","arguments":{"handle":"\#(handle)"}"#, client)
             #expect(asked?.words?.contains(handle) == true, "\(asked?.text ?? "")")
         }
     }
@@ -126,7 +128,8 @@ private final class FarServer: Sendable {
 
     @Test("What cannot be stored is refused in words that say both")
     func refused() async throws {
-        for refusal in [QueueRefusal.full(detail: "no more than 5"), .unwritable(detail: "the disk is full"), .closing] {
+        for refusal in [QueueRefusal.full(detail: "no more than 5"), .unwritable(detail: "the disk is full"), .closing]
+        {
             let bench = try PipelineBench(FarServer().backend(), policy: Self.queued)
             bench.store.refuse(refusal)
             let reply = try await bench.call(.modern(.tasks))
@@ -152,9 +155,11 @@ private final class FarServer: Sendable {
     @Test("Tools whose calls may be stored promise output only to clients that take tasks; the two tools are listed")
     func listing() async throws {
         let bench = try PipelineBench(FarServer().backend(), policy: Self.queued)
-        for (client, promises) in [(PipelineBench.Client.modern(.tasks), true), (.modern(), false), (.legacy(), false)] {
+        for (client, promises) in [(PipelineBench.Client.modern(.tasks), true), (.modern(), false), (.legacy(), false)]
+        {
             let tools = try await bench.ask("tools/list", "", client)?["result"]?["tools"]?.arrayValue ?? []
-            #expect(tools.map { $0["name"]?.stringValue } == ["up__do", "gateway__queue_result", "gateway__queue_status"])
+            #expect(
+                tools.map { $0["name"]?.stringValue } == ["up__do", "gateway__queue_result", "gateway__queue_status"])
             #expect((tools[0]["outputSchema"] != nil) == promises)
         }
         let without = try PipelineBench(FarServer().backend())

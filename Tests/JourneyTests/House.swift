@@ -72,7 +72,8 @@ final class House: Sendable {
         let memory = MemoryStore()
         let pipeline = Pipeline(
             settings: PipelineSettings(inFlightMax: plan.inFlightMax, timeout: plan.timeout, slowCall: .seconds(60)),
-            catalogue: catalogue, settling: pool.settling, identity: identity, keys: .forTests, calls: memory, cache: memory, journal: plan.journal,
+            catalogue: catalogue, settling: pool.settling, identity: identity, keys: .forTests, calls: memory,
+            cache: memory, journal: plan.journal,
             time: plan.time, metrics: metrics, logs: logs)
         let sessions = SessionBook(
             keys: .forTests,

@@ -41,6 +41,7 @@ class Book:
 
 def client(gateway, book, end, chance):
     while not end.is_set():
+        time.sleep(chance.uniform(0, 0.06))
         tool, n = chance.choice(["dispense", "assign"]), book.next()
         params = {"name": f"up__{tool}", "arguments": {"n": n}, "_meta": wire.meta(capabilities=TASKS)}
         head = {"Content-Type": "application/json", "Accept": wire.BOTH, **wire.modern_headers("tools/call", f"up__{tool}")}
@@ -145,6 +146,8 @@ def torture(rounds, seed, clients, say=lambda *_: None):
         with open(ledger) as lines:
             done = collections.Counter(tuple(line.split()[:2]) for line in lines)
         counts = judge(book, look(gateway), done, faults)
+        why = collections.Counter(detail[:160] for fate, detail in book.told.values() if fate == "refused")
+        say(f"refused: {why.most_common(4)}")
         return faults, dict(counts)
     finally:
         gateway.close()

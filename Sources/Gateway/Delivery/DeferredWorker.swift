@@ -8,8 +8,8 @@ internal import Resilience
 internal import Synchronization
 internal import Telemetry
 
-/// Sends stored calls to their owners when these can be reached. Passes the same dispatcher as calls of clients, so that
-/// breakers hold for both.
+/// Sends stored calls to their owners when these can be reached. Passes the same dispatcher as calls of clients, so
+/// that breakers hold for both.
 final class DeferredWorker: Sendable {
     private let queue: any CallQueue
     private let catalogue: Catalogue

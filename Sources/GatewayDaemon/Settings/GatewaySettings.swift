@@ -53,6 +53,8 @@ package struct GatewaySettings: Sendable, Equatable {
         package var retention: Duration
         package var queueItemsMax: Int
         package var queueBytesMax: Int
+        /// nil for no bound of its own.
+        package var queuePerCallerMax: Int?
         /// A full queue gives up its oldest call for a new one, instead of refusing that.
         package var dropsOldest: Bool
         package var resultKept: Duration

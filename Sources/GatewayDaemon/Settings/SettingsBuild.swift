@@ -39,6 +39,7 @@ struct SettingsBuild {
                 directory: storageDirectory, retention: values.duration("storage", "retention"),
                 queueItemsMax: values.number("storage", "max_queue_items"),
                 queueBytesMax: values.number("storage", "max_queue_bytes"),
+                queuePerCallerMax: values.optionalNumber("storage", "max_queue_per_caller"),
                 dropsOldest: values.text("storage", "when_full") == "drop_oldest",
                 resultKept: values.duration("storage", "result_kept"),
                 backupMinute: values.text("storage", "backup_at").flatMap(SettingsUnits.timeOfDay) ?? 0,

@@ -2,7 +2,8 @@
 
 extension SettingsKey {
     /// Every key that the gateway knows, built or to come, in the order in which people read about them.
-    static let all: [SettingsKey] = server + admin + storage + cache + log + limits + auth + wasm + upstreams + tools + later
+    static let all: [SettingsKey] =
+        server + admin + storage + cache + log + limits + auth + wasm + upstreams + tools + later
 
     private static func later(_ path: String, _ why: String) -> SettingsKey {
         SettingsKey(path, .text, .none, why, isBuilt: false)
@@ -77,6 +78,9 @@ extension SettingsKey {
         SettingsKey(
             "storage.max_queue_bytes", .size((1 << 20)...(1 << 40)), .text("256MiB"),
             "What their arguments and the results that are kept may take."),
+        SettingsKey(
+            "storage.max_queue_per_caller", .count(1...1_000_000), .derived("as many as all together"),
+            "Stored calls of one caller that may wait or be on their way; one more is always refused."),
         SettingsKey(
             "storage.when_full", .choice(["refuse", "drop_oldest"], later: []), .text("refuse"),
             "What a full queue does with one more call: refuse it, or give up the oldest that waits."),

@@ -147,6 +147,7 @@ package enum SettingsReference {
         "upstreams.*.tools.*.name": "\"new_ticket\"",
         "upstreams.*.tools.*.title": "\"New ticket\"",
         "upstreams.*.tools.*.description": "\"Opens a ticket and returns its number.\"",
+        "storage.max_queue_per_caller": "1000",
         "upstreams.*.tools.*.cache": "\"10m\"",
         "upstreams.*.tools.*.dedupe": "\"2m\"",
         "tools.*.allow_tools": "[\"convert\"]",

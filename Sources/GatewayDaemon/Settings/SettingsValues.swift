@@ -46,6 +46,10 @@ struct SettingsValues {
         if case .duration(let duration) = value(path) { duration } else { .zero }
     }
 
+    func optionalNumber(_ path: String...) -> Int? {
+        if case .number(let number) = value(path) { number } else { nil }
+    }
+
     /// nil when the file says nothing and nothing holds by itself.
     func optionalDuration(_ path: String...) -> Duration? {
         if case .duration(let duration) = value(path) { duration } else { nil }

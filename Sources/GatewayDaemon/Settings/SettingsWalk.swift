@@ -51,7 +51,8 @@ struct SettingsWalk {
             keep(.ratio(number), path)
         case .texts: list(entry.node, key, path)
         case .map: map(entry.node, key, path)
-        case .text, .duration, .timeOfDay, .size, .choice, .address, .route, .link, .file, .directory, .madeDirectory, .socket,
+        case .text, .duration, .timeOfDay, .size, .choice, .address, .route, .link, .file, .directory, .madeDirectory,
+            .socket,
             .prefix, .digest:
             guard case .text(let raw) = entry.node else { return wrongType(entry.node, key, path) }
             if let text = expanded(raw, at: path) { check(text, as: key, at: path) } else { keep(.unfilled(raw), path) }

@@ -65,6 +65,13 @@ class Upstream(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
+    def handle(self):
+        try:
+            super().handle()
+        except ConnectionError:
+            # The gateway was killed, as planned.
+            pass
+
     def log_message(self, *arguments):
         pass
 
