@@ -53,6 +53,31 @@ struct CallRecorder: Sendable {
             inbound, tool: destination.shownTool, upstream: destination.backend.name, route: "queue", status: "queued")
     }
 
+    /// A stored call was sent, or tried: its row has the id of the request that brought it.
+    func sentLater(
+        _ call: StoredCall, _ destination: Destination, _ result: Result<CallAnswer, CallFailure>, took: Duration
+    ) {
+        let status: String
+        switch result {
+        case .success(.result(let payload)) where payload.saysError: status = "tool_error"
+        case .success(.protocolError): status = "tool_error"
+        case .success: status = "ok"
+        case .failure: status = "failed"
+        }
+        switch status {
+        case "ok": destination.counters?.ok.increment()
+        case "tool_error": destination.counters?.toolError.increment()
+        default: destination.counters?.failed.increment()
+        }
+        destination.counters?.duration.observe(seconds: took.milliseconds / 1_000)
+        journal.record(
+            CallRecord(
+                wallMilliseconds: time.wallMilliseconds(), method: MCPWire.Method.toolsCall.name,
+                tool: destination.shownTool, upstream: destination.backend.name, route: destination.backend.route,
+                status: status, responseMilliseconds: took.milliseconds, caller: call.caller,
+                requestID: RequestID(call.requestID) ?? .random()))
+    }
+
     func failed(_ inbound: InboundMessage, _ destination: Destination, _ failure: CallFailure) {
         switch failure {
         case .unknownTool, .badArguments, .needsInput, .cancelled:

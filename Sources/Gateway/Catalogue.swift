@@ -85,6 +85,7 @@ package final class Catalogue: Sendable {
             return (entry, Owner(backend: entry.backend, prefix: entry.prefix, breaker: breaker))
         }
         owners = self.entries.map(\.owner)
+        storesCalls = entries.contains { $0.exposure.edits.values.contains { $0.policy.offline == .queue } }
         self.identity = identity
         self.isCompact = isCompact
         self.metrics = metrics
@@ -99,6 +100,8 @@ package final class Catalogue: Sendable {
 
     /// The owners, in the order of the configuration.
     let owners: [Owner]
+    /// Some tool's calls may be stored, by the configuration.
+    let storesCalls: Bool
     var sources: [(entry: CatalogueEntry, owner: Owner)] { entries }
 
     /// How many tools there are now.

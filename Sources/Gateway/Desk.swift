@@ -33,11 +33,12 @@ struct Desk: Sendable {
     private var hasToolsOnly: Bool { !catalogue.owners.contains { $0.backend.route == "upstream" } }
 
     /// Whether the capability that a method belongs to is offered here.
-    func offers(_ method: MCPWire.Method) -> Bool {
+    func offers(_ method: MCPWire.Method, _ revision: Revision) -> Bool {
         switch method {
         case .promptsList, .promptsGet, .resourcesList, .templatesList, .resourcesRead, .subscribe, .unsubscribe,
-            .complete, .setLevel, .tasksGet, .tasksUpdate, .tasksCancel:
+            .complete, .setLevel, .tasksUpdate:
             !hasToolsOnly
+        case .tasksGet, .tasksResult, .tasksCancel: revision.isModern ? !hasToolsOnly : catalogue.storesCalls
         default: true
         }
     }
@@ -49,6 +50,10 @@ struct Desk: Sendable {
         members.append(("resources", ["subscribe": true, "listChanged": true]))
         members.append(("logging", .object([])))
         if revision >= .v2025_03_26 { members.append(("completions", .object([]))) }
+        if revision == .v2025_11_25, catalogue.storesCalls {
+            members.append(
+                ("tasks", ["cancel": .object([]), "requests": ["tools": ["call": .object([])]]]))
+        }
         if revision.isModern {
             members.append(("extensions", .object([(key: ClientCapabilities.tasksExtension, value: .object([]))])))
         }

@@ -70,7 +70,7 @@ struct ModernDialect: Dialect {
             true
         case .initialize, .initialized, .ping, .subscribe, .unsubscribe, .setLevel, .createMessage, .elicit, .rootsList,
             .cancelled, .progress, .logMessage, .toolsChanged, .promptsChanged, .resourcesChanged, .resourceUpdated,
-            .rootsChanged, .acknowledged, .elicitationComplete, .other:
+            .rootsChanged, .acknowledged, .elicitationComplete, .tasksResult, .other:
             false
         }
     }
@@ -142,7 +142,9 @@ struct LegacyDialect: Dialect {
             .templatesList, .resourcesRead, .subscribe, .unsubscribe, .complete, .setLevel, .cancelled, .progress,
             .rootsChanged:
             true
-        case .discover, .listen, .tasksGet, .tasksUpdate, .tasksCancel, .createMessage, .elicit, .rootsList,
+        // Tasks were an experiment of this one revision.
+        case .tasksGet, .tasksResult, .tasksCancel: revision == .v2025_11_25
+        case .discover, .listen, .tasksUpdate, .createMessage, .elicit, .rootsList,
             .logMessage, .toolsChanged, .promptsChanged, .resourcesChanged, .resourceUpdated, .acknowledged,
             .elicitationComplete, .other:
             false

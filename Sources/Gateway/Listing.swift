@@ -91,6 +91,9 @@ final class Listing: Sendable {
             if index > 0 { out.append(UInt8(ascii: ",")) }
             var shown = ItemText.shown(item, kind, revision)
             if item.isStored, !form.takesTasks { shown = shown.without("outputSchema") }
+            if item.isStored, revision == .v2025_11_25 {
+                shown = shown.with("execution", ["taskSupport": "optional"])
+            }
             shown.write(to: &out)
         }
         out.append(UInt8(ascii: "]"))

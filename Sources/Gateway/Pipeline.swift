@@ -66,9 +66,6 @@ package final class Pipeline: MCPService {
         queueDesk = QueueDesk(
             queue: calls, shape: StoredShape(resultKept: settings.resultKept), replies: replies, catalogue: catalogue,
             time: time)
-        worker = DeferredWorker(
-            queue: calls, catalogue: catalogue, dispatcher: dispatcher, time: time, timeout: settings.timeout,
-            metrics: metrics, log: logs.logger(component: LogComponent.gateway))
         for owner in catalogue.owners {
             guard let breaker = owner.breaker else { continue }
             metrics.gauge(.breakerState, labels: [("upstream", owner.backend.name)]) {
@@ -78,6 +75,9 @@ package final class Pipeline: MCPService {
         recorder = CallRecorder(
             journal: journal, time: time, metrics: metrics, log: logs.logger(component: LogComponent.gateway),
             slowCall: settings.slowCall)
+        worker = DeferredWorker(
+            queue: calls, catalogue: catalogue, dispatcher: dispatcher, recorder: recorder, time: time, timeout: settings.timeout,
+            metrics: metrics, log: logs.logger(component: LogComponent.gateway))
         changes = Changes(catalogue: catalogue)
         metrics.gauge(.listeners) { [changes] in Double(changes.hub.listenerCount) }
         desk = Desk(catalogue: catalogue, identity: identity, changes: changes, replies: replies)
@@ -91,7 +91,7 @@ package final class Pipeline: MCPService {
     package func handle(_ inbound: InboundMessage) async -> Reply {
         let dialect = replies.dialect(of: inbound.revision)
         guard inbound.message.kind == .request else { return .accepted }
-        guard dialect.offers(inbound.message.method), desk.offers(inbound.message.method) else {
+        guard dialect.offers(inbound.message.method), desk.offers(inbound.message.method, inbound.revision) else {
             recorder.refused(inbound)
             return replies.error(
                 -32601,
@@ -99,7 +99,8 @@ package final class Pipeline: MCPService {
                 to: inbound, status: dialect.unknownMethodStatus)
         }
         switch inbound.message.method {
-        case .toolsCall, .promptsGet, .resourcesRead, .complete, .tasksGet, .tasksUpdate, .tasksCancel:
+        case .toolsCall, .promptsGet, .resourcesRead, .complete, .tasksGet, .tasksResult, .tasksUpdate,
+            .tasksCancel:
             return await call(inbound, dialect)
         case .toolsList: return await list(.tools, inbound)
         case .promptsList: return await list(.prompts, inbound)
@@ -144,6 +145,9 @@ package final class Pipeline: MCPService {
         case .badArguments(let words):
             recorder.failed(inbound, destination, .badArguments(detail: words))
             return replies.failure(.badArguments(detail: words), of: destination, to: inbound, dialect)
+        }
+        if inbound.wantsTask, catalogue.storesCalls, destination.policy.offline != .queue {
+            return refused(inbound, -32601, "This tool runs as a plain call only, not as a task.")
         }
         // Go.
         var call = RoutedCall(
@@ -301,7 +305,7 @@ package final class Pipeline: MCPService {
     private static func task(
         _ inbound: InboundMessage, _ handle: String?, _ snapshot: Snapshot, _ states: StateKeeper
     ) -> Way {
-        guard inbound.capabilities.contains(.tasks) else {
+        guard inbound.capabilities.contains(.tasks) || !inbound.revision.isModern else {
             return .refused(
                 -32021, "This method belongs to an extension that the request does not declare.",
                 data: #"{"requiredCapabilities":{"extensions":{"\#(ClientCapabilities.tasksExtension)":{}}}}"#,
@@ -401,7 +405,7 @@ package final class Pipeline: MCPService {
 
 extension MCPWire.Method {
     /// A client that asks how its task is does so again and again, and takes next to nothing.
-    fileprivate var isTaskPoll: Bool { self == .tasksGet }
+    fileprivate var isTaskPoll: Bool { self == .tasksGet || self == .tasksResult }
 }
 
 extension InboundMessage {

@@ -21,6 +21,14 @@ public struct RequestID: Sendable, Hashable, CustomStringConvertible {
         self.low = low
     }
 
+    /// The 32 digits of another one's description; nil for anything else.
+    public init?(_ text: String) {
+        guard text.utf8.count == 32, let high = UInt64(text.prefix(16), radix: 16),
+            let low = UInt64(text.suffix(16), radix: 16)
+        else { return nil }
+        self.init(high: high, low: low)
+    }
+
     public static func random() -> RequestID {
         RequestID(high: .random(in: .min ... .max), low: .random(in: .min ... .max))
     }

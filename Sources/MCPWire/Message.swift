@@ -7,7 +7,7 @@ public enum Method: Sendable, Equatable {
     case promptsList, promptsGet
     case resourcesList, templatesList, resourcesRead, subscribe, unsubscribe
     case listen, complete, setLevel
-    case tasksGet, tasksUpdate, tasksCancel
+    case tasksGet, tasksResult, tasksUpdate, tasksCancel
     /// Asked by servers.
     case createMessage, elicit, rootsList
     /// Notifications.
@@ -35,6 +35,7 @@ public enum Method: Sendable, Equatable {
         (.complete, "completion/complete"),
         (.setLevel, "logging/setLevel"),
         (.tasksGet, "tasks/get"),
+        (.tasksResult, "tasks/result"),
         (.tasksUpdate, "tasks/update"),
         (.tasksCancel, "tasks/cancel"),
         (.createMessage, "sampling/createMessage"),

@@ -14,6 +14,7 @@ final class DeferredWorker: Sendable {
     private let queue: any CallQueue
     private let catalogue: Catalogue
     private let dispatcher: Dispatcher
+    private let recorder: CallRecorder
     private let time: any TimeSource
     private let timeout: Duration
     private let log: Logger
@@ -55,9 +56,10 @@ final class DeferredWorker: Sendable {
     }
 
     init(
-        queue: any CallQueue, catalogue: Catalogue, dispatcher: Dispatcher, time: any TimeSource, timeout: Duration,
-        metrics: MetricsRegistry, log: Logger
+        queue: any CallQueue, catalogue: Catalogue, dispatcher: Dispatcher, recorder: CallRecorder,
+        time: any TimeSource, timeout: Duration, metrics: MetricsRegistry, log: Logger
     ) {
+        self.recorder = recorder
         self.queue = queue
         self.catalogue = catalogue
         self.dispatcher = dispatcher
@@ -159,8 +161,12 @@ final class DeferredWorker: Sendable {
         }
         let routed = RoutedCall(
             target: call.target, bytes: bytes, message: message, caller: Caller(name: call.caller),
-            requestID: .random(), deadline: Deadline(time.now() + timeout), loop: loop)
-        return settlement(await dispatcher.send(routed, to: destination), call)
+            requestID: RequestID(call.requestID) ?? .random(), deadline: Deadline(time.now() + timeout), loop: loop)
+        let began = time.now()
+        let result = await dispatcher.send(routed, to: destination)
+        // What did not get as far as being sent is no call yet.
+        if !result.isUnsent { recorder.sentLater(call, destination, result, took: time.now().since(began)) }
+        return settlement(result, call)
     }
 
     private func settlement(_ result: Result<CallAnswer, CallFailure>, _ call: StoredCall) -> Settlement {
@@ -209,4 +215,8 @@ final class DeferredWorker: Sendable {
                 metadata: metadata.merging([LogKey.detail: "\(words)"]) { $1 })
         }
     }
+}
+
+extension Result<CallAnswer, CallFailure> {
+    fileprivate var isUnsent: Bool { if case .failure(let failure) = self { failure.isWorthStoring } else { false } }
 }

@@ -41,6 +41,11 @@ final class Delivery: Sendable {
 
         func carry() async -> BridgeOutcome { await bridge.carry(call, to: destination, for: inbound) }
 
+        /// A client of 2025-11-25 wants a task, however soon the call can be carried out.
+        var wantsTask: Bool {
+            inbound.wantsTask && destination.policy.offline == .queue
+        }
+
         /// The client comes back with answers: this is the middle of a call, not its beginning.
         var isContinued: Bool {
             let bytes = inbound.bytes.readableBytesUInt8Span
@@ -50,7 +55,8 @@ final class Delivery: Sendable {
     }
 
     func carry(_ order: Order) async -> Outcome {
-        guard order.destination.operation == .tool, !order.isContinued else { return .bridged(await order.carry()) }
+        guard !order.isContinued else { return .bridged(await order.carry()) }
+        guard order.destination.operation == .tool else { return .bridged(await kept.read(order)) }
         guard let key = CallKey.of(order.inbound, order.destination) else { return await once(order) }
         var order = order
         order.key = key
@@ -154,6 +160,7 @@ final class Delivery: Sendable {
     private func once(_ order: Order) async -> Outcome {
         let (destination, caller) = (order.destination, order.inbound.caller)
         guard destination.policy.offline == .queue else { return .bridged(await kept.carry(order)) }
+        if order.wantsTask { return await keep(order, because: nil) }
         // Behind those that wait already, or it would overtake them.
         if store.waiting(upstream: destination.backend.name, caller: caller.name) > 0 {
             return await keep(order, because: nil)
@@ -184,6 +191,14 @@ private final class OutcomeBox: Sendable {
     private let held = Mutex<Delivery.Outcome?>(nil)
     func put(_ outcome: Delivery.Outcome) { held.withLock { $0 = outcome } }
     var outcome: Delivery.Outcome? { held.withLock { $0 } }
+}
+
+extension InboundMessage {
+    /// `params.task` of 2025-11-25.
+    var wantsTask: Bool {
+        revision == .v2025_11_25
+            && message.member("task", in: bytes.readableBytesUInt8Span).map { $0.kind == .object } ?? false
+    }
 }
 
 extension Delivery.Outcome {

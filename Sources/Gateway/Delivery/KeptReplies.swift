@@ -46,9 +46,39 @@ final class KeptReplies: Sendable {
         return .ended(.success(.result(payload)))
     }
 
+    /// What is no tool: a resource whose owner says for how long it may be kept (`ttlMs`) is kept for that time, and
+    /// after it for when the owner cannot be reached.
+    func read(_ order: Delivery.Order) async -> BridgeOutcome {
+        guard order.destination.operation == .resource else { return await order.carry() }
+        let key = Self.key(order)
+        let kept = await cache.lookup(key)
+        if let kept, age(kept) < Self.lifetime(kept), let payload = shown(kept, order, because: nil) {
+            return .ended(.success(.result(payload)))
+        }
+        let outcome = await order.carry()
+        switch outcome {
+        case .ended(.success(.result(let payload))) where Self.lifetime(payload) > .zero:
+            _ = keep(key, outcome, order)
+        case .ended(.failure(let failure)) where failure.leavesNoAnswer:
+            if let kept, let payload = shown(kept, order, because: failure) { return .ended(.success(.result(payload))) }
+        default: break
+        }
+        return outcome
+    }
+
+    private static func lifetime(_ kept: KeptReply) -> Duration { Payload(kept.result).map(lifetime) ?? .zero }
+
+    private static func lifetime(_ payload: Payload) -> Duration {
+        let milliseconds = payload.member("ttlMs").flatMap(payload.tree)?.intValue ?? 0
+        return .milliseconds(min(max(0, milliseconds), 30 * 86_400_000))
+    }
+
     /// Everything an answer may depend on. What differs between two callers is never shared.
     private static func key(_ order: Delivery.Order) -> [UInt8] {
-        let parts = [order.inbound.caller.name, order.destination.backend.name, order.destination.target]
+        let parts = [
+            order.inbound.caller.name, order.destination.operation.method, order.destination.backend.name,
+            order.destination.target,
+        ]
         return Seal.digest(Array(parts.joined(separator: "\u{0}").utf8) + [0] + CallKey.canonical(order.inbound))
     }
 

@@ -80,6 +80,9 @@ struct QueueDesk: Sendable {
         if inbound.capabilities.contains(.tasks), inbound.revision.isModern {
             return replies.task(members: shape.taskMembers(call), to: inbound)
         }
+        if inbound.wantsTask {
+            return replies.result(members: #""task":{\#(shape.legacyTaskMembers(call))}"#, to: inbound, dialect)
+        }
         guard call.status.isOver, let found = await queue.find(id: call.id) else {
             return notYet(call, inbound, dialect)
         }
@@ -113,6 +116,7 @@ struct QueueDesk: Sendable {
         guard let found = await queue.find(handle: handle, caller: inbound.caller.name) else {
             return replies.error(-32602, "There is no task of this id", to: inbound)
         }
+        guard inbound.revision.isModern else { return await legacyTask(found, inbound, dialect) }
         switch inbound.message.method {
         case .tasksCancel:
             if !found.call.status.isOver {
@@ -125,6 +129,62 @@ struct QueueDesk: Sendable {
         default:
             return replies.result(members: shape.taskMembers(found.call, outcome: end(found)), to: inbound, dialect)
         }
+    }
+
+    // MARK: Tasks of 2025-11-25
+
+    private static let waitMax = Duration.seconds(600)
+
+    private func legacyTask(
+        _ found: StoredOutcome, _ inbound: InboundMessage, _ dialect: any Dialect
+    ) async -> Reply {
+        switch inbound.message.method {
+        case .tasksCancel:
+            let now = time.wallMilliseconds()
+            guard case .done(let call) = await queue.cancel(id: found.call.id, words: "cancelled by its client", now: now)
+            else { return replies.error(-32602, "The task is on its way or over, and cannot be cancelled.", to: inbound) }
+            return replies.result(members: shape.legacyTaskMembers(call), to: inbound, dialect)
+        case .tasksResult:
+            guard let ended = await end(of: found, inbound) else {
+                return replies.error(-32603, "The task is not over yet; ask again.", to: inbound)
+            }
+            return legacyResult(ended, inbound, dialect)
+        default:
+            let hasFailed = found.answer.flatMap { Payload($0.bytes) }?.saysError ?? false
+            return replies.result(
+                members: shape.legacyTaskMembers(found.call, hasFailed: hasFailed), to: inbound, dialect)
+        }
+    }
+
+    /// Waits until the call is over; nil when that takes too long, or the client has left.
+    private func end(of found: StoredOutcome, _ inbound: InboundMessage) async -> StoredOutcome? {
+        var found = found
+        var pause = Duration.milliseconds(50)
+        let ends = Deadline(time.now() + Self.waitMax)
+        while !found.call.status.isOver {
+            guard !Task.isCancelled, !ends.hasPassed(at: time.now()) else { return nil }
+            await Pause.wait(pause, on: inbound.loop)
+            pause = min(pause * 2, .seconds(2))
+            guard let now = await queue.find(id: found.call.id) else { return nil }
+            found = now
+        }
+        return found
+    }
+
+    /// What the call itself would have been answered with, and whose it is.
+    private func legacyResult(_ found: StoredOutcome, _ inbound: InboundMessage, _ dialect: any Dialect) -> Reply {
+        let task = #""io.modelcontextprotocol/related-task":{"taskId":\#(JSONText.quoted(found.call.handle))}"#
+        guard case .result(let result)? = found.answer, let payload = Payload(result),
+            let destination = destination(of: found.call)
+        else {
+            if case .protocolError? = found.answer { return outcome(found, to: inbound, dialect) }
+            return replies.result(members: shape.endedMembers(found.call), meta: task, to: inbound, dialect)
+        }
+        var written = ByteBuffer()
+        dialect.write(payload, of: destination, as: "complete", to: &written)
+        let members = (try? JSONValue.parse(written.readableBytesUInt8Span, limits: WireLimits(bytesMax: .max)))?
+            .without("_meta").text.dropFirst().dropLast()
+        return replies.result(members: String(members ?? ""), meta: task, to: inbound, dialect)
     }
 
     /// `"result":…` or `"error":…` of a task that is over.

@@ -24,6 +24,17 @@ struct StoredShape: Sendable {
         return outcome.isEmpty ? members : members + "," + outcome
     }
 
+    /// The same for 2025-11-25.
+    ///
+    /// - Parameter hasFailed: its owner answered `isError`.
+    func legacyTaskMembers(_ call: StoredCall, hasFailed: Bool = false) -> String {
+        let status = hasFailed && call.status == .completed ? "failed" : Self.status(call)
+        return #""taskId":\#(JSONText.quoted(call.handle)),"status":"\#(status)","#
+            + #""statusMessage":\#(JSONText.quoted(Self.message(call))),"createdAt":"\#(Self.time(call.createdAt))","#
+            + #""lastUpdatedAt":"\#(Self.time(call.updatedAt))","ttl":\#(lifetime(call)),"#
+            + #""pollInterval":\#(call.status == .inFlight ? 1_000 : 5_000)"#
+    }
+
     /// From when it was stored to when its result may be gone, in milliseconds.
     private func lifetime(_ call: StoredCall) -> Int64 {
         let waiting = call.expiresAt.map { max(0, $0 - call.createdAt) } ?? 365 * 86_400_000
