@@ -89,7 +89,7 @@ let package = Package(
             swiftSettings: strictMemory),
         .target(
             name: "AdminPlane", dependencies: ["GatewayCore", "MCPWire", "Telemetry", "HTTPListener", nioCore],
-            swiftSettings: strict),
+            swiftSettings: strictMemory),
 
         // Wiring.
         .target(
@@ -139,6 +139,12 @@ let package = Package(
         .testTarget(
             name: "HTTPListenerTests",
             dependencies: ["HTTPListener", "GatewayTestKit", "GatewayCore", nioCore, nioPosix],
+            swiftSettings: strict),
+        .testTarget(
+            name: "AdminPlaneTests",
+            dependencies: [
+                "AdminPlane", "GatewayTestKit", "GatewayCore", "MCPWire", "Telemetry", "HTTPListener",
+            ],
             swiftSettings: strict),
         .testTarget(
             name: "GatewayTests",

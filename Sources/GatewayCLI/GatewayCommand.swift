@@ -12,7 +12,10 @@ struct GatewayCommand: AsyncParsableCommand {
         abstract: "Puts many MCP servers and WebAssembly tools behind one endpoint.",
         discussion: "Example: mcp-gateway serve --config /etc/mcp-gateway/production.toml",
         version: GatewayVersion.text,
-        subcommands: [Serve.self, Stdio.self, Status.self, Explain.self, Upstreams.self, ValidateConfig.self],
+        subcommands: [
+            Serve.self, Stdio.self, Status.self, Explain.self, Upstreams.self, Queue.self, Backup.self, Verify.self,
+            Restore.self, ValidateConfig.self,
+        ],
         defaultSubcommand: Serve.self)
 
     /// The asynchronous `main`, by a name that cannot be taken for the other one.

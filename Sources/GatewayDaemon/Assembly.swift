@@ -189,21 +189,16 @@ struct Assembly: Sendable {
             }
         }
         let after = store.calls.waiting()
-        return .object([
-            (
-                key: "upstreams",
-                value: .array(
-                    upstreams.components().map { component in
-                        [
-                            "name": .string(component.upstream), "status": .string(component.status.rawValue),
-                            "detail": .string(component.detail),
-                            "calls_sent": .number(
-                                String(max(0, (before[component.upstream] ?? 0) - (after[component.upstream] ?? 0)))),
-                            "calls_waiting": .number(String(after[component.upstream] ?? 0)),
-                        ]
-                    })
-            )
-        ])
+        return .object(
+            upstreams.components().map { component in
+                let name = component.upstream
+                let sent = max(0, (before[name] ?? 0) - (after[name] ?? 0))
+                let facts: JSONValue = [
+                    "status": .string(component.status.rawValue), "detail": .string(component.detail),
+                    "calls_sent": .number(String(sent)), "calls_waiting": .number(String(after[name] ?? 0)),
+                ]
+                return (key: name, value: facts)
+            })
     }
 
     var loops: [any EventLoop] { Array(group.makeIterator()) }
@@ -228,12 +223,16 @@ struct Assembly: Sendable {
 
     /// What both serve.
     private var operatorRouter: Router {
-        let door = OperatorDoor(isPublic: settings.admin.hasPublicMetrics)
+        let door = OperatorDoor(isPublic: settings.admin.hasPublicMetrics, local: LocalUsers(settings.admin.local))
         var router = Router()
         router.add("/health", HealthRoute(.whole, report: health, door: door), isForOperators: true)
         router.add("/health/live", HealthRoute(.live, report: health, door: door), isForOperators: true)
         router.add("/health/ready", HealthRoute(.ready, report: health, door: door), isForOperators: true)
         router.add("/metrics", MetricsRoute(registry: metrics, door: door), isForOperators: true)
+        AdminRoutes(
+            gate: AdminGate(door: door, log: logs, time: time),
+            rooms: AdminRooms(queue: store.calls, cache: store.replies, care: store, time: time) { await syncNow() }
+        ).add(to: &router)
         return router
     }
 

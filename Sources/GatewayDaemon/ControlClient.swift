@@ -4,7 +4,7 @@ internal import Glibc
 internal import MCPWire
 
 /// Asks a running gateway over its control socket. One question a connection, answered within five seconds or not at
-/// all.
+/// all; a few orders may take as long as reading the whole database does.
 package struct ControlClient: Sendable {
     private let socketPath: String
 
@@ -35,7 +35,7 @@ package struct ControlClient: Sendable {
     }
 
     /// Whether a process listens there.
-    var isAnswered: Bool {
+    package var isAnswered: Bool {
         guard let connection = try? connect() else { return false }
         close(connection)
         return true
@@ -81,12 +81,20 @@ package struct ControlClient: Sendable {
         return Explanation(answer: json)
     }
 
-    private func get(_ path: String) throws(StartError) -> (status: Int, body: String) {
+    private func get(_ path: String) throws(StartError) -> (status: Int, body: String) { try ask("GET", path) }
+
+    /// - Parameter patience: how long the gateway may be silent.
+    func ask(
+        _ verb: String, _ path: String, body: String? = nil, patience: Duration = .seconds(5)
+    ) throws(StartError) -> (status: Int, body: String) {
         let connection = try connect()
         defer { close(connection) }
-        var patience = timeval(tv_sec: 5, tv_usec: 0)
-        unsafe setsockopt(connection, SOL_SOCKET, SO_RCVTIMEO, &patience, socklen_t(MemoryLayout<timeval>.size))
-        let request = Array("GET \(path) HTTP/1.0\r\nhost: localhost\r\n\r\n".utf8)
+        let seconds = patience.components.seconds
+        var limit = timeval(tv_sec: Int(seconds), tv_usec: 0)
+        unsafe setsockopt(connection, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+        var text = "\(verb) \(path) HTTP/1.0\r\nhost: localhost\r\n"
+        if let body { text += "content-type: application/json\r\ncontent-length: \(body.utf8.count)\r\n" }
+        let request = Array((text + "\r\n" + (body ?? "")).utf8)
         let sent = unsafe request.withUnsafeBytes { unsafe write(connection, $0.baseAddress, $0.count) }
         guard sent == request.count else { throw StartError("the gateway does not read from \(socketPath)") }
         var answer: [UInt8] = []
@@ -97,11 +105,15 @@ package struct ControlClient: Sendable {
             guard count > 0 else { break }
             answer.append(contentsOf: piece[..<count])
         }
-        let text = String(decoding: answer, as: UTF8.self)
-        guard let end = text.firstRange(of: "\r\n\r\n"),
-            let status = Int(text.split(separator: " ").dropFirst().first ?? "")
-        else { throw StartError("the gateway gave no answer at \(socketPath) within 5 s") }
-        return (status, String(text[end.upperBound...]))
+        let whole = String(decoding: answer, as: UTF8.self)
+        guard let end = whole.firstRange(of: "\r\n\r\n"),
+            let status = Int(whole.split(separator: " ").dropFirst().first ?? "")
+        else {
+            throw StartError(
+                "the gateway gave no answer at \(socketPath) within \(SettingsUnits.text(.seconds(seconds)))"
+                    + (verb == "GET" ? "" : "; the order may be carried out all the same: look before you repeat it"))
+        }
+        return (status, String(whole[end.upperBound...]))
     }
 
     /// A descriptor of the socket, which the caller closes.

@@ -152,7 +152,7 @@ package final class HTTPListener: Sendable {
             refusals: security.map { RefusalLog(log: $0, time: time) })
         let kind = if case .unix = address { "control" } else { "public" }
         metrics.gauge(.connections, labels: [("listener", kind)]) { Double(site.connectionCount) }
-        let labels = HTTPMetrics(registry: metrics, paths: router.entries.map(\.path) + ["other"])
+        let labels = HTTPMetrics(registry: metrics, paths: router.entries.map(\.label) + ["other"])
         let loops = group.makeIterator().map { LoopContext(loop: $0, time: time, metrics: labels) }
         let contexts = Dictionary(uniqueKeysWithValues: loops.map { (ObjectIdentifier($0.loop), $0) })
 
@@ -191,8 +191,12 @@ package final class HTTPListener: Sendable {
 
     private static func peer(of channel: any Channel) -> EventLoopFuture<HTTPPeer> {
         if let address = channel.remoteAddress, let text = address.ipAddress {
-            let isLoopback = text.hasPrefix("127.") || text == "::1" || text.hasPrefix("::ffff:127.")
-            return channel.eventLoop.makeSucceededFuture(.network(address: text, isLoopback: isLoopback))
+            let own = channel.localAddress
+            return channel.eventLoop.makeSucceededFuture(
+                .network(
+                    NetworkPeer(
+                        address: text, port: address.port ?? 0, ownAddress: own?.ipAddress ?? "",
+                        ownPort: own?.port ?? 0)))
         }
         return PeerCredentials.of(channel).map { .local(uid: $0.uid, pid: $0.pid) }
     }

@@ -8,7 +8,7 @@ internal import NIOHTTP1
 package enum HTTPVerb: Int, Sendable, CaseIterable {
     case get, head, post, delete, options, put, other
 
-    var label: String {
+    package var label: String {
         switch self {
         case .get: "GET"
         case .head: "HEAD"
@@ -54,6 +54,14 @@ package struct HTTPRequest: Sendable {
         return nil
     }
 
+    /// Every parameter of the query, as it is written there, in its order.
+    package var queryItems: [(name: Substring, value: Substring)] {
+        head.uri.drop { $0 != "?" }.dropFirst().split(separator: "&").map { part in
+            let name = part.prefix { $0 != "=" }
+            return (name, part.dropFirst(name.count + 1))
+        }
+    }
+
     /// Every header whose name begins so, names in lower case; `prefix` in lower case.
     package func headers(beginningWith prefix: String) -> [(name: String, value: String)] {
         head.headers.compactMap { header in
@@ -76,8 +84,28 @@ package struct HTTPRequest: Sendable {
 
 /// Who is at the other end of the connection.
 package enum HTTPPeer: Sendable, Equatable {
-    /// A TCP peer; whether its address is a loopback address.
-    case network(address: String, isLoopback: Bool)
+    case network(NetworkPeer)
     /// A process on the control socket, as the kernel names it.
     case local(uid: UInt32, pid: Int32)
+}
+
+/// Both ends of a TCP connection, as the kernel names them.
+package struct NetworkPeer: Sendable, Equatable {
+    /// Addresses without brackets; an IPv4 peer of an IPv6 listener is `::ffff:…`.
+    package let address: String
+    package let port: Int
+    package let ownAddress: String
+    package let ownPort: Int
+
+    package init(address: String, port: Int, ownAddress: String, ownPort: Int) {
+        self.address = address
+        self.port = port
+        self.ownAddress = ownAddress
+        self.ownPort = ownPort
+    }
+
+    /// Whether the peer is on this machine.
+    package var isLoopback: Bool {
+        address.hasPrefix("127.") || address == "::1" || address.hasPrefix("::ffff:127.")
+    }
 }

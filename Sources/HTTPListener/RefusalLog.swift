@@ -1,14 +1,14 @@
 // Licensed under the Apache License 2.0; see LICENSE.
 
-internal import GatewayCore
+package import GatewayCore
 internal import Synchronization
-internal import Telemetry
+package import Telemetry
 
-/// Writes refused hosts and origins to `security.log`: somebody may be trying to get in by a web page.
+/// Writes refused requests to `security.log`: somebody may be trying to get in.
 ///
 /// At most ten lines in ten seconds, so that a flood of such requests does not become a flood of lines; what was left
 /// out is counted in the next line.
-struct RefusalLog: Sendable {
+package struct RefusalLog: Sendable {
     private struct Window {
         var began: Moment
         var lines = 0
@@ -27,13 +27,19 @@ struct RefusalLog: Sendable {
     private let time: any TimeSource
     private let state: State
 
-    init(log: any SecurityLog, time: any TimeSource) {
+    package init(log: any SecurityLog, time: any TimeSource) {
         self.log = log
         self.time = time
         state = State(at: time.now())
     }
 
+    /// Names the header that was refused.
     func note(_ event: String, _ request: HTTPRequest, header: String) {
+        note(event, request, facts: [(header, String((request.header(header) ?? "").prefix(200)))])
+    }
+
+    /// - Parameter facts: what is known besides the peer and the request's id.
+    package func note(_ event: String, _ request: HTTPRequest, facts: [(String, String)]) {
         let now = time.now()
         let omitted: Int? = state.window.withLock { window in
             if now.since(window.began) >= Self.length {
@@ -48,7 +54,7 @@ struct RefusalLog: Sendable {
             return window.omitted
         }
         guard let omitted else { return }
-        var facts = [("peer", request.peer.text), (header, String((request.header(header) ?? "").prefix(200)))]
+        var facts = [("peer", request.peer.text)] + facts
         facts.append(("request_id", request.id.description))
         if omitted > 0 { facts.append(("omitted_before", String(omitted))) }
         log.security(event, facts: facts)
@@ -56,9 +62,9 @@ struct RefusalLog: Sendable {
 }
 
 extension HTTPPeer {
-    var text: String {
+    package var text: String {
         switch self {
-        case .network(let address, _): address
+        case .network(let peer): peer.address
         case .local(let uid, let pid): "uid \(uid) pid \(pid)"
         }
     }

@@ -128,4 +128,8 @@ package enum SecurityEvent {
     package static let originRefused = "origin_refused"
     package static let hostRefused = "host_refused"
     package static let toolPinMismatch = "tool_pin_mismatch"
+    /// An order or a question of an operator, done or not.
+    package static let adminCall = "admin_call"
+    /// Somebody who is no operator asked for an admin route.
+    package static let adminRefused = "admin_refused"
 }

@@ -96,13 +96,23 @@ final class ServerLink: Sendable {
         }
         running.withLock { $0[id] = Running(conversation: conversation, wantsLog: wantsLog) }
         defer {
-            let questions = running.withLock { $0.removeValue(forKey: id)?.questions ?? [] }
-            for question in questions { question.cancel() }
+            for question in end(id) { question.cancel() }
         }
         let hearing = Hearing(
             message: { [weak self] in self?.hear($0) }, extraTime: { conversation.timeAsking(at: $0) },
             paused: { conversation.paused(resumeAfter: $0) })
         return try await transport.exchange(request, on: loop, deadline: deadline, hearing: hearing)
+    }
+
+    /// Forgets a call that has ended; returns the questions that end with it. On a pipe of one client nothing says to
+    /// which of its calls a question belongs: it may be another one's, and goes on with that.
+    private func end(_ id: UInt64) -> [Task<Void, Never>] {
+        running.withLock { running in
+            let questions = running.removeValue(forKey: id)?.questions ?? []
+            guard isExclusive, transport.isDuplex, let other = running.keys.max() else { return questions }
+            running[other]?.questions += questions
+            return []
+        }
     }
 
     /// For requests nobody converses over: what concerns everybody is heard all the same.

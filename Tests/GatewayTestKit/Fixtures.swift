@@ -63,6 +63,14 @@ package struct TestSite: Sendable {
     ) async throws -> TestSite {
         var router = Router()
         for one in routes { router.add(one.path, one.route, isForOperators: one.isForOperators) }
+        return try await start(router, limits: limits, guardian: guardian, time: time)
+    }
+
+    package static func start(
+        _ router: Router,
+        limits: HTTPLimits = HTTPLimits(bodyBytesMax: 200_000, connectionsMax: 100, receiveTimeout: .seconds(60)),
+        guardian: OriginGuard? = nil, time: ManualTime = ManualTime(runs: true)
+    ) async throws -> TestSite {
         let metrics = MetricsRegistry()
         let listener = try await HTTPListener.start(
             .tcp(host: "127.0.0.1", port: 0), router: router, limits: limits, guardian: guardian, group: TestLoop.group,

@@ -141,7 +141,13 @@ package final class MemoryStore: CallQueue, CallLedger, ReplyCache {
         state.withLock { $0.items[id].map { StoredOutcome(call: $0.call, answer: $0.answer) } }
     }
 
-    package func list(_ filter: QueueFilter) async -> [StoredCall] { all.reversed() }
+    package func list(_ filter: QueueFilter) async -> [StoredCall] {
+        let fitting = all.reversed().filter { call in
+            (filter.statuses.isEmpty || filter.statuses.contains(call.status))
+                && (filter.upstream ?? call.upstream) == call.upstream && call.id < filter.before ?? .max
+        }
+        return Array(fitting.prefix(filter.limit))
+    }
 
     package func cancel(id: Int64, words: String, now: Int64) async -> QueueOrderOutcome {
         guard let found = await find(id: id)?.call else { return .noSuchCall }
@@ -177,6 +183,7 @@ package final class MemoryStore: CallQueue, CallLedger, ReplyCache {
     package func counts() -> QueueCounts {
         var counts = QueueCounts()
         for call in all { counts.items[call.status, default: 0] += 1 }
+        counts.oldestWaiting = all.filter { !$0.status.isOver }.map(\.createdAt).min()
         return counts
     }
 

@@ -79,7 +79,7 @@ final class House: Sendable {
             keys: .forTests,
             tombstones: MemoryTombstones(), time: plan.time, lifetime: .seconds(3_600))
         let health = HealthReport(sources: [pool], version: "0.0-test", instance: "test", time: plan.time)
-        let door = OperatorDoor(isPublic: false)
+        let door = OperatorDoor(isPublic: false, local: LocalUsers(["self"]))
         var router = Router()
         router.add("/health", HealthRoute(.whole, report: health, door: door), isForOperators: true)
         router.add("/metrics", MetricsRoute(registry: metrics, door: door), isForOperators: true)

@@ -72,11 +72,16 @@ def test_a_killed_stdio_server_is_started_again(make, tmp_path):
                      "the end of the first one's children")
 
 
+# Each failure is looked at by itself here; what many of them do together is test_queue's.
+NO_BREAKER = {"circuit_breaker": {"minimum_calls": 10_000}}
+
+
 @pytest.fixture(scope="module")
 def gateway(make_once):
     upstream = make_once.server(house.scripted_server())
     gateway = make_once.gateway(
-        {"up": {"url": upstream.url, "timeout": "3s"}, "deaf": {"url": deaf(make_once), "timeout": "2s"}}, ["text"])
+        {"up": {"url": upstream.url, "timeout": "3s", **NO_BREAKER}, "deaf": {"url": deaf(make_once), "timeout": "2s", **NO_BREAKER}},
+        ["text"])
     gateway.wait_for_tools("up__echo", "text__echo")
     return gateway
 

@@ -38,6 +38,8 @@ package struct GatewaySettings: Sendable, Equatable {
     package struct Admin: Sendable, Equatable {
         package var hasPublicMetrics: Bool
         package var controlSocket: String
+        /// Names of users and groups whose programs on this machine are operators.
+        package var local: [String]
 
         /// The socket that speaks MCP, one message a line, beside the control socket.
         package var messageSocket: String {

@@ -34,7 +34,7 @@ struct SettingsBuild {
                 hasCompactTools: values.flag("server", "compact_tools")),
             admin: GatewaySettings.Admin(
                 hasPublicMetrics: values.flag("admin", "public_metrics"),
-                controlSocket: values.text("admin", "control_socket") ?? ""),
+                controlSocket: values.text("admin", "control_socket") ?? "", local: values.texts("admin", "local")),
             storage: GatewaySettings.Storage(
                 directory: storageDirectory, retention: values.duration("storage", "retention"),
                 queueItemsMax: values.number("storage", "max_queue_items"),

@@ -1,5 +1,7 @@
 // Licensed under the Apache License 2.0; see LICENSE.
 
+internal import AdminPlane
+
 /// What keys mean together: combinations that cannot work, two owners of one name, programs and directories that are
 /// not there.
 struct SettingsChecks {
@@ -42,9 +44,25 @@ struct SettingsChecks {
                 """
             )
         }
+        local()
         for name in upstreams { upstream(name) }
         for name in tools { tool(name) }
         names()
+    }
+
+    /// A name that nobody has is no error: one file serves several machines, and it lets nobody in.
+    private mutating func local() {
+        let names = values.texts("admin", "local").filter { !SettingsExpansion.isNeeded($0) }
+        for name in LocalUsers(names).unknown {
+            let isGroup = name.hasPrefix("@")
+            let quoted = SettingsUnits.excerpt(String(name.dropFirst(isGroup ? 1 : 0)))
+            report.warning(
+                ["admin", "local"],
+                """
+                there is no \(isGroup ? "group" : "user") \(quoted) on this machine, so this entry lets nobody in; \
+                name a user, or @ and a group
+                """)
+        }
     }
 
     private mutating func access() {

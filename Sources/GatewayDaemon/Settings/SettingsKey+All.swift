@@ -56,7 +56,13 @@ extension SettingsKey {
             "admin.control_socket", .socket,
             .place(installed: "/run/mcp-gateway/control.sock", checkout: "var/run/control.sock"),
             "Unix socket through which the verbs talk to the daemon; at most 107 bytes long."),
-        later("admin.local", "Whether callers on the machine itself need no token for the admin routes."),
+        SettingsKey(
+            "admin.local", .texts, .texts(["root", "self"]),
+            """
+            Whose programs on this machine may use the admin routes and see all of /health: names of users, `@group` \
+            for its members, `self` for the user the gateway runs as. Looked up at the start.
+            """
+        ),
         later("admin.require_token", "Closes the admin routes to callers without a token."),
         later("admin.listen", "A second, private address for the admin routes."),
     ]

@@ -47,6 +47,7 @@ package struct SettingsKey: Sendable {
         case number(Int)
         case ratio(Double)
         case flag(Bool)
+        case texts([String])
         /// No entries.
         case empty
         /// Differs between an installed gateway and one run from its checkout; the latter is relative to the checkout.

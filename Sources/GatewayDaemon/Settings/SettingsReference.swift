@@ -111,6 +111,7 @@ package enum SettingsReference {
         case .number(let number): "`\(number)`"
         case .ratio(let ratio): "`\(ratio)`"
         case .flag(let flag): "`\(flag)`"
+        case .texts(let texts): "`\(list(texts))`"
         case .empty: key.kind == .texts ? "`[]`" : "`{}`"
         case .place(let installed, let checkout): "`\"\(installed)\"`; in a checkout its `\(checkout)`"
         case .derived(let words): words
@@ -119,12 +120,17 @@ package enum SettingsReference {
         }
     }
 
+    private static func list(_ texts: [String]) -> String {
+        "[" + texts.map { "\"\($0)\"" }.joined(separator: ", ") + "]"
+    }
+
     private static func exampleValue(_ key: SettingsKey) -> String {
         switch key.standard {
         case .text(let text): "\"\(text)\""
         case .number(let number): "\(number)"
         case .ratio(let ratio): "\(ratio)"
         case .flag(let flag): "\(flag)"
+        case .texts(let texts): list(texts)
         case .place(let installed, _): "\"\(installed)\""
         case .empty, .derived, .required, .none:
             examples[key.path.joined(separator: ".")] ?? (key.kind == .texts ? "[]" : "{}")

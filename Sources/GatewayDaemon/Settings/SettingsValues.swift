@@ -84,6 +84,7 @@ struct SettingsValues {
         case .number(let number): .number(number)
         case .ratio(let ratio): .ratio(ratio)
         case .flag(let flag): .flag(flag)
+        case .texts(let texts): .texts(texts)
         case .empty: nil
         case .place(let installed, let checkout):
             .text(installation.checkout.map { SettingsUnits.absolute(checkout, in: $0) } ?? installed)

@@ -1,0 +1,30 @@
+// Licensed under the Apache License 2.0; see LICENSE.
+
+import ArgumentParser
+import GatewayDaemon
+
+/// Has the running gateway copy its database.
+struct Backup: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Makes an exact, verified copy of the running gateway's database.",
+        discussion: """
+            Example: mcp-gateway backup --to /srv/queue-before-update.db
+
+            Calls go on meanwhile. The gateway writes the file itself, so its user has to be able to.
+            Exit status: 0 made and verified, 1 not made or no gateway runs.
+            """)
+
+    @OptionGroup var configuration: ConfigurationOption
+
+    @Option(help: "The file to write. Default: the day's backup in backups/ of the storage directory.")
+    var to: String?
+
+    @Flag(help: "Print the gateway's JSON.")
+    var json = false
+
+    func run() throws {
+        HelperProcess.begin("backup")
+        let verbs = StorageVerbs(settings: try configuration.load(strict: false))
+        try OperatorVerb.run(json: json) { () throws(StartError) in try verbs.backup(to: to) }
+    }
+}
