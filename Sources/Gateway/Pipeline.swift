@@ -76,7 +76,8 @@ package final class Pipeline: MCPService {
             journal: journal, time: time, metrics: metrics, log: logs.logger(component: LogComponent.gateway),
             slowCall: settings.slowCall)
         worker = DeferredWorker(
-            queue: calls, catalogue: catalogue, dispatcher: dispatcher, recorder: recorder, time: time, timeout: settings.timeout,
+            queue: calls, catalogue: catalogue, dispatcher: dispatcher, recorder: recorder, time: time,
+            timeout: settings.timeout,
             metrics: metrics, log: logs.logger(component: LogComponent.gateway))
         changes = Changes(catalogue: catalogue)
         metrics.gauge(.listeners) { [changes] in Double(changes.hub.listenerCount) }

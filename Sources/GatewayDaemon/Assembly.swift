@@ -177,16 +177,17 @@ struct Assembly: Sendable {
     /// Tries every upstream now, lists what it has again, and sends what waits for it. Answers what came of it within
     /// some seconds.
     func syncNow() async -> JSONValue {
-        let before = store.calls.waiting()
+        let (before, begun) = (store.calls.waiting(), time.wallMilliseconds())
         upstreams.lookNow()
         pipeline.ringForStoredCalls()
         for _ in 0..<50 {
             // Ends early when the one who asks has left.
             do { try await Task.sleep(for: .milliseconds(100)) } catch { break }
-            if upstreams.components().allSatisfy({ $0.status != .healthy || store.calls.waiting()[$0.upstream] == nil })
-            {
-                break
+            let waiting = store.calls.waiting()
+            let isDone = upstreams.components().allSatisfy { component in
+                component.checkedAt >= begun && (component.status != .healthy || waiting[component.upstream] == nil)
             }
+            if isDone { break }
         }
         let after = store.calls.waiting()
         return .object(

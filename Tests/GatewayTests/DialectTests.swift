@@ -116,7 +116,7 @@ import Testing
             (.discover, false, true),
             (.toolsList, true, true), (.toolsCall, true, true), (.cancelled, true, false),
             (.resourcesList, true, true), (.promptsGet, true, true), (.complete, true, true), (.subscribe, true, false),
-            (.setLevel, true, false), (.listen, false, true), (.tasksGet, false, true), (.elicit, false, false),
+            (.setLevel, true, false), (.listen, false, true), (.tasksUpdate, false, true), (.elicit, false, false),
             (.other("resources/make"), false, false),
         ])
     func methods(_ method: MCPWire.Method, _ legacy: Bool, _ modern: Bool) {
@@ -124,6 +124,20 @@ import Testing
         #expect(replies.dialect(of: .modern).offers(method) == modern)
         for revision in Revision.allCases where !revision.isModern {
             #expect(replies.dialect(of: revision).offers(method) == legacy)
+        }
+    }
+
+    @Test("Tasks are of two revisions, each with methods of its own")
+    func tasks() {
+        let replies = ReplyBuilder(identity: Self.identity)
+        for revision in Revision.allCases {
+            let dialect = replies.dialect(of: revision)
+            let has = [MCPWire.Method.tasksGet, .tasksCancel, .tasksResult, .tasksUpdate].map(dialect.offers)
+            switch revision {
+            case .v2025_11_25: #expect(has == [true, true, true, false])
+            case .v2026_07_28: #expect(has == [true, true, false, true])
+            default: #expect(has == [false, false, false, false])
+            }
         }
     }
 }

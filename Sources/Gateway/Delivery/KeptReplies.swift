@@ -60,7 +60,9 @@ final class KeptReplies: Sendable {
         case .ended(.success(.result(let payload))) where Self.lifetime(payload) > .zero:
             _ = keep(key, outcome, order)
         case .ended(.failure(let failure)) where failure.leavesNoAnswer:
-            if let kept, let payload = shown(kept, order, because: failure) { return .ended(.success(.result(payload))) }
+            if let kept, let payload = shown(kept, order, because: failure) {
+                return .ended(.success(.result(payload)))
+            }
         default: break
         }
         return outcome

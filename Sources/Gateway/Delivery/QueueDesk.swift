@@ -141,8 +141,11 @@ struct QueueDesk: Sendable {
         switch inbound.message.method {
         case .tasksCancel:
             let now = time.wallMilliseconds()
-            guard case .done(let call) = await queue.cancel(id: found.call.id, words: "cancelled by its client", now: now)
-            else { return replies.error(-32602, "The task is on its way or over, and cannot be cancelled.", to: inbound) }
+            guard
+                case .done(let call) = await queue.cancel(id: found.call.id, words: "cancelled by its client", now: now)
+            else {
+                return replies.error(-32602, "The task is on its way or over, and cannot be cancelled.", to: inbound)
+            }
             return replies.result(members: shape.legacyTaskMembers(call), to: inbound, dialect)
         case .tasksResult:
             guard let ended = await end(of: found, inbound) else {
