@@ -327,6 +327,13 @@ def test_an_older_file_that_is_restored_sends_nothing_twice(shop, how):
 
 
 def test_kills_at_random_instants_lose_nothing_and_repeat_nothing():
-    faults, counts = torture.torture(rounds=8, seed=random.randrange(2**32), clients=6)
-    assert not faults, faults[:10]
+    seed = random.randrange(2**32)
+    faults, counts = torture.torture(rounds=8, seed=seed, clients=6)
+    assert not faults, (seed, faults[:10])
     assert counts["stored"] > 0 and counts["completed"] > 0, counts
+
+
+def test_older_backups_copied_over_the_database_repeat_nothing():
+    seed = random.randrange(2**32)
+    faults, counts = torture.torture(rounds=12, seed=seed, clients=6, restores=True)
+    assert not faults, (seed, faults[:10])

@@ -1,10 +1,11 @@
 # Licensed under the Apache License 2.0; see LICENSE.
 """Kills the gateway, its upstream, or both, at random instants under calls that are stored, and then counts.
 
-Usage: torture.py [--rounds 1000] [--seed N] [--clients 8]. A round is one life of the gateway, a fraction of a second long. What the
+Usage: torture.py [--rounds 1000] [--seed N] [--clients 8] [--restores]. A round is one life of the gateway, a fraction of a second long. What the
 clients were told and what the upstream did is written down outside of the gateway. At the end each call that was acknowledged must have
 exactly one fate: those of the idempotent tool ran at least once when they are said to be done, those of the other tool at most once,
-none has vanished, and the database is sound after each kill. Exit 1 with words when something is wrong; the seed repeats the plan.
+none has vanished, and the database is sound after each kill. With --restores an older backup is copied over the database now and then,
+as the playbook does: what was acknowledged since the backup may be gone then, and nothing may run twice all the same. Exit 1 with words when something is wrong; the seed repeats the plan.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import collections
 import json
 import os
 import random
+import shutil
 import sys
 import tempfile
 import threading
@@ -67,7 +69,26 @@ def look(gateway):
     return {line.split("|")[0]: line.split("|")[1:] for line in text.splitlines() if line}
 
 
-def judge(book, rows, done, faults):
+class Backups:
+    """A copy made now and then, and which calls it cannot know."""
+
+    def __init__(self, place):
+        self.path, self.known, self.erased = os.path.join(place, "copy.db"), None, set()
+
+    def make(self, gateway, book):
+        body = json.dumps({"to": self.path}).encode()
+        with book.lock:
+            known = set(book.told)
+        answer = gateway.exchange(wire.request("POST", "/admin/backup", {"Host": "localhost"}, body), timeout=30)
+        assert answer.status == 200, answer
+        self.known = known
+
+    def restore(self, gateway, book):
+        shutil.copy(self.path, gateway.database)
+        self.erased |= set(book.told) - self.known
+
+
+def judge(book, rows, done, faults, erased=frozenset()):
     counts = collections.Counter()
     for (tool, n), (fate, handle) in sorted(book.told.items()):
         ran = done[tool, n]
@@ -76,7 +97,7 @@ def judge(book, rows, done, faults):
             faults.append(f"{tool} {n} ({fate}) ran {ran} times")
         if fate == "done" and ran < 1:
             faults.append(f"{tool} {n} was said to be done and never ran")
-        if fate != "stored":
+        if fate != "stored" or (tool, n) in erased:
             continue
         row = rows.get(handle)
         if row is None:
@@ -92,7 +113,7 @@ def judge(book, rows, done, faults):
     return counts
 
 
-def torture(rounds, seed, clients, say=lambda *_: None):
+def torture(rounds, seed, clients, say=lambda *_: None, restores=False):
     chance, faults, book = random.Random(seed), [], Book()
     place = tempfile.mkdtemp(prefix="torture-")
     ledger = os.path.join(place, "book")
@@ -107,8 +128,10 @@ def torture(rounds, seed, clients, say=lambda *_: None):
         server.start()
         gateway.start()
         gateway.wait_for_tools("up__dispense", "up__assign")
-        is_up = True
+        is_up, backups = True, Backups(place)
         for number in range(rounds):
+            if restores and chance.random() < 0.15:
+                backups.make(gateway, book)
             end = threading.Event()
             threads = [threading.Thread(target=client, args=(gateway, book, end, random.Random(chance.random())), daemon=True)
                        for _ in range(clients)]
@@ -131,6 +154,8 @@ def torture(rounds, seed, clients, say=lambda *_: None):
             if what != "upstream":
                 if gateway.sql("PRAGMA integrity_check;") != "ok":
                     faults.append(f"round {number}: the database is not whole")
+                if restores and backups.known is not None and chance.random() < 0.15:
+                    backups.restore(gateway, book)
                 gateway.start()
             if number % 50 == 49:
                 say(f"round {number + 1}: {book.asked} calls, {len(faults)} faults")
@@ -145,7 +170,8 @@ def torture(rounds, seed, clients, say=lambda *_: None):
         gateway.terminate()
         with open(ledger) as lines:
             done = collections.Counter(tuple(line.split()[:2]) for line in lines)
-        counts = judge(book, look(gateway), done, faults)
+        counts = judge(book, look(gateway), done, faults, backups.erased)
+        counts["erased by restores"] = len(backups.erased)
         why = collections.Counter(detail[:160] for fate, detail in book.told.values() if fate == "refused")
         say(f"refused: {why.most_common(4)}")
         return faults, dict(counts)
@@ -159,9 +185,10 @@ def main():
     parser.add_argument("--rounds", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=random.randrange(2**32))
     parser.add_argument("--clients", type=int, default=8)
+    parser.add_argument("--restores", action="store_true")
     options = parser.parse_args()
     print("seed", options.seed, flush=True)
-    faults, counts = torture(options.rounds, options.seed, options.clients, lambda words: print(words, flush=True))
+    faults, counts = torture(options.rounds, options.seed, options.clients, lambda words: print(words, flush=True), options.restores)
     for words in faults[:20]:
         print("FAULT", words)
     print(f"{len(faults)} faults; {counts}")
