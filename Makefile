@@ -65,6 +65,7 @@ bench: target tools ## measures against nginx and writes docs/PERFORMANCE.md
 	@echo "make: release build (a few minutes the first time, seconds after that)"
 	@$(RELEASE) --product mcp-gateway
 	@Benchmarks/run
+	@python3 Benchmarks/queue.py
 endif
 
 ifneq ($(wildcard Fuzz/run),)
@@ -78,6 +79,12 @@ soak: target tools ## ten minutes of many clients and ten upstreams, two of them
 	@scripts/setup --test
 	@swift build
 	@cd Tests/interop && ./setup && PYTHONDONTWRITEBYTECODE=1 ../../.venv/mcp1/bin/python soak.py
+
+.PHONY: torture
+torture: target tools ## kills gateway and upstream at random instants under stored calls, then counts
+	@scripts/setup --test
+	@swift build
+	@cd Tests/interop && ./setup && PYTHONDONTWRITEBYTECODE=1 ../../.venv/mcp1/bin/python torture.py --restores
 
 .PHONY: clean
 clean: ## removes what was built here; fetched packages, vendor/ and var/ stay

@@ -1,0 +1,230 @@
+// Licensed under the Apache License 2.0; see LICENSE.
+
+import GatewayCore
+import GatewayTestKit
+import MCPWire
+import NIOCore
+import Synchronization
+import Testing
+
+@testable import Gateway
+
+/// Calls that are sent twice are carried out once.
+@Suite("Call keys") struct CallKeyTests {
+    /// An owner that answers when its gate is open, and counts.
+    private final class Slow: Sendable {
+        let gate = Gate()
+        let arrived = Gate()
+        let count = Atomic(0)
+        let outcome = Mutex<CallFailure?>(nil)
+
+        func bench(_ policy: ToolPolicy = ToolPolicy()) throws -> PipelineBench {
+            let backend = ScriptedBackend(name: "server", tools: [.plain("do")]) {
+                call async throws(CallFailure) -> CallAnswer in
+                let number = self.count.add(1, ordering: .relaxed).newValue
+                self.arrived.open()
+                await self.gate.pass()
+                if let failure = self.outcome.withLock({ $0 }) { throw failure }
+                return try .of(#"{"content":[{"type":"text","text":"\#(number)"}]}"#)
+            }
+            return try PipelineBench(backend, policy: policy)
+        }
+
+        var calls: Int { count.load(ordering: .relaxed) }
+    }
+
+    private func keyed(_ key: String) -> String { #","_meta":{"mcp-gateway/idempotency-key":"\#(key)"}"# }
+
+    private static var http: PipelineBench.Client {
+        var client = PipelineBench.Client.modern()
+        client.headers = []
+        return client
+    }
+
+    @Test("One that comes while the first is under way waits for its answer")
+    func together() async throws {
+        let slow = Slow()
+        let bench = try slow.bench()
+        let first = Task { try await bench.call(Self.http, more: keyed("k")) }
+        try await slow.arrived.passed()
+        let second = Task { try await bench.call(Self.http, more: keyed("k")) }
+        let other = Task { try await bench.call(Self.http, more: keyed("l")) }
+        try await wait(for: "the call of the other key") { slow.calls == 2 }
+        slow.gate.open()
+        let (one, two) = (try await first.soon(), try await second.soon())
+        #expect(one?.words == two?.words)
+        #expect(try await other.soon()?.words != one?.words)
+        #expect(slow.calls == 2)
+    }
+
+    @Test("A call with a key goes on when its client leaves over HTTP, and coming back finds it")
+    func comesBack() async throws {
+        let slow = Slow()
+        let bench = try slow.bench()
+        let first = Task { try await bench.call(Self.http, more: keyed("k")) }
+        try await slow.arrived.passed()
+        first.cancel()
+        #expect(try await first.soon() == nil)
+        let second = Task { try await bench.call(Self.http, more: keyed("k")) }
+        slow.gate.open()
+        #expect(try await second.soon()?.words == "1")
+        #expect(slow.calls == 1)
+    }
+
+    @Test("After a new start what ran then is unknown, and is run again only where that does no harm")
+    func lost() async throws {
+        for isIdempotent in [false, true] {
+            let slow = Slow()
+            slow.gate.open()
+            var policy = ToolPolicy()
+            policy.isIdempotent = isIdempotent
+            let bench = try slow.bench(policy)
+            let inbound = try bench.message("tools/call", #""name":"up__do","arguments":{}"# + keyed("k"), Self.http)
+            let destination = try #require(bench.catalogue.current.routes.tool("up__do"))
+            let key = try #require(CallKey.of(inbound, destination))
+            bench.store.note(key.bytes, digest: key.digest, .running)
+            bench.store.beginNewLife()
+            let reply = try await bench.call(Self.http, more: keyed("k"))
+            #expect(reply?["result"]?["isError"] == (isIdempotent ? nil : true))
+            #expect(slow.calls == (isIdempotent ? 1 : 0))
+        }
+    }
+
+    @Test("What proves that nothing was done is forgotten; what may have been done is what the second hears")
+    func failures() async throws {
+        for (failure, calls) in [
+            (CallFailure.unavailable(detail: "x"), 2), (.outcomeUnknown(detail: "x"), 1),
+            (.timedOut(after: .seconds(1), sent: true), 1), (.timedOut(after: .seconds(1), sent: false), 2),
+        ] {
+            let slow = Slow()
+            slow.gate.open()
+            slow.outcome.withLock { $0 = failure }
+            let bench = try slow.bench()
+            let first = try await bench.call(Self.http, more: keyed("k"))
+            let second = try await bench.call(Self.http, more: keyed("k"))
+            #expect(first?["result"]?["isError"] == true)
+            #expect(first?.words == second?.words)
+            #expect(slow.calls == calls, "\(failure)")
+        }
+    }
+
+    @Test("When keys cannot be written a call that relies on one is refused, and others go on")
+    func unwritable() async throws {
+        let slow = Slow()
+        slow.gate.open()
+        var policy = ToolPolicy()
+        policy.dedupe = .seconds(60)
+        let bench = try slow.bench(policy)
+        bench.store.refuse(.unwritable(detail: "the disk is full"))
+        let refused = try await bench.call(Self.http, more: keyed("k"))
+        #expect(refused?["result"]?["isError"] == true)
+        #expect(refused?.words?.contains("the disk is full") == true)
+        #expect(slow.calls == 0)
+        let session = ScriptedSession()
+        #expect(try await bench.call(.legacy(session: session))?.words == "1")
+    }
+
+    @Test("Keys are bound to their caller, and a key for another call is a mistake")
+    func bound() async throws {
+        let slow = Slow()
+        slow.gate.open()
+        let bench = try slow.bench()
+        var ann = Self.http
+        ann.caller = Caller(name: "ann")
+        #expect(try await bench.call(Self.http, more: keyed("k"))?.words == "1")
+        #expect(try await bench.call(ann, more: keyed("k"))?.words == "2")
+        #expect(try await bench.call(Self.http, arguments: #"{"a":1}"#, more: keyed("k"))?.code == -32602)
+        #expect(try await bench.call(Self.http, more: keyed("k"))?.words == "1")
+    }
+
+    @Test("What is no key tells nothing apart", arguments: ["", String(repeating: "k", count: 257)])
+    func noKey(_ key: String) async throws {
+        let slow = Slow()
+        slow.gate.open()
+        let bench = try slow.bench()
+        for number in 1...2 { #expect(try await bench.call(Self.http, more: keyed(key))?.words == "\(number)") }
+    }
+}
+
+/// Answers that are given again.
+@Suite("Kept replies") struct KeptRepliesTests {
+    private final class Counting: Sendable {
+        let count = Atomic(0)
+        let failure = Mutex<CallFailure?>(nil)
+        let gate = Gate()
+
+        func bench(_ policy: ToolPolicy) throws -> PipelineBench {
+            let backend = ScriptedBackend(name: "server", tools: [.plain("do")]) {
+                _ async throws(CallFailure) -> CallAnswer in
+                let number = self.count.add(1, ordering: .relaxed).newValue
+                await self.gate.pass()
+                if let failure = self.failure.withLock({ $0 }) { throw failure }
+                return try .of(#"{"content":[{"type":"text","text":"\#(number)"}],"_meta":{"x":1}}"#)
+            }
+            return try PipelineBench(backend, policy: policy)
+        }
+    }
+
+    private func policy(cache: Duration? = nil, stale: Bool = false) -> ToolPolicy {
+        var policy = ToolPolicy()
+        policy.cache = cache
+        if stale { policy.offline = .stale }
+        return policy
+    }
+
+    @Test("A fresh answer is given again with its age, an old one is asked for anew")
+    func fresh() async throws {
+        let counting = Counting()
+        counting.gate.open()
+        let bench = try counting.bench(policy(cache: .seconds(60)))
+        #expect(try await bench.call(.modern())?.words == "1")
+        bench.time.advance(by: .seconds(30))
+        let again = try await bench.call(.modern(), arguments: " { } ")
+        #expect(again?.words == "1")
+        let meta = again?["result"]?["_meta"]
+        #expect(meta?["mcp-gateway/kept-answer"]?["age_seconds"]?.intValue == 30)
+        #expect(meta?["x"]?.intValue == 1)
+        #expect(try await bench.call(.modern(), arguments: #"{"a":1}"#)?.words == "2")
+        var ann = PipelineBench.Client.modern()
+        ann.caller = Caller(name: "ann")
+        #expect(try await bench.call(ann)?.words == "3", "another caller's answer is another's")
+        bench.time.advance(by: .seconds(30))
+        #expect(try await bench.call(.modern())?.words == "4")
+    }
+
+    @Test("Equal calls that come together are asked once, and each gets the answer under its own id")
+    func singleFlight() async throws {
+        let counting = Counting()
+        let bench = try counting.bench(policy(cache: .seconds(60)))
+        let calls = (1...5).map { number in
+            Task { try await bench.ask("tools/call", #""name":"up__do","arguments":{}"#, .modern(), id: "\(number)") }
+        }
+        try await wait(for: "the first") { counting.count.load(ordering: .relaxed) == 1 }
+        counting.gate.open()
+        for (number, call) in calls.enumerated() {
+            let reply = try await call.soon()
+            #expect(reply?.words == "1")
+            #expect(reply?["id"]?.intValue == number + 1)
+        }
+    }
+
+    @Test("An old answer is given when there is no other, with the reason; a failure of the tool itself is not replaced")
+    func stale() async throws {
+        let counting = Counting()
+        counting.gate.open()
+        let bench = try counting.bench(policy(stale: true))
+        #expect(try await bench.call(.modern())?.words == "1")
+        #expect(try await bench.call(.modern())?.words == "2", "it is there, so it is asked")
+        counting.failure.withLock { $0 = .unavailable(detail: "no cable") }
+        bench.time.advance(by: .seconds(86_400))
+        let old = try await bench.call(.modern())
+        #expect(old?.words == "2")
+        let facts = old?["result"]?["_meta"]?["mcp-gateway/kept-answer"]
+        #expect(facts?["is_stale"] == true)
+        #expect(facts?["age_seconds"]?.intValue == 86_400)
+        #expect(facts?["reason"]?.stringValue?.contains("no cable") == true)
+        #expect(try await bench.call(.modern(), arguments: #"{"never":1}"#)?["result"]?["isError"] == true)
+        counting.failure.withLock { $0 = .unknownTool }
+        #expect(try await bench.call(.modern())?.code == -32602)
+    }
+}
