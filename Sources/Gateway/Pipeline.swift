@@ -62,7 +62,7 @@ package final class Pipeline: MCPService {
         legacyBridge = LegacyClientBridge(dispatcher: dispatcher, time: time, timeout: settings.timeout)
         modernBridge = ModernClientBridge(dispatcher: dispatcher, time: time, states: states, parked: parked)
         replies = ReplyBuilder(identity: identity)
-        delivery = Delivery(store: calls, cache: cache, time: time)
+        delivery = Delivery(store: calls, cache: cache, time: time, metrics: metrics)
         queueDesk = QueueDesk(
             queue: calls, shape: StoredShape(resultKept: settings.resultKept), replies: replies, catalogue: catalogue,
             time: time)

@@ -39,6 +39,12 @@ package struct MetricName: Sendable {
     // Stored calls.
     package static let queueSent = MetricName("mcp_queue_sent_total", "Stored calls that were sent, or tried.")
 
+    // Kept answers.
+    package static let cacheEntries = MetricName("mcp_cache_entries", "Answers that are kept.")
+    package static let cacheBytes = MetricName("mcp_cache_bytes", "What the kept answers take on disk.")
+    package static let cacheLookups = MetricName(
+        "mcp_cache_lookups_total", "Calls that a kept answer could serve, by what came of it: fresh, stale, miss.")
+
     // Backends.
     package static let breakerState = MetricName(
         "mcp_circuit_breaker_state", "0 when the upstream's breaker is closed (traffic flows), 1 half-open, 2 open.")

@@ -98,7 +98,9 @@ import Testing
         store.close()
     }
 
-    @Test("Bytes that are no archive give nothing", arguments: [[], [1], [2, 0, 0], [1, 0, 0, 0, 0, 9], [1, 0, 255, 255, 255, 255]])
+    @Test(
+        "Bytes that are no archive give nothing",
+        arguments: [[], [1], [2, 0, 0], [1, 0, 0, 0, 0, 9], [1, 0, 255, 255, 255, 255]])
     func noArchive(_ bytes: [UInt8]) {
         #expect(Offers(archived: bytes) == nil)
     }

@@ -208,7 +208,8 @@ import Testing
         }
     }
 
-    @Test("An old answer is given when there is no other, with the reason; a failure of the tool itself is not replaced")
+    @Test(
+        "An old answer is given when there is no other, with the reason; a failure of the tool itself is not replaced")
     func stale() async throws {
         let counting = Counting()
         counting.gate.open()

@@ -110,6 +110,27 @@ def test_an_old_client_is_told_what_to_ask(shop, version):
     assert "completed" in session.call("gateway__queue_status", {"handle": handle})[0]
 
 
+@pytest.mark.parametrize("kind, mode", [("mcp1", "auto"), ("mcp2", "auto"), ("mcp2", "legacy"), ("fastmcp", "auto")])
+def test_a_client_that_we_did_not_write_waits_for_its_result(shop, kind, mode):
+    with house.Client(kind, f"http://127.0.0.1:{shop.gateway.port}/mcp", mode) as client:
+        assert {"up__dispense", "gateway__queue_result", "gateway__queue_status"} <= set(client.list())
+        assert client.call("up__dispense", {"n": "online"}) == ("dispense online", False)
+        shop.leave()
+        text, is_error = client.call("up__dispense", {"n": "later"})
+        assert not is_error and text.startswith("NOT DONE YET: stored as ")
+        handle = text.split("stored as ")[1].split(";")[0]
+        assert "queued" in client.call("gateway__queue_status", {"handle": handle})[0]
+        shop.server.start()
+
+        def there():
+            answer = client.call("gateway__queue_result", {"handle": handle})
+            return None if answer[0].startswith("NOT DONE YET") else answer
+
+        assert house.eventually(there, 20) == ("dispense later", False)
+        assert client.call("up__dispense", {"n": "again"}) == ("dispense again", False)
+    assert [n for _, n in shop.done()] == ["online", "later", "again"]
+
+
 def test_what_was_acknowledged_survives_a_kill(shop):
     shop.leave()
     handles = [handle_of(shop.call("dispense", f"n{number}")) for number in range(20)]

@@ -4,6 +4,7 @@ package import GatewayCore
 internal import MCPWire
 internal import NIOCore
 internal import Synchronization
+internal import Telemetry
 
 /// Where calls are kept, and known by their keys.
 package typealias CallKeeping = CallQueue & CallLedger
@@ -25,10 +26,10 @@ final class Delivery: Sendable {
     private let time: any TimeSource
     private let running = Mutex<[[UInt8]: [Latch]]>([:])
 
-    init(store: any CallKeeping, cache: any ReplyCache, time: any TimeSource) {
+    init(store: any CallKeeping, cache: any ReplyCache, time: any TimeSource, metrics: MetricsRegistry) {
         self.store = store
         self.time = time
-        kept = KeptReplies(cache: cache, time: time)
+        kept = KeptReplies(cache: cache, time: time, metrics: metrics)
     }
 
     /// One call with all it takes to carry it out.

@@ -5,6 +5,7 @@ internal import MCPWire
 internal import NIOCore
 internal import Sealing
 internal import Synchronization
+internal import Telemetry
 
 /// Answers given again: fresh ones instead of a call, old ones when there is no other. Equal calls that arrive while
 /// the first is under way wait for its answer.
@@ -20,15 +21,23 @@ final class KeptReplies: Sendable {
 
     private let cache: any ReplyCache
     private let time: any TimeSource
+    private let fresh: Counter
+    private let stale: Counter
+    private let missed: Counter
     private let flights = Mutex<[[UInt8]: Flight]>([:])
 
     /// In `_meta` of an answer that was given before.
     static let metaMember = "mcp-gateway/kept-answer"
     private static let bytesMax = 1 << 20
 
-    init(cache: any ReplyCache, time: any TimeSource) {
+    init(cache: any ReplyCache, time: any TimeSource, metrics: MetricsRegistry) {
         self.cache = cache
         self.time = time
+        fresh = metrics.counter(.cacheLookups, labels: [("outcome", "fresh")])
+        stale = metrics.counter(.cacheLookups, labels: [("outcome", "stale")])
+        missed = metrics.counter(.cacheLookups, labels: [("outcome", "miss")])
+        metrics.gauge(.cacheEntries) { Double(cache.size().entries) }
+        metrics.gauge(.cacheBytes) { Double(cache.size().bytes) }
     }
 
     func carry(_ order: Delivery.Order) async -> BridgeOutcome {
@@ -39,6 +48,7 @@ final class KeptReplies: Sendable {
         if let kept, let fresh = policy.cache, age(kept) < fresh, let payload = shown(kept, order, because: nil) {
             return .ended(.success(.result(payload)))
         }
+        missed.increment()
         let outcome = await together(key, order)
         guard policy.offline == .stale, case .ended(.failure(let failure)) = outcome, failure.leavesNoAnswer,
             let kept, let payload = shown(kept, order, because: failure)
@@ -135,6 +145,7 @@ final class KeptReplies: Sendable {
 
     /// The answer with its age and, when a newer one was wanted, why there is none.
     private func shown(_ kept: KeptReply, _ order: Delivery.Order, because failure: CallFailure?) -> Payload? {
+        (failure == nil ? fresh : stale).increment()
         guard let tree = try? JSONValue.parse(kept.result.span, limits: WireLimits(bytesMax: .max)) else { return nil }
         var facts: [(key: String, value: JSONValue)] = [
             ("age_seconds", .number(String(Int64(age(kept).milliseconds / 1_000)))),
