@@ -105,6 +105,30 @@ import Testing
             "An upstream with two addresses", "[upstreams.a]\ncommand = \"python3\"\nurl = \"http://a/\"",
             "3: upstreams.a.url: url (line 3) and command (line 2) exclude each other; keep one of them"),
         Case(
+            "An effect cannot be answered from what was kept",
+            """
+            [upstreams.a]
+            url = "http://a/"
+            tools."t" = { offline = "queue", cache = "1m" }
+            """,
+            """
+            3: upstreams.a.tools.t.cache: a call that has an effect cannot be answered from what was kept; \
+            remove cache, or offline = "queue"
+            """),
+        Case(
+            "A share is a number up to one", "[upstreams.a]\nurl = \"http://a/\"\ncircuit_breaker = { failures = 1.5 }",
+            "3: upstreams.a.circuit_breaker.failures: 1.5 is out of bounds; 0.01 to 1.0 would be right"),
+        Case(
+            "A share without quotes", "[upstreams.a]\nurl = \"http://a/\"\ncircuit_breaker = { failures = \"half\" }",
+            """
+            3: upstreams.a.circuit_breaker.failures: this is a text; a number from 0.01 to 1.0, without quotes, such \
+            as 0.5, would be right
+            """),
+        Case(
+            "A time of day has two digits each", "[storage]\nbackup_at = \"3:30\"",
+            "2: storage.backup_at: \"3:30\" cannot be used here; right would be a time of day in quotes, such as \"03:30\""
+        ),
+        Case(
             "Arguments without a command", "[upstreams.a]\nurl = \"http://a/\"\nargs = []",
             "3: upstreams.a.args: args goes with command, and this upstream has a url; remove it"),
         Case(

@@ -45,7 +45,10 @@ struct SettingsChecks {
             )
         }
         local()
-        for name in upstreams { upstream(name) }
+        for name in upstreams {
+            upstream(name)
+            policies(name)
+        }
         for name in tools { tool(name) }
         names()
     }
@@ -98,6 +101,22 @@ struct SettingsChecks {
 
     private static func isHost(_ text: String) -> Bool {
         !text.isEmpty && text.utf8.allSatisfy { SettingsUnits.isNameByte($0) || ".:[]".utf8.contains($0) }
+    }
+
+    /// What makes no sense together in the policy of one tool.
+    private mutating func policies(_ upstream: String) {
+        let tools = Set(
+            values.written.keys.filter { $0.count == 5 && $0[1] == upstream && $0[2] == "tools" }.map { $0[3] })
+        for tool in tools.sorted() {
+            let path = ["upstreams", upstream, "tools", tool]
+            let offline = values.text("upstreams", upstream, "tools", tool, "offline")
+            if offline == "queue", report.isWritten(path + ["cache"]) {
+                report.error(
+                    path + ["cache"],
+                    "a call that has an effect cannot be answered from what was kept; remove cache, or offline = \"queue\""
+                )
+            }
+        }
     }
 
     private mutating func upstream(_ name: String) {
