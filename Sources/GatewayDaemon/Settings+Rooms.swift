@@ -100,7 +100,8 @@ extension BreakerSettings {
     func room(patience: Duration) -> Breaker.Settings {
         Breaker.Settings(
             failures: failures, window: window, minimumCalls: callsMin, openFor: openFor,
-            openForMax: max(openFor, .seconds(120)), slowCall: slowCall, probePatience: max(patience, .seconds(1)))
+            openForMax: max(openFor, .seconds(120)), slowCall: slowCall ?? max(patience, .seconds(1)),
+            probePatience: max(patience, .seconds(1)))
     }
 }
 

@@ -82,7 +82,7 @@ import Testing
                         headers: [NamedSecret(name: "Authorization", value: SecretText("Bearer s3cret"))]),
                     timeout: .seconds(300),
                     breaker: BreakerSettings(
-                        failures: 0.5, window: .seconds(30), callsMin: 10, openFor: .seconds(15), slowCall: .seconds(5))
+                        failures: 0.5, window: .seconds(30), callsMin: 10, openFor: .seconds(15), slowCall: nil)
                 ))
         #expect(
             settings.tools == [

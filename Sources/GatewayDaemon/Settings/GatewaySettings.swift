@@ -145,7 +145,8 @@ package struct BreakerSettings: Sendable, Equatable {
     package var window: Duration
     package var callsMin: Int
     package var openFor: Duration
-    package var slowCall: Duration
+    /// nil when the length of a call says nothing.
+    package var slowCall: Duration?
 }
 
 /// Which tools of an owner are shown, and how.

@@ -91,7 +91,7 @@ struct SettingsBuild {
             window: values.duration("upstreams", name, "circuit_breaker", "window"),
             callsMin: values.number("upstreams", name, "circuit_breaker", "minimum_calls"),
             openFor: values.duration("upstreams", name, "circuit_breaker", "open_for"),
-            slowCall: values.duration("upstreams", name, "circuit_breaker", "slow_call"))
+            slowCall: values.optionalDuration("upstreams", name, "circuit_breaker", "slow_call"))
     }
 
     private func policy(_ name: String, _ tool: String) -> ToolPolicySettings {

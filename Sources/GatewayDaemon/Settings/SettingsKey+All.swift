@@ -242,8 +242,9 @@ extension SettingsKey {
             "upstreams.*.circuit_breaker.open_for", .duration(.milliseconds(100)...(.seconds(3_600))), .text("15s"),
             "How long it stays open before one call tries; doubles with each failure, to two minutes."),
         SettingsKey(
-            "upstreams.*.circuit_breaker.slow_call", .duration(.milliseconds(10)...(.seconds(3_600))), .text("5s"),
-            "A call that takes longer counts as failed."),
+            "upstreams.*.circuit_breaker.slow_call", .duration(.milliseconds(10)...(.seconds(3_600))),
+            .derived("`timeout`, so that only calls that fail count"),
+            "A call that takes longer counts as failed; many tools take their time, so say it where it means trouble."),
         later("upstreams.*.retry", "How often a call that is safe to repeat is tried again."),
     ]
 

@@ -154,6 +154,7 @@ package enum SettingsReference {
         "upstreams.*.tools.*.title": "\"New ticket\"",
         "upstreams.*.tools.*.description": "\"Opens a ticket and returns its number.\"",
         "storage.max_queue_per_caller": "1000",
+        "upstreams.*.circuit_breaker.slow_call": "\"5s\"",
         "upstreams.*.tools.*.cache": "\"10m\"",
         "upstreams.*.tools.*.dedupe": "\"2m\"",
         "tools.*.allow_tools": "[\"convert\"]",
