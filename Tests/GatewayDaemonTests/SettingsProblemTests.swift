@@ -126,7 +126,10 @@ import Testing
             """),
         Case(
             "A time of day has two digits each", "[storage]\nbackup_at = \"3:30\"",
-            "2: storage.backup_at: \"3:30\" cannot be used here; right would be a time of day in quotes, such as \"03:30\""
+            """
+            2: storage.backup_at: "3:30" cannot be used here; right would be a time of day in quotes, such as \
+            "03:30"
+            """
         ),
         Case(
             "Arguments without a command", "[upstreams.a]\nurl = \"http://a/\"\nargs = []",

@@ -148,4 +148,36 @@ import Testing
         try await bench.work { bench.statuses.allSatisfy { $0 == .completed } }
         #expect(bench.bench.store.all.count == 6)
     }
+
+    @Test("One caller's call that takes long holds up no other caller's")
+    func longCall() async throws {
+        let gate = Gate()
+        let seen = Collected<String>()
+        let isAway = Mutex(true)
+        let backend = ScriptedBackend(name: "server", tools: [.plain("do")]) {
+            call async throws(CallFailure) -> CallAnswer in
+            if isAway.withLock({ $0 }) { throw .unavailable(detail: "no cable") }
+            seen.add(call.caller.name)
+            if call.caller.name == "ann" { await gate.pass() }
+            return try .of(Self.done)
+        }
+        var policy = ToolPolicy()
+        policy.offline = .queue
+        let bench = try PipelineBench(backend, policy: policy)
+        for (caller, count) in [("ann", 1), ("bob", 5)] {
+            for _ in 0..<count {
+                var client = PipelineBench.Client.modern(.tasks)
+                client.caller = Caller(name: caller)
+                #expect(try await bench.call(client)?.type == "task")
+            }
+        }
+        isAway.withLock { $0 = false }
+        let worker = Task { await bench.pipeline.sendStoredCalls(on: [TestLoop.one]) }
+        defer { worker.cancel() }
+        bench.pipeline.ringForStoredCalls()
+        try await wait(for: "all of bob's", within: .seconds(10)) { seen.all.count { $0 == "bob" } == 5 }
+        #expect(seen.all.count { $0 == "ann" } == 1)
+        gate.open()
+        try await wait(for: "the last one") { bench.store.all.allSatisfy { $0.status == .completed } }
+    }
 }

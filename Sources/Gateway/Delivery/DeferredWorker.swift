@@ -95,31 +95,52 @@ final class DeferredWorker: Sendable {
         ringAll()
     }
 
+    /// Calls of one owner that are on their way.
+    private final class Lanes: Sendable {
+        private let count = Atomic(0)
+        var busy: Int { count.load(ordering: .relaxed) }
+        func enter() { count.add(1, ordering: .relaxed) }
+        func leave() { count.subtract(1, ordering: .relaxed) }
+    }
+
+    /// A lane that is free again is looked at at once: one caller's long call holds up nobody else's.
     private func serve(_ owner: Owner, _ bell: Bell, _ loop: any EventLoop) async {
         let name = owner.backend.name
-        var bucket = TokenBucket(rate: Self.rate, burst: Self.burst, at: time.now())
-        while !Task.isCancelled, !isStopping.load(ordering: .relaxed) {
-            if let rest = rest(owner) {
-                await bell.wait(atMost: rest, on: loop)
-                continue
-            }
-            let leased = await queue.lease(upstream: name, limit: Self.lanesMax, now: time.wallMilliseconds())
-            if leased.isEmpty {
-                // Its lanes wait, or the database cannot be written.
-                await bell.wait(atMost: .seconds(1), on: loop)
-                continue
-            }
-            await withTaskGroup(of: Void.self) { group in
+        let lanes = Lanes()
+        await withDiscardingTaskGroup { group in
+            var bucket = TokenBucket(rate: Self.rate, burst: Self.burst, at: time.now())
+            while !Task.isCancelled, !isStopping.load(ordering: .relaxed) {
+                if let rest = rest(owner) {
+                    await bell.wait(atMost: rest, on: loop)
+                    continue
+                }
+                let free = Self.lanesMax - lanes.busy
+                guard free > 0 else {
+                    await bell.wait(atMost: Self.restMax, on: loop)
+                    continue
+                }
+                let leased = await queue.lease(upstream: name, limit: free, now: time.wallMilliseconds())
+                if leased.isEmpty {
+                    // Its lanes wait, or the database cannot be written.
+                    await bell.wait(atMost: .seconds(1), on: loop)
+                }
                 for one in leased {
-                    if let at = bucket.availableAt(at: time.now()) {
-                        let now = time.now()
-                        if at > now { await Pause.wait(at.since(now), on: loop) }
-                        _ = bucket.take(at: time.now())
+                    await Self.pace(&bucket, time, loop)
+                    lanes.enter()
+                    group.addTask(executorPreference: LoopExecutor(loop)) {
+                        await self.deliver(one, loop)
+                        lanes.leave()
+                        bell.ring()
                     }
-                    group.addTask(executorPreference: LoopExecutor(loop)) { await self.deliver(one, loop) }
                 }
             }
         }
+    }
+
+    private static func pace(_ bucket: inout TokenBucket, _ time: any TimeSource, _ loop: any EventLoop) async {
+        let now = time.now()
+        if let at = bucket.availableAt(at: now), at > now { await Pause.wait(at.since(now), on: loop) }
+        _ = bucket.take(at: time.now())
     }
 
     /// How long there is nothing to do; nil when there is.

@@ -113,7 +113,8 @@ struct SettingsChecks {
             if offline == "queue", report.isWritten(path + ["cache"]) {
                 report.error(
                     path + ["cache"],
-                    "a call that has an effect cannot be answered from what was kept; remove cache, or offline = \"queue\""
+                    "a call that has an effect cannot be answered from what was kept; remove cache, or "
+                        + "offline = \"queue\""
                 )
             }
         }
