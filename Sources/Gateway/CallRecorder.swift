@@ -48,7 +48,15 @@ struct CallRecorder: Sendable {
     }
 
     /// A call that was stored instead of sent. It is counted as a call when it is sent.
-    func stored(_ inbound: InboundMessage, _ destination: Destination) {
+    func stored(_ call: StoredCall, _ inbound: InboundMessage, _ destination: Destination, isFirst: Bool) {
+        let metadata: Logger.Metadata = [
+            LogKey.tool: "\(call.tool)", LogKey.upstream: "\(call.upstream)", LogKey.item: "\(call.id)",
+            LogKey.requestID: "\(inbound.requestID)",
+        ]
+        // One line for each outage; of each call only where somebody wants to know everything.
+        log.log(
+            level: isFirst ? .info : .debug,
+            isFirst ? "calls are stored until their server can be reached" : "a call was stored", metadata: metadata)
         write(
             inbound, tool: destination.shownTool, upstream: destination.backend.name, route: "queue", status: "queued")
     }

@@ -161,7 +161,7 @@ package final class Pipeline: MCPService {
         switch await delivery.carry(order) {
         case .bridged(let outcome): return reply(outcome, inbound, destination, dialect)
         case .stored(let stored):
-            recorder.stored(inbound, destination)
+            recorder.stored(stored, inbound, destination, isFirst: delivery.waiting(for: stored.upstream) == 1)
             return await queueDesk.stored(stored, to: inbound, dialect)
         case .keyDiffers:
             return refused(inbound, -32602, "This idempotency key was used for a call with other arguments before.")

@@ -18,7 +18,7 @@ final class DeferredWorker: Sendable {
     private let time: any TimeSource
     private let timeout: Duration
     private let log: Logger
-    private let sent: Counter
+    private let sentCount: Counter
     private let bells: [String: Bell]
     private let isStopping = Atomic(false)
 
@@ -66,7 +66,7 @@ final class DeferredWorker: Sendable {
         self.time = time
         self.timeout = timeout
         self.log = log
-        sent = metrics.counter(.queueSent)
+        sentCount = metrics.counter(.queueSent)
         bells = Dictionary(
             catalogue.owners.filter { $0.backend.route == "upstream" }.map { ($0.backend.name, Bell()) }
         ) { first, _ in first }
@@ -109,8 +109,15 @@ final class DeferredWorker: Sendable {
         let lanes = Lanes()
         await withDiscardingTaskGroup { group in
             var bucket = TokenBucket(rate: Self.rate, burst: Self.burst, at: time.now())
+            var sent = 0
             while !Task.isCancelled, !isStopping.load(ordering: .relaxed) {
                 if let rest = rest(owner) {
+                    if sent > 0, lanes.busy == 0, queue.nextAvailable(upstream: name) == nil {
+                        log.info(
+                            "no stored call waits any more",
+                            metadata: [LogKey.upstream: "\(name)", LogKey.count: "\(sent)"])
+                        sent = 0
+                    }
                     await bell.wait(atMost: rest, on: loop)
                     continue
                 }
@@ -127,6 +134,7 @@ final class DeferredWorker: Sendable {
                 for one in leased {
                     await Self.pace(&bucket, time, loop)
                     lanes.enter()
+                    sent += 1
                     group.addTask(executorPreference: LoopExecutor(loop)) {
                         await self.deliver(one, loop)
                         lanes.leave()
@@ -158,7 +166,7 @@ final class DeferredWorker: Sendable {
     private func deliver(_ leased: LeasedCall, _ loop: any EventLoop) async {
         let call = leased.call
         let settlement = await send(leased, loop)
-        sent.increment()
+        sentCount.increment()
         note(call, settlement)
         // What has happened must not be lost because the disk is full for a moment.
         var pause = Duration.milliseconds(100)

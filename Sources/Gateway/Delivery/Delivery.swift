@@ -32,6 +32,9 @@ final class Delivery: Sendable {
         kept = KeptReplies(cache: cache, time: time, metrics: metrics)
     }
 
+    /// Calls that wait for an owner, or are on their way to it.
+    func waiting(for owner: String) -> Int { store.waiting()[owner] ?? 0 }
+
     /// One call with all it takes to carry it out.
     struct Order: Sendable {
         let call: RoutedCall
