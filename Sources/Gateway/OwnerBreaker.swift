@@ -10,6 +10,7 @@ internal import Telemetry
 final class OwnerBreaker: Sendable {
     private let name: String
     private let state: Mutex<Breaker>
+    private let closed = Mutex<(@Sendable () -> Void)?>(nil)
     private let time: any TimeSource
     private let log: Logger
 
@@ -80,8 +81,12 @@ final class OwnerBreaker: Sendable {
 
     var status: Breaker.Status { state.withLock { $0.status(at: time.now()) } }
 
+    /// - Parameter notice: called each time traffic flows again; may be called from any thread.
+    func whenClosed(_ notice: @escaping @Sendable () -> Void) { closed.withLock { $0 = notice } }
+
     private func note(_ change: Breaker.Transition?) {
         guard let change else { return }
+        if change.to == .closed { closed.withLock { $0 }?() }
         let metadata: Logger.Metadata = [LogKey.upstream: "\(name)", LogKey.detail: "\(change.reason.rawValue)"]
         if change.to == .open {
             log.warning("breaker open: calls are refused at once until the server answers again", metadata: metadata)

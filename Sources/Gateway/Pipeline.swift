@@ -66,12 +66,6 @@ package final class Pipeline: MCPService {
         queueDesk = QueueDesk(
             queue: calls, shape: StoredShape(resultKept: settings.resultKept), replies: replies, catalogue: catalogue,
             time: time)
-        for owner in catalogue.owners {
-            guard let breaker = owner.breaker else { continue }
-            metrics.gauge(.breakerState, labels: [("upstream", owner.backend.name)]) {
-                breaker.level
-            }
-        }
         recorder = CallRecorder(
             journal: journal, time: time, metrics: metrics, log: logs.logger(component: LogComponent.gateway),
             slowCall: settings.slowCall)
@@ -82,6 +76,13 @@ package final class Pipeline: MCPService {
         changes = Changes(catalogue: catalogue)
         metrics.gauge(.listeners) { [changes] in Double(changes.hub.listenerCount) }
         desk = Desk(catalogue: catalogue, identity: identity, changes: changes, replies: replies)
+        for owner in catalogue.owners {
+            owner.breaker?.whenClosed { [worker] in worker.ring(owner.backend.name) }
+            guard let breaker = owner.breaker else { continue }
+            metrics.gauge(.breakerState, labels: [("upstream", owner.backend.name)]) {
+                breaker.level
+            }
+        }
     }
 
     /// Calls that are being worked on now.
@@ -159,12 +160,16 @@ package final class Pipeline: MCPService {
         let bridge: any QuestionBridge = inbound.revision.isModern ? modernBridge : legacyBridge
         let order = Delivery.Order(call: call, destination: destination, inbound: inbound, bridge: bridge)
         switch await delivery.carry(order) {
-        case .bridged(let outcome): return reply(outcome, inbound, destination, dialect)
+        case .bridged(let outcome), .kept(let outcome): return reply(outcome, inbound, destination, dialect)
         case .stored(let stored):
             recorder.stored(stored, inbound, destination, isFirst: delivery.waiting(for: stored.upstream) == 1)
             return await queueDesk.stored(stored, to: inbound, dialect)
         case .keyDiffers:
-            return refused(inbound, -32602, "This idempotency key was used for a call with other arguments before.")
+            return refused(
+                inbound, -32602, "This idempotency key, or request id, was used for a call with other arguments before."
+            )
+        case .keyUnusable:
+            return refused(inbound, -32602, "An idempotency key is a text of 1 to 256 bytes.")
         }
     }
 
@@ -274,7 +279,10 @@ package final class Pipeline: MCPService {
     package func offersChanged() { changes.offersChanged() }
 
     /// An owner says that one of its resources has changed.
-    package func updated(_ uri: String, of backend: String) { changes.updated(uri, of: backend) }
+    package func updated(_ uri: String, of backend: String) {
+        delivery.changed(uri, of: backend)
+        changes.updated(uri, of: backend)
+    }
 
     /// An owner that was away answers again.
     package func ownerReturned(_ name: String) {
@@ -282,9 +290,12 @@ package final class Pipeline: MCPService {
         worker.ring(name)
     }
 
-    /// What an owner's breaker does, in words; nil while traffic flows.
-    package func breakerWords(of name: String) -> String? {
-        catalogue.owners.first { $0.backend.name == name }?.breaker?.words
+    /// What an owner's breaker does, in words, and whether it holds calls back; nil while traffic flows.
+    package func breaker(of name: String) -> (words: String, isOpen: Bool)? {
+        guard let breaker = catalogue.owners.first(where: { $0.backend.name == name })?.breaker,
+            let words = breaker.words
+        else { return nil }
+        return (words, breaker.level == 2)
     }
 
     /// Sends stored calls until its task is cancelled; what is under way then ends first.
@@ -298,7 +309,11 @@ package final class Pipeline: MCPService {
         changes.hub.close()
         parked.abandonAll()
         worker.stop()
+        queueDesk.stop()
     }
+
+    /// Returns when no call runs any more whose client may come back for it, at the latest when this is over.
+    package func finishDetached(within grace: Duration) async { await delivery.finish(within: grace) }
 
     /// What would become of a call, from the code that decides it.
     package func explain(_ name: String) -> JSONValue { Explanation.of(name, catalogue: catalogue) }

@@ -55,6 +55,8 @@ package struct InboundMessage: Sendable {
     package var session: (any ClientSession)?
     /// The headers `Mcp-Param-…` of a modern HTTP request, names in lower case; nil on transports without headers.
     package var parameterHeaders: [(name: String, value: String)]?
+    /// Its client cancels by leaving, so that leaving does not say whether it wanted to.
+    package var isCancelledByLeaving = false
 
     package init(
         bytes: ByteBuffer, message: Message, revision: Revision, caller: Caller, requestID: RequestID,

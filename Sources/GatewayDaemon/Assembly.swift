@@ -301,10 +301,11 @@ private struct WithBreakers: StatusSource {
 
     func components() -> [ComponentStatus] {
         upstreams.components().map { component in
-            guard let words = pipeline.breakerWords(of: component.upstream) else { return component }
+            guard let breaker = pipeline.breaker(of: component.upstream) else { return component }
             var changed = component
-            changed.detail += ", " + words
-            changed.status = .unhealthy
+            changed.detail += ", " + breaker.words
+            // Half-open the next call finds out, and nobody may come with one for hours.
+            if breaker.isOpen { changed.status = .unhealthy }
             return changed
         }
     }

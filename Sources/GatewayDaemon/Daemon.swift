@@ -86,10 +86,12 @@ package struct Daemon: Sendable {
         assembly.log.info("stopping", metadata: [LogKey.grace: "\(settings.server.shutdownGrace)"])
         notify("STOPPING=1")
         assembly.drain()
+        let ends = Deadline(assembly.time.now() + settings.server.shutdownGrace)
         async let linesEnd: Void = lines.stop(grace: settings.server.shutdownGrace)
         await listener?.stop(grace: settings.server.shutdownGrace)
         await linesEnd
-        await end(sending, within: settings.server.shutdownGrace)
+        await assembly.pipeline.finishDetached(within: ends.remaining(at: assembly.time.now()))
+        await end(sending, within: ends.remaining(at: assembly.time.now()))
         await control.stop(grace: .seconds(1))
         socket.remove()
         upkeep.cancel()

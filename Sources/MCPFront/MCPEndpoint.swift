@@ -104,11 +104,12 @@ package struct MCPEndpoint: HTTPRoute {
         // Leaving is how a client of this era cancels.
         writer.exchange.endsWithClient = true
         writer.awaitReply()
-        let inbound = InboundMessage(
+        var inbound = InboundMessage(
             bytes: request.body, message: message, revision: .modern, caller: .anonymous, requestID: request.id,
             arrivedAt: request.arrivedAt, loop: request.loop, capabilities: message.declared(in: request.body),
             stream: writer.takesEvents ? writer : nil,
             parameterHeaders: request.headers(beginningWith: "mcp-param-"))
+        inbound.isCancelledByLeaving = true
         writer.write(await service.handle(inbound))
     }
 }

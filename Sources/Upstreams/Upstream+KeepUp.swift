@@ -24,10 +24,15 @@ extension Upstream {
             let now = time.now()
             if now < earliest { await Pause.wait(earliest.since(now), on: loop) }
             earliest = time.now() + cadence.attemptsApart
-            let wasUp = isUp
             do throws(TransportError) {
                 try await attempt(skippingProbe: skipsProbe, changed: changed)
-                if !wasUp { returned() }
+                // Also after a call that found it away while it was being looked at.
+                if withState({ state in
+                    defer { state.hasReturned = false }
+                    return state.hasReturned
+                }) {
+                    returned()
+                }
                 failures = 0
                 skipsProbe = false
                 releaseWaiters()
@@ -158,7 +163,7 @@ extension Upstream {
             let old = isNewHandshake ? state.lastEra : nil
             state.lastEra = facts.era
             let isChanged = !state.hasListed || state.offers != found
-            if isNews { state.since = now }
+            if isNews { (state.since, state.hasReturned) = (now, true) }
             if isNewHandshake {
                 state.generation += 1
                 state.mustRenew = false

@@ -47,6 +47,8 @@ package final class Upstream: Backend {
         /// The arguments each tool wants repeated in headers.
         var headers: [String: [HeaderParameter]] = [:]
         var hasListed = false
+        /// It answers after it was away, and nobody was told yet.
+        var hasReturned = false
         var awayReason: String? = "not connected yet"
         var since: Int64
         var checkedAt: Int64

@@ -18,15 +18,17 @@ import Testing
         let count = Atomic(0)
         let outcome = Mutex<CallFailure?>(nil)
 
-        func bench(_ policy: ToolPolicy = ToolPolicy()) throws -> PipelineBench {
+        func bench(_ policy: ToolPolicy = ToolPolicy(), isCompact: Bool = false) throws -> PipelineBench {
             let backend = ScriptedBackend(name: "server", tools: [.plain("do")]) {
                 call async throws(CallFailure) -> CallAnswer in
                 let number = self.count.add(1, ordering: .relaxed).newValue
                 self.arrived.open()
                 await self.gate.pass()
+                if Task.isCancelled { throw .cancelled }
                 if let failure = self.outcome.withLock({ $0 }) { throw failure }
                 return try .of(#"{"content":[{"type":"text","text":"\#(number)"}]}"#)
             }
+            if isCompact { return try PipelineBench(backend, isCompact: true) }
             return try PipelineBench(backend, policy: policy)
         }
 
@@ -81,7 +83,10 @@ import Testing
             let bench = try slow.bench(policy)
             let inbound = try bench.message("tools/call", #""name":"up__do","arguments":{}"# + keyed("k"), Self.http)
             let destination = try #require(bench.catalogue.current.routes.tool("up__do"))
-            let key = try #require(CallKey.of(inbound, destination))
+            guard case .key(let key) = CallKey.of(inbound, destination) else {
+                Issue.record("it has no key")
+                return
+            }
             bench.store.note(key.bytes, digest: key.digest, .running)
             bench.store.beginNewLife()
             let reply = try await bench.call(Self.http, more: keyed("k"))
@@ -137,12 +142,71 @@ import Testing
         #expect(try await bench.call(Self.http, more: keyed("k"))?.words == "1")
     }
 
-    @Test("What is no key tells nothing apart", arguments: ["", String(repeating: "k", count: 257)])
-    func noKey(_ key: String) async throws {
+    @Test(
+        "A key that cannot be used is a mistake: its client relies on it",
+        arguments: [#""""#, "5", "null", "{}", "\"" + String(repeating: "k", count: 257) + "\""])
+    func unusable(_ key: String) async throws {
         let slow = Slow()
         slow.gate.open()
         let bench = try slow.bench()
-        for number in 1...2 { #expect(try await bench.call(Self.http, more: keyed(key))?.words == "\(number)") }
+        let reply = try await bench.call(Self.http, more: #","_meta":{"mcp-gateway/idempotency-key":\#(key)}"#)
+        #expect(reply?.code == -32602)
+        #expect(slow.calls == 0)
+    }
+
+    @Test("A key whose stored call is not kept any more is not sent again")
+    func forgotten() async throws {
+        let slow = Slow()
+        slow.gate.open()
+        slow.outcome.withLock { $0 = .unavailable(detail: "no cable") }
+        var policy = ToolPolicy()
+        policy.offline = .queue
+        let bench = try slow.bench(policy)
+        #expect(try await bench.call(Self.http, more: keyed("k"))?.words?.hasPrefix("NOT DONE YET") == true)
+        let stored = try #require(bench.store.all.first)
+        _ = await bench.store.cancel(id: stored.id, words: "x", now: 0)
+        #expect(await bench.store.purge([.cancelled], before: .max) == 1)
+        slow.outcome.withLock { $0 = nil }
+        let calls = slow.calls
+        #expect(try await bench.call(Self.http, more: keyed("k"))?["result"]?["isError"] == true)
+        #expect(slow.calls == calls)
+    }
+
+    @Test("Each round of a call that asks has its answer, and the last one's is that of the whole")
+    func rounds() async throws {
+        let asked = #"{"resultType":"input_required","inputRequests":{"q":{"method":"roots/list"}},"requestState":"s"}"#
+        let count = Atomic(0)
+        let backend = ScriptedBackend(name: "server", tools: [.plain("do")]) {
+            call async throws(CallFailure) -> CallAnswer in
+            count.add(1, ordering: .relaxed)
+            guard call.resumption?.responses != nil else { return try .of(asked) }
+            return try .of(#"{"content":[{"type":"text","text":"done"}]}"#)
+        }
+        let bench = try PipelineBench(backend)
+        var client = PipelineBench.Client.modern(.roots)
+        client.headers = []
+        let first = try await bench.call(client, more: keyed("k"))
+        let state = try #require(first?["result"]?["requestState"]?.text)
+        let more = keyed("k") + #","inputResponses":{"q":{"roots":[]}},"requestState":\#(state)"#
+        for _ in 0..<2 { #expect(try await bench.call(client, more: more)?.words == "done") }
+        #expect(count.load(ordering: .relaxed) == 2)
+        #expect(try await bench.call(client, more: keyed("k"))?.words == "done", "the call from its start")
+        #expect(count.load(ordering: .relaxed) == 2)
+    }
+
+    @Test("A call through the one tool of compact mode goes on as well when its client leaves")
+    func compact() async throws {
+        let slow = Slow()
+        let bench = try slow.bench(isCompact: true)
+        let inside = #""name":"call_tool","arguments":{"name":"up__do","arguments":{}}"# + keyed("k")
+        let first = Task { try await bench.ask("tools/call", inside, Self.http) }
+        try await slow.arrived.passed()
+        first.cancel()
+        #expect(try await first.soon() == nil)
+        let second = Task { try await bench.ask("tools/call", inside, Self.http) }
+        slow.gate.open()
+        #expect(try await second.soon()?.words == "1")
+        #expect(slow.calls == 1)
     }
 }
 
@@ -208,8 +272,43 @@ import Testing
         }
     }
 
-    @Test(
-        "An old answer is given when there is no other, with the reason; a failure of the tool itself is not replaced")
+    @Test("When the first of equal calls comes to nothing the others hear the same, and the server is left alone")
+    func noStampede() async throws {
+        let counting = Counting()
+        counting.failure.withLock { $0 = .timedOut(after: .seconds(1), sent: true) }
+        let bench = try counting.bench(policy(cache: .seconds(60)))
+        let calls = (1...5).map { _ in Task { try await bench.call(.modern()) } }
+        try await wait(for: "the first") { counting.count.load(ordering: .relaxed) == 1 }
+        counting.gate.open()
+        for call in calls { #expect(try await call.soon()?["result"]?["isError"] == true) }
+        #expect(counting.count.load(ordering: .relaxed) <= 5)
+    }
+
+    @Test("A key's answer is never one that was only kept")
+    func keyed() async throws {
+        let counting = Counting()
+        counting.gate.open()
+        let bench = try counting.bench(policy(stale: true))
+        let more = #","_meta":{"mcp-gateway/idempotency-key":"k"}"#
+        #expect(try await bench.call(.modern())?.words == "1")
+        counting.failure.withLock { $0 = .unavailable(detail: "no cable") }
+        #expect(try await bench.call(.modern(), more: more)?.words == "1")
+        counting.failure.withLock { $0 = nil }
+        #expect(try await bench.call(.modern(), more: more)?.words == "3", "it is there again, so it is asked")
+    }
+
+    @Test("A clock that goes back makes nothing fresh")
+    func clock() async throws {
+        let counting = Counting()
+        counting.gate.open()
+        let bench = try counting.bench(policy(cache: .seconds(60)))
+        bench.time.advance(by: .seconds(7_200))
+        #expect(try await bench.call(.modern())?.words == "1")
+        bench.time.advance(by: .seconds(-7_200))
+        #expect(try await bench.call(.modern())?.words == "2")
+    }
+
+    @Test("An old answer is given when there is no other, with the reason; a tool's own failure is not replaced")
     func stale() async throws {
         let counting = Counting()
         counting.gate.open()

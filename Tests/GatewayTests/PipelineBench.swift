@@ -73,6 +73,7 @@ struct PipelineBench: Sendable {
         inbound.session = client.session
         inbound.caller = client.caller
         inbound.parameterHeaders = client.headers
+        inbound.isCancelledByLeaving = client.headers != nil
         return inbound
     }
 

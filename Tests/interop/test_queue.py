@@ -35,6 +35,8 @@ class Shop:
         self.gateway = make.gateway({"up": table}, sections=sections)
         if up:
             self.gateway.wait_for_tools("up__dispense", "up__price")
+            # What the server has is written behind; a kill right after the start would find nothing.
+            house.eventually(lambda: self.gateway.sql("SELECT count(*) FROM known_offers") == "1", 10, "the archive")
 
     def leave(self):
         self.server.kill()

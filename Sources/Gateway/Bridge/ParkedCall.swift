@@ -115,6 +115,9 @@ final class ParkedCall: Sendable {
     /// Whether its client has seen a question, and so has a ticket.
     var hasAsked: Bool { state.withLock { $0.round > 0 } }
 
+    /// Whether questions of it are open.
+    var isAsking: Bool { state.withLock { !$0.open.isEmpty } }
+
     var isOver: Bool { state.withLock { $0.outcome != nil } }
 
     /// Whether the questions of this round are still open.

@@ -87,11 +87,8 @@ final class ParkedCalls: Sendable {
         entry.call.abandon()
     }
 
+    /// The gateway is stopping: nobody can come back with answers any more. Calls that ask nothing may end.
     func abandonAll() {
-        let all = entries.withLock { entries in
-            defer { entries = [:] }
-            return Array(entries.values)
-        }
-        for entry in all { entry.call.abandon() }
+        for entry in entries.withLock({ Array($0.values) }) where entry.call.isAsking { abandon(entry) }
     }
 }

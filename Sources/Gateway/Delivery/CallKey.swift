@@ -23,25 +23,56 @@ struct CallKey: Sendable {
     private static let bytesMax = 256
     private static let remembered = Duration.seconds(86_400)
 
-    /// nil when nothing tells the call from others. In this order: the client's own key; the request id of a legacy
-    /// session, for tools whose calls are stored; equal arguments, for tools that say so.
-    static func of(_ inbound: InboundMessage, _ destination: Destination) -> CallKey? {
-        guard destination.operation == .tool else { return nil }
+    /// A client that gives a key relies on it, so one that cannot be used is a mistake, not none.
+    enum Found: Sendable {
+        case none
+        case key(CallKey)
+        case unusable
+    }
+
+    /// What tells the call from others, if anything does. In this order: the client's own key; equal arguments, for
+    /// tools that say so; the request id of a legacy session, for tools whose calls are stored.
+    ///
+    /// A client that comes back with answers (`requestState`) goes on with its call: each such round has a key made of
+    /// the client's and its state.
+    static func of(_ inbound: InboundMessage, _ destination: Destination) -> Found {
+        guard destination.operation == .tool else { return .none }
+        let bytes = inbound.bytes.readableBytesUInt8Span
+        if let member = inbound.message.metaMember(metaMember, in: bytes) {
+            guard member.kind == .string else { return .unusable }
+            let text = JSONText.string(bytes, value: member.value)
+            guard !text.isEmpty, text.utf8.count <= bytesMax else { return .unusable }
+            var parts = ["given", inbound.caller.name, text]
+            if let state = inbound.message.member("requestState", in: bytes), state.kind == .string {
+                parts.append(JSONText.string(bytes, value: state.value))
+            }
+            return .key(make(parts, inbound, destination, remembered, isGiven: true))
+        }
+        if inbound.isContinued { return .none }
+        return own(inbound, destination).map { .key($0) } ?? .none
+    }
+
+    /// The key of the first round, in a later one.
+    static func ofFirstRound(_ inbound: InboundMessage, _ destination: Destination) -> CallKey? {
+        let bytes = inbound.bytes.readableBytesUInt8Span
+        guard inbound.isContinued, let member = inbound.message.metaMember(metaMember, in: bytes) else { return nil }
+        let text = JSONText.string(bytes, value: member.value)
+        return make(["given", inbound.caller.name, text], inbound, destination, remembered, isGiven: true)
+    }
+
+    private static func own(_ inbound: InboundMessage, _ destination: Destination) -> CallKey? {
         let bytes = inbound.bytes.readableBytesUInt8Span
         let policy = destination.policy
-        if let member = inbound.message.metaMember(metaMember, in: bytes), member.kind == .string {
-            let text = JSONText.string(bytes, value: member.value)
-            guard !text.isEmpty, text.utf8.count <= bytesMax else { return nil }
-            return make(["given", inbound.caller.name, text], inbound, destination, remembered, isGiven: true)
+        if let dedupe = policy.dedupe, let client = client(inbound) {
+            let arguments = Seal.digest(canonical(inbound)).map { String($0, radix: 16) }.joined(separator: ".")
+            return make(["equal", client, arguments], inbound, destination, dedupe, isGiven: false)
         }
         if policy.offline == .queue, let session = inbound.session?.key, let id = inbound.message.id {
             let request = String(decoding: Array(bytes, id), as: UTF8.self)
             let name = session.bytes.map { String($0, radix: 16) }.joined(separator: ".")
             return make(["session", name, request], inbound, destination, remembered, isGiven: false)
         }
-        guard let dedupe = policy.dedupe, let client = client(inbound) else { return nil }
-        let arguments = Seal.digest(canonical(inbound)).map { String($0, radix: 16) }.joined(separator: ".")
-        return make(["equal", client, arguments], inbound, destination, dedupe, isGiven: false)
+        return nil
     }
 
     /// Anonymous callers are many: without a session nothing says that two of them are one.
@@ -72,5 +103,13 @@ struct CallKey: Sendable {
         else { return text }
         value.canonical.write(to: &text)
         return text
+    }
+}
+
+extension InboundMessage {
+    /// The client comes back with answers: this is the middle of a call, not its beginning.
+    var isContinued: Bool {
+        let span = bytes.readableBytesUInt8Span
+        return message.member("requestState", in: span) != nil || message.member("inputResponses", in: span) != nil
     }
 }

@@ -21,6 +21,8 @@ final class DeferredWorker: Sendable {
     private let sentCount: Counter
     private let bells: [String: Bell]
     private let isStopping = Atomic(false)
+    /// Since when the tools of calls were missing.
+    private let missed = Mutex<[Int64: Moment]>([:])
 
     /// Calls of one owner under way at a time: one of each lane, and of so many lanes.
     private static let lanesMax = 8
@@ -181,7 +183,8 @@ final class DeferredWorker: Sendable {
         let call = leased.call
         guard let destination = catalogue.current.routes.tool(call.tool),
             destination.backend.name == call.upstream, destination.target == call.target
-        else { return .failed(words: "its server has no such tool any more") }
+        else { return missing(call) }
+        missed.withLock { $0[call.id] = nil }
         if let then = call.schemaDigest, let now = destination.tool?.inputDigest, then != now {
             return .failed(words: "the tool takes other arguments now than when the call was stored")
         }
@@ -198,6 +201,31 @@ final class DeferredWorker: Sendable {
         return settlement(result, call)
     }
 
+    /// A server that has just come up may not have told everything yet.
+    private func missing(_ call: StoredCall) -> Settlement {
+        let now = time.now()
+        let since = missed.withLock { missed in
+            // Those that were taken back or ended otherwise are forgotten with the rest.
+            if missed.count > 10_000 { missed = [:] }
+            return missed[call.id]
+                ?? {
+                    missed[call.id] = now
+                    return now
+                }()
+        }
+        let words = "its server has no such tool any more"
+        guard now.since(since) >= Self.missingMax else {
+            return .notSent(availableAt: time.wallMilliseconds() + 5_000, words: words)
+        }
+        missed.withLock { $0[call.id] = nil }
+        return .failed(words: words)
+    }
+
+    private static let missingMax = Duration.seconds(60)
+    /// Tries of one call that its server answers with nonsense, and of one whose answers are lost.
+    private static let nonsenseMax = 5
+    private static let triesMax = 50
+
     private func settlement(_ result: Result<CallAnswer, CallFailure>, _ call: StoredCall) -> Settlement {
         let now = time.wallMilliseconds()
         switch result {
@@ -210,14 +238,19 @@ final class DeferredWorker: Sendable {
         case .failure(let failure) where failure.isWorthStoring:
             return .notSent(availableAt: now + pause(after: 1), words: failure.words)
         case .failure(.unknownTool), .failure(.badArguments), .failure(.needsInput), .failure(.stopped):
-            return .failed(words: failure(result))
-        case .failure:
-            guard call.isIdempotent else { return .unknown(words: failure(result)) }
-            return .again(availableAt: now + pause(after: call.attempts), words: failure(result))
+            return .failed(words: words(of: result))
+        case .failure(let failure):
+            guard call.isIdempotent else { return .unknown(words: failure.words) }
+            // It would hold up its lane for as long as it is worth being sent.
+            let most = if case .garbage = failure { Self.nonsenseMax } else { Self.triesMax }
+            guard call.attempts < most else {
+                return .failed(words: "it was sent \(call.attempts) times: \(failure.words)")
+            }
+            return .again(availableAt: now + pause(after: call.attempts), words: words(of: result))
         }
     }
 
-    private func failure(_ result: Result<CallAnswer, CallFailure>) -> String {
+    private func words(of result: Result<CallAnswer, CallFailure>) -> String {
         if case .failure(let failure) = result { failure.words } else { "" }
     }
 

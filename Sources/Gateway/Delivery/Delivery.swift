@@ -17,8 +17,12 @@ final class Delivery: Sendable {
         case bridged(BridgeOutcome)
         /// It is on disk, and will be carried out later.
         case stored(StoredCall)
+        /// From what was kept: true now, and not what a later call with the same key should hear.
+        case kept(BridgeOutcome)
         /// The key was used for another call before.
         case keyDiffers
+        /// What the client gave as a key is none.
+        case keyUnusable
     }
 
     private let store: any CallKeeping
@@ -50,41 +54,52 @@ final class Delivery: Sendable {
             inbound.wantsTask && destination.policy.offline == .queue
         }
 
-        /// The client comes back with answers: this is the middle of a call, not its beginning.
-        var isContinued: Bool {
-            let bytes = inbound.bytes.readableBytesUInt8Span
-            return inbound.message.member("requestState", in: bytes) != nil
-                || inbound.message.member("inputResponses", in: bytes) != nil
-        }
     }
 
     func carry(_ order: Order) async -> Outcome {
-        guard !order.isContinued else { return .bridged(await order.carry()) }
-        guard order.destination.operation == .tool else { return .bridged(await kept.read(order)) }
-        guard let key = CallKey.of(order.inbound, order.destination) else { return await once(order) }
-        var order = order
-        order.key = key
-        return await keyed(order, key)
+        switch CallKey.of(order.inbound, order.destination) {
+        case .unusable: return .keyUnusable
+        case .key(let key):
+            var order = order
+            order.key = key
+            return await keyed(order, key)
+        case .none:
+            if order.inbound.isContinued { return .bridged(await order.carry()) }
+            if order.destination.operation != .tool { return await kept.read(order) }
+            return await once(order)
+        }
     }
+
+    /// A resource has changed: what was kept of it before is not fresh any more.
+    func changed(_ uri: String, of owner: String) { kept.changed(uri, of: owner) }
 
     // MARK: By key
 
     private func keyed(_ order: Order, _ key: CallKey) async -> Outcome {
         var lonely = 0
+        guard running.withLock({ $0.count }) < Self.runningMax else {
+            return .failed(.overloaded(detail: "\(Self.runningMax) calls with a key run already"))
+        }
         while true {
             let now = time.wallMilliseconds()
             let expires = now + Int64(key.lifetime.milliseconds)
             switch await store.begin(key.bytes, digest: key.digest, expires: expires, now: now) {
             case .new: return await first(order, key)
-            case .lost where order.destination.policy.isIdempotent: return await first(order, key)
+            case .lost where order.destination.policy.isIdempotent:
+                // Its note stays as it is: sending it once more, now or later, does no harm.
+                var plain = order
+                plain.key = nil
+                return await once(plain)
             case .lost:
                 return .failed(.outcomeUnknown(detail: "it was sent before the gateway was started anew"))
             case .answered(let answer):
-                guard let payload = Payload(answer.bytes) else { return await once(order) }
+                guard let payload = Payload(answer.bytes) else {
+                    return .failed(.outcomeUnknown(detail: "its answer is not kept any more"))
+                }
                 return .bridged(.ended(.success(answer.isResult ? .result(payload) : .protocolError(payload))))
             case .stored(let handle):
                 guard let found = await store.find(handle: handle, caller: order.inbound.caller.name) else {
-                    return await once(order)
+                    return .failed(.outcomeUnknown(detail: "it was stored, and what came of it is not kept any more"))
                 }
                 return .stored(found.call)
             case .differs: return .keyDiffers
@@ -105,6 +120,18 @@ final class Delivery: Sendable {
                     return .failed(.outcomeUnknown(detail: "what became of the first one is not known"))
                 }
             }
+        }
+    }
+
+    /// Calls with a key at a time. They may outlive their connections, so the bound on those does not hold for them.
+    private static let runningMax = 1_024
+
+    /// Returns when no call with a key runs any more, at the latest when this is over.
+    func finish(within grace: Duration) async {
+        let ends = Deadline(time.now() + grace)
+        while running.withLock({ !$0.isEmpty }), !ends.hasPassed(at: time.now()) {
+            // Ends early only when nobody waits for it any more.
+            do { try await Task.sleep(for: .milliseconds(20)) } catch { return }
         }
     }
 
@@ -136,26 +163,38 @@ final class Delivery: Sendable {
         }
         await done.wait()
         if let outcome = holder.outcome { return outcome }
-        let isOverHTTP = order.inbound.parameterHeaders != nil
-        if !(order.inbound.revision.isModern && isOverHTTP && key.isGiven) { work.cancel() }
+        if !(order.inbound.isCancelledByLeaving && key.isGiven) { work.cancel() }
         return .bridged(.clientLeft)
     }
 
+    /// Writes down what a second sending is to hear.
     private func end(_ key: CallKey, _ order: Order, _ outcome: Outcome) async {
-        guard case .bridged(let bridged) = outcome else { return }
+        if case .stored = outcome { return }
+        let answer = Self.lasting(outcome, order)
+        await store.end(key.bytes, answer)
+        // The end of a later round is the end of the call.
+        guard let answer, let first = CallKey.ofFirstRound(order.inbound, order.destination) else { return }
+        let now = time.wallMilliseconds()
+        let expires = now + Int64(first.lifetime.milliseconds)
+        if await store.begin(first.bytes, digest: first.digest, expires: expires, now: now) == .new {
+            await store.end(first.bytes, answer)
+        }
+    }
+
+    /// nil when the call was not carried out, or may be carried out again.
+    private static func lasting(_ outcome: Outcome, _ order: Order) -> StoredAnswer? {
+        guard case .bridged(let bridged) = outcome else { return nil }
+        func words(_ failure: CallFailure) -> StoredAnswer? {
+            guard !failure.provesNothingWasSent, !order.destination.policy.isIdempotent else { return nil }
+            let text = FailureWords.of(failure, order.destination)
+            return .result(Array("{\(ReplyBuilder.toolErrorMembers(text))}".utf8))
+        }
         switch bridged {
-        case .ended(.success(.result(let payload))): await store.end(key.bytes, .result(payload.text))
-        case .ended(.success(.protocolError(let payload))):
-            await store.end(key.bytes, .protocolError(payload.text))
-        case .ended(.failure(let failure))
-        where !failure.provesNothingWasSent && !order.destination.policy.isIdempotent:
-            let words = FailureWords.of(failure, order.destination)
-            await store.end(key.bytes, .result(Array("{\(ReplyBuilder.toolErrorMembers(words))}".utf8)))
-        case .clientLeft where !order.destination.policy.isIdempotent:
-            let words = FailureWords.of(.outcomeUnknown(detail: "its client left"), order.destination)
-            await store.end(key.bytes, .result(Array("{\(ReplyBuilder.toolErrorMembers(words))}".utf8)))
-        case .ended, .inputRequired, .lacksCapability, .badState, .interactionLost, .tooManyParked, .clientLeft:
-            await store.end(key.bytes, nil)
+        case .ended(.success(.result(let payload))): return .result(payload.text)
+        case .ended(.success(.protocolError(let payload))): return .protocolError(payload.text)
+        case .ended(.failure(let failure)): return words(failure)
+        case .clientLeft: return words(.outcomeUnknown(detail: "its client left"))
+        case .ended, .inputRequired, .lacksCapability, .badState, .interactionLost, .tooManyParked: return nil
         }
     }
 
@@ -163,7 +202,7 @@ final class Delivery: Sendable {
 
     private func once(_ order: Order) async -> Outcome {
         let (destination, caller) = (order.destination, order.inbound.caller)
-        guard destination.policy.offline == .queue else { return .bridged(await kept.carry(order)) }
+        guard destination.policy.offline == .queue, !order.inbound.isContinued else { return await kept.carry(order) }
         if order.wantsTask { return await keep(order, because: nil) }
         // Behind those that wait already, or it would overtake them.
         if store.waiting(upstream: destination.backend.name, caller: caller.name) > 0 {

@@ -13,7 +13,7 @@ final class KeptReplies: Sendable {
     private final class Flight: Sendable {
         struct State {
             var waiting: [Latch] = []
-            var answer: Payload?
+            var answer: Result<Payload, CallFailure>?
             var isOver = false
         }
         let state = Mutex(State())
@@ -24,6 +24,8 @@ final class KeptReplies: Sendable {
     private let fresh: Counter
     private let stale: Counter
     private let missed: Counter
+    /// When resources were said to have changed; `before` stands for those that were forgotten.
+    private let changes = Mutex<(at: [String: Int64], before: Int64)>(([:], .min))
     private let flights = Mutex<[[UInt8]: Flight]>([:])
 
     /// In `_meta` of an answer that was given before.
@@ -40,30 +42,36 @@ final class KeptReplies: Sendable {
         metrics.gauge(.cacheBytes) { Double(cache.size().bytes) }
     }
 
-    func carry(_ order: Delivery.Order) async -> BridgeOutcome {
+    func carry(_ order: Delivery.Order) async -> Delivery.Outcome {
         let policy = order.destination.policy
-        guard policy.cache != nil || policy.offline == .stale else { return await order.carry() }
+        guard policy.cache != nil || policy.offline == .stale, !order.inbound.isContinued else {
+            return .bridged(await order.carry())
+        }
         let key = Self.key(order)
         let kept = await cache.lookup(key)
-        if let kept, let fresh = policy.cache, age(kept) < fresh, let payload = shown(kept, order, because: nil) {
-            return .ended(.success(.result(payload)))
+        if let kept, let lifetime = policy.cache, isFresh(kept, lifetime),
+            let payload = shown(kept, order, because: nil)
+        {
+            return .kept(.ended(.success(.result(payload))))
         }
         missed.increment()
         let outcome = await together(key, order)
         guard policy.offline == .stale, case .ended(.failure(let failure)) = outcome, failure.leavesNoAnswer,
             let kept, let payload = shown(kept, order, because: failure)
-        else { return outcome }
-        return .ended(.success(.result(payload)))
+        else { return .bridged(outcome) }
+        return .kept(.ended(.success(.result(payload))))
     }
 
     /// What is no tool: a resource whose owner says for how long it may be kept (`ttlMs`) is kept for that time, and
     /// after it for when the owner cannot be reached.
-    func read(_ order: Delivery.Order) async -> BridgeOutcome {
-        guard order.destination.operation == .resource else { return await order.carry() }
+    func read(_ order: Delivery.Order) async -> Delivery.Outcome {
+        guard order.destination.operation == .resource else { return .bridged(await order.carry()) }
         let key = Self.key(order)
         let kept = await cache.lookup(key)
-        if let kept, age(kept) < Self.lifetime(kept), let payload = shown(kept, order, because: nil) {
-            return .ended(.success(.result(payload)))
+        if let kept, isFresh(kept, Self.lifetime(kept)), !hasChanged(order, since: kept.keptAt),
+            let payload = shown(kept, order, because: nil)
+        {
+            return .kept(.ended(.success(.result(payload))))
         }
         let outcome = await order.carry()
         switch outcome {
@@ -71,11 +79,27 @@ final class KeptReplies: Sendable {
             _ = keep(key, outcome, order)
         case .ended(.failure(let failure)) where failure.leavesNoAnswer:
             if let kept, let payload = shown(kept, order, because: failure) {
-                return .ended(.success(.result(payload)))
+                return .kept(.ended(.success(.result(payload))))
             }
         default: break
         }
-        return outcome
+        return .bridged(outcome)
+    }
+
+    /// Its owner says that a resource has changed.
+    func changed(_ uri: String, of owner: String) {
+        changes.withLock { changes in
+            // Forgetting them all costs one read of each, and no wrong answer: see `hasChanged`.
+            if changes.at.count >= Self.changesMax { changes = ([:], time.wallMilliseconds()) }
+            changes.at["\(owner)\u{0}\(uri)"] = time.wallMilliseconds()
+        }
+    }
+
+    private static let changesMax = 10_000
+
+    private func hasChanged(_ order: Delivery.Order, since keptAt: Int64) -> Bool {
+        let name = "\(order.destination.backend.name)\u{0}\(order.destination.target)"
+        return changes.withLock { keptAt <= max($0.at[name] ?? .min, $0.before) }
     }
 
     private static func lifetime(_ kept: KeptReply) -> Duration { Payload(kept.result).map(lifetime) ?? .zero }
@@ -92,6 +116,11 @@ final class KeptReplies: Sendable {
             order.destination.target,
         ]
         return Seal.digest(Array(parts.joined(separator: "\u{0}").utf8) + [0] + CallKey.canonical(order.inbound))
+    }
+
+    /// An answer of the future is of a clock that was wrong.
+    private func isFresh(_ kept: KeptReply, _ lifetime: Duration) -> Bool {
+        kept.keptAt <= time.wallMilliseconds() && age(kept) < lifetime
     }
 
     private func age(_ kept: KeptReply) -> Duration {
@@ -116,12 +145,22 @@ final class KeptReplies: Sendable {
             if !isOver {
                 await latch.wait(atMost: order.call.deadline.remaining(at: time.now()), on: order.inbound.loop)
             }
-            if let answer = flight.state.withLock({ $0.answer }) { return .ended(.success(.result(answer))) }
-            // The first one came to nothing that could be shared.
-            return Task.isCancelled ? .clientLeft : await order.carry()
+            if Task.isCancelled { return .clientLeft }
+            switch flight.state.withLock({ $0.answer }) {
+            case .success(let answer)?: return .ended(.success(.result(answer)))
+            // All of them now would be a stampede on a server in trouble.
+            case .failure(let failure)?: return .ended(.failure(failure))
+            case nil: break
+            }
+            // The first one came to nothing that could be shared, or is not over.
+            guard !order.call.deadline.hasPassed(at: time.now()) else {
+                return .ended(.failure(.timedOut(after: time.now().since(order.inbound.arrivedAt), sent: false)))
+            }
+            return await order.carry()
         }
         let outcome = await order.carry()
-        let answer = keep(key, outcome, order)
+        var answer = keep(key, outcome, order).map { Result<Payload, CallFailure>.success($0) }
+        if case .ended(.failure(let failure)) = outcome, failure.leavesNoAnswer { answer = .failure(failure) }
         flights.withLock { $0[key] = nil }
         let waiting = flight.state.withLock { state in
             (state.answer, state.isOver) = (answer, true)
@@ -154,7 +193,9 @@ final class KeptReplies: Sendable {
         ]
         if let failure { facts.append(("reason", .string(failure.words))) }
         let meta = (tree["_meta"] ?? [:]).with(Self.metaMember, .object(facts))
-        return Payload(tree.with("_meta", meta))
+        // What is left of the time its owner gave it; nothing of one that should be newer.
+        let left = failure == nil ? max(0, (tree["ttlMs"]?.intValue ?? 0) - Int(age(kept).milliseconds)) : 0
+        return Payload(tree.mapping("ttlMs") { _ in .number(String(left)) }.with("_meta", meta))
     }
 }
 

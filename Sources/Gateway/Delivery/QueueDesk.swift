@@ -3,9 +3,10 @@
 internal import GatewayCore
 internal import MCPWire
 internal import NIOCore
+internal import Synchronization
 
 /// Answers what clients ask about stored calls: as tasks of 2026-07-28, and by two tools for clients without tasks.
-struct QueueDesk: Sendable {
+final class QueueDesk: Sendable {
     static let statusTool = "gateway__queue_status"
     static let resultTool = "gateway__queue_result"
     /// No owner may use names that begin so.
@@ -16,6 +17,20 @@ struct QueueDesk: Sendable {
     let replies: ReplyBuilder
     let catalogue: Catalogue
     let time: any TimeSource
+    private let isStopping = Atomic(false)
+
+    init(
+        queue: any CallQueue, shape: StoredShape, replies: ReplyBuilder, catalogue: Catalogue, time: any TimeSource
+    ) {
+        self.queue = queue
+        self.shape = shape
+        self.replies = replies
+        self.catalogue = catalogue
+        self.time = time
+    }
+
+    /// Ends waits for stored calls: the gateway is stopping.
+    func stop() { isStopping.store(true, ordering: .relaxed) }
 
     // MARK: The two tools
 
@@ -165,9 +180,11 @@ struct QueueDesk: Sendable {
         var pause = Duration.milliseconds(50)
         let ends = Deadline(time.now() + Self.waitMax)
         while !found.call.status.isOver {
-            guard !Task.isCancelled, !ends.hasPassed(at: time.now()) else { return nil }
+            guard !Task.isCancelled, !isStopping.load(ordering: .relaxed), !ends.hasPassed(at: time.now()) else {
+                return nil
+            }
             await Pause.wait(pause, on: inbound.loop)
-            pause = min(pause * 2, .seconds(2))
+            pause = min(pause * 2, .seconds(1))
             guard let now = await queue.find(id: found.call.id) else { return nil }
             found = now
         }

@@ -55,12 +55,18 @@ struct StoredShape: Sendable {
 
     static func message(_ call: StoredCall) -> String {
         let reason = call.lastError.map { " (\($0))" } ?? ""
+        // Only what was not sent, or was answered, is known not to have been done.
+        let isDoubtful = call.attempts > 0
+        let sent = "It was sent \(call.attempts == 1 ? "once" : "\(call.attempts) times") without an answer"
         switch call.status {
         case .queued: return "Stored; it is sent when its server can be reached\(reason)."
         case .inFlight: return "It is being sent."
         case .completed: return "Done."
         case .failed: return "It was not done\(reason)."
+        case .expired where isDoubtful: return "\(sent), and its time is over: whether it was done is unknown."
         case .expired: return "It was not done: its time was over before its server could be reached."
+        case .cancelled where isDoubtful:
+            return "\(sent), and it was given up: whether it was done is unknown\(reason)."
         case .cancelled: return "It was given up before it was sent\(reason)."
         case .unknown:
             return "It was sent and its answer was lost: whether it was done is unknown. A person has to look\(reason)."
