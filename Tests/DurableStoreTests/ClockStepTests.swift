@@ -22,7 +22,7 @@ struct ClockStepTests {
     private static let hour: Int64 = 3_600
     private static let keepDays: Int64 = 86_400_000
 
-    @Test("nothing is lost, expires or goes before its time, and order and times stay", arguments: [1, 2, 3] as [UInt64])
+    @Test("nothing is lost, expires or goes before its time; order and times stay", arguments: [1, 2, 3] as [UInt64])
     func steps(seed: UInt64) async throws {
         let bench = StoreBench(inMemory: true)
         var settings = StoreSettings(directory: bench.directory, backups: BackupSettings(kept: 3))
