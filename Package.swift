@@ -117,8 +117,11 @@ let package = Package(
         .testTarget(
             name: "TelemetryTests", dependencies: ["Telemetry", "GatewayCore", logging], swiftSettings: strict),
         .testTarget(
-            name: "DurableStoreTests", dependencies: ["DurableStore", "CSQLite", "GatewayCore", "Telemetry", logging],
+            name: "DurableStoreTests",
+            dependencies: ["DurableStore", "PowerCut", "CSQLite", "GatewayCore", "Telemetry", logging],
             swiftSettings: strict),
+        // A recording file system beneath SQLite.
+        .target(name: "PowerCut", dependencies: ["CSQLite"], path: "Tests/PowerCut"),
         .testTarget(
             name: "OutboundTests", dependencies: ["Outbound", "OutboundProbe", "CHost", nioCore, nioPosix],
             swiftSettings: strict),

@@ -130,22 +130,32 @@ struct Salvage {
     }
 
     /// Rows in the order of their ids. Behind a damaged place the next id that can be read is searched for in growing
-    /// steps, and the last step then halved, so that little that is sound is left out.
+    /// steps, and the last step then halved, so that little that is sound is left out. A damaged tree may lead in
+    /// circles: it only goes on behind the highest id it has seen, in leaps where that gives nothing new.
     private mutating func copy(
         _ sql: String, numbered insert: Statement, _ columns: Int32
     ) throws(SQLiteFailure) -> Int {
-        var (count, start) = (0, Int64(1))
+        let stepMax: Int64 = 1 << 40
+        var (count, start, leap) = (0, Int64(1), Int64(0))
         while keepsOn() {
             let walk = try walk(sql, insert, columns, from: start)
             count += walk.count
-            if walk.isWhole { return count }
+            // No id that the gateway gave is near the end of what a number holds.
+            if walk.isWhole || max(start, walk.last ?? 0) > .max - 4 * stepMax { return count }
             gaps += 1
-            var bad = walk.last.map { $0 + 1 } ?? start
+            if leap > 0, walk.count == 0 {
+                leap *= 2
+                if leap > stepMax { return count }
+                start += leap
+                continue
+            }
+            leap = 1
+            var bad = max(start, walk.last.map { $0 + 1 } ?? start)
             var step: Int64 = 1
             while !canRead(sql, from: bad + step) {
                 bad += step
                 step *= 2
-                if step > 1 << 40 || !keepsOn() { return count }
+                if step > stepMax || !keepsOn() { return count }
             }
             var good = bad + step
             while good - bad > 1, keepsOn() {
@@ -186,7 +196,7 @@ struct Salvage {
             }
             for column in 0..<columns { insert.bind(column + 1, column: column, of: statement) }
             count += try target.changes(by: insert)
-            if id != nil { last = statement.integer(0) }
+            if id != nil { last = max(last ?? .min, statement.integer(0) ?? .min) }
         }
         isCutShort = true
         return (count, last, true)

@@ -1,6 +1,7 @@
 // Licensed under the Apache License 2.0; see LICENSE.
 
 import GatewayCore
+import Glibc
 import Synchronization
 import Telemetry
 import Testing
@@ -48,14 +49,23 @@ struct CallStoreTests {
         try await CallQueueContract.run(one) { try StoreSubject($0) }
     }
 
-    @Test("does what the model does, step by step", arguments: [1, 2, 3] as [UInt64])
+    /// QUEUE_SIMULATION_STEPS=1000000 takes more seeds than `make test` does, QUEUE_SIMULATION_SEED the first of them.
+    private static let seeds: Range<UInt64> = {
+        func number(_ name: String) -> UInt64? { getenv(name).flatMap { UInt64(String(cString: $0)) } }
+        let first = number("QUEUE_SIMULATION_SEED") ?? 1
+        let steps = number("QUEUE_SIMULATION_STEPS") ?? 18_000
+        return first..<first + max(1, (steps + UInt64(stepsPerSeed) - 1) / UInt64(stepsPerSeed))
+    }()
+    private static let stepsPerSeed = 6_000
+
+    @Test("does what the model does, step by step", arguments: seeds)
     func simulation(seed: UInt64) async throws {
         var bounds = CallQueueContract.Bounds(itemsMax: 40, bytesMax: 2_000, perCallerMax: 15)
         bounds.dropsOldest = seed % 2 == 0
         let subject = try StoreSubject(bounds)
         defer { subject.close() }
         var simulation = QueueSimulation(seed: seed, bounds: bounds)
-        try await simulation.run(subject, steps: 6_000)
+        try await simulation.run(subject, steps: Self.stepsPerSeed)
     }
 
     @Test("a call expires although nobody asks for anything")

@@ -22,6 +22,9 @@ final class TestTime: TimeSource {
         wall.withLock { $0 += seconds * 1_000 }
         nanoseconds.withLock { $0 += UInt64(seconds) * 1_000_000_000 }
     }
+
+    /// Somebody sets the wall clock.
+    func step(seconds: Int64) { wall.withLock { $0 += seconds * 1_000 } }
 }
 
 /// A storage directory of its own and what is needed to open stores in it.
