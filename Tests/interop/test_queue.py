@@ -39,7 +39,10 @@ class Shop:
             house.eventually(lambda: self.gateway.sql("SELECT count(*) FROM known_offers") == "1", 10, "the archive")
 
     def leave(self):
+        """The server goes, and the gateway knows it: otherwise what is stored next would be tried once more at once."""
         self.server.kill()
+        self.gateway.exchange(wire.request("POST", "/admin/sync/force", {"Host": "localhost"}), timeout=30)
+        house.eventually(lambda: self.gateway.component("upstream:up")["status"] == "unhealthy", 10, "the gateway to notice")
 
     def call(self, tool, n, capabilities=None, meta=None, id=1, timeout=15):
         params = {"name": f"up__{tool}", "arguments": {"n": n}, "_meta": wire.meta(capabilities=capabilities, **(meta or {}))}
