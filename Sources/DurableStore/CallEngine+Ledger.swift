@@ -81,16 +81,16 @@ extension CallEngine {
     }
 
     func noteStored(_ key: [UInt8], _ new: NewStoredCall) throws(SQLiteFailure) {
+        // As long as its result can be asked for.
+        let end = (new.expiresAt ?? new.createdAt) + settings.resultKeep.nanosecondsClamped / 1_000_000
         if let row = try ledger.row(key) {
             if row.expiresAt > new.createdAt {
-                try ledger.markStored(key, handle: new.handle)
+                try ledger.markStored(key, handle: new.handle, expires: end)
                 return
             }
         } else {
             index.countLedger(1)
         }
-        // As long as its result can be asked for.
-        let end = (new.expiresAt ?? new.createdAt) + settings.resultKeep.nanosecondsClamped / 1_000_000
         try ledger.put(
             key, digest: [], status: "stored", life: life, handle: new.handle, now: new.createdAt, expires: end)
     }

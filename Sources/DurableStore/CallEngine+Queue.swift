@@ -132,7 +132,26 @@ extension CallEngine {
     func cancel(_ id: Int64, words: String, now: Int64) throws(SQLiteFailure) -> QueueOrderOutcome {
         guard let row = try rows.row(id: id) else { return .noSuchCall }
         guard row.call.status == .queued || row.call.status == .unknown else { return .notPossible(row.call) }
-        return .done(try change(row, now: now) { ($0.status, $0.lastError) = (.cancelled, words) })
+        return .done(try change(row, now: now) { ($0.status, $0.lastError) = (.cancelled, Self.doubt(row.call) + words) })
+    }
+
+    /// Cancelling a call does not make known whether it was carried out.
+    private static func doubt(_ call: StoredCall) -> String {
+        guard call.status == .unknown, !call.isIdempotent else { return "" }
+        switch call.attempts {
+        case ...0: return "it may have been carried out; "
+        case 1: return "it was sent once without an answer; "
+        default: return "it was sent \(call.attempts) times without an answer; "
+        }
+    }
+
+    /// What waits for a later time may be sent now.
+    func hurry(upstream: String, now: Int64) throws(SQLiteFailure) {
+        try rows.hurry(upstream: upstream, now: now)
+        // Another call comes first only where the first one had to wait.
+        for (key, lane) in index.lanes where key.upstream == upstream && lane.head?.availableAt ?? .max > now {
+            try refreshHead(key)
+        }
     }
 
     func retry(_ id: Int64, now: Int64) throws(SQLiteFailure) -> QueueOrderOutcome {

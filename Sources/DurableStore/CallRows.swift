@@ -37,6 +37,7 @@ final class CallRows {
     private let result: Statement
     private let forgetPayload: Statement
     private let delete: Statement
+    private let hurry: Statement
     private let byID: Statement
     private let byHandle: Statement
     private let head: Statement
@@ -67,6 +68,8 @@ final class CallRows {
             """)
         forgetPayload = try connection.prepare("UPDATE queue_items SET payload = NULL, payload_ref = NULL WHERE id = ?")
         delete = try connection.prepare("DELETE FROM queue_items WHERE id = ?")
+        hurry = try connection.prepare(
+            "UPDATE queue_items SET available_at = ?2 WHERE upstream = ?1 AND status = 'queued' AND available_at > ?2")
         byID = try connection.prepare("SELECT \(Self.columns) FROM queue_items WHERE id = ?")
         byHandle = try connection.prepare("SELECT \(Self.columns) FROM queue_items WHERE handle = ?")
         head = try connection.prepare(
@@ -147,6 +150,13 @@ final class CallRows {
     func remove(_ id: Int64) throws(SQLiteFailure) {
         delete.bind(1, id)
         try delete.run()
+    }
+
+    /// Every call for this upstream that waits may be sent from now on.
+    func hurry(upstream: String, now: Int64) throws(SQLiteFailure) {
+        hurry.bind(1, upstream)
+        hurry.bind(2, WallTime.text(milliseconds: now))
+        try hurry.run()
     }
 
     // MARK: Reading

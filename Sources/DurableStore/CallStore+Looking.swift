@@ -48,6 +48,12 @@ extension CallStore {
         await decide(id) { (engine) throws(SQLiteFailure) in try engine.retry(id, now: now) }
     }
 
+    package func hurry(upstream: String, now: Int64) async {
+        await order(refused: { _ in }) { (engine) throws(SQLiteFailure) in
+            .keep(try engine.hurry(upstream: upstream, now: now))
+        }
+    }
+
     /// What cannot be written is not possible now.
     private func decide(
         _ id: Int64, _ body: @escaping @Sendable (CallEngine) throws(SQLiteFailure) -> QueueOrderOutcome

@@ -34,7 +34,10 @@ final class LedgerRows {
             """)
         answer = try connection.prepare(
             "UPDATE call_ledger SET status = 'answered', result_kind = ?2, result = ?3 WHERE key = ?1")
-        store = try connection.prepare("UPDATE call_ledger SET status = 'stored', handle = ?2 WHERE key = ?1")
+        store = try connection.prepare(
+            """
+            UPDATE call_ledger SET status = 'stored', handle = ?2, expires_at = max(expires_at, ?3) WHERE key = ?1
+            """)
         // No life has this name, so that nobody takes it for running.
         lose = try connection.prepare("UPDATE call_ledger SET life = '' WHERE key = ?")
         remove = try connection.prepare("DELETE FROM call_ledger WHERE key = ?")
@@ -81,9 +84,11 @@ final class LedgerRows {
         try self.answer.run()
     }
 
-    func markStored(_ key: [UInt8], handle: String) throws(SQLiteFailure) {
+    /// The key is known until `expires` at least.
+    func markStored(_ key: [UInt8], handle: String, expires: Int64) throws(SQLiteFailure) {
         store.bind(1, blob: key)
         store.bind(2, handle)
+        store.bind(3, WallTime.text(milliseconds: expires))
         try store.run()
     }
 

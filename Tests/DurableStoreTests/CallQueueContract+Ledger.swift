@@ -75,6 +75,21 @@ extension CallQueueContract {
             await subject.calls.end(key, nil)
             #expect(await begin("k", subject) == .stored(handle: "a"))
         },
+        Case(name: "the key of a stored call outlives the call, however short it was to be known at first") { subject in
+            let key = Array("k".utf8)
+            #expect(await begin("k", subject, seconds: 600) == .new)
+            var new = keyed("a", key, subject)
+            new.expiresAt = subject.now + 100_000_000
+            let one = try await subject.calls.accept(new).call
+            subject.advance(seconds: 99_999)
+            // Anybody's call has what is over its time removed.
+            #expect(await begin("other", subject) == .new)
+            var again = keyed("b", key, subject)
+            again.expiresAt = subject.now + 100_000_000
+            #expect(try await subject.calls.accept(again).call.id == one.id)
+            subject.advance(seconds: 3_600)
+            #expect(await begin("k", subject) == .stored(handle: "a"))
+        },
         Case(name: "a call that may have been carried out is never stored a second time") { subject in
             let key = Array("k".utf8)
             _ = await begin("k", subject)
