@@ -26,8 +26,8 @@ extension CallEngine {
             priority: new.priority, schemaDigest: new.schemaDigest, requestID: new.requestID.description, attempts: 0,
             createdAt: new.createdAt, updatedAt: new.createdAt, availableAt: new.createdAt, expiresAt: new.expiresAt,
             lastError: nil)
-        let row = CallRow(call: call, payloadBytes: bytes, resultBytes: 0)
-        index.move(row.facts, from: nil, to: .queued, bytes: bytes)
+        let row = CallRow(call: call, payloadBytes: bytes, heldBytes: bytes, resultBytes: 0)
+        index.move(row.facts, from: nil, to: place(row))
         if let expiresAt = new.expiresAt { nextDue = min(nextDue ?? expiresAt, expiresAt) }
         let head = LaneHead(id: id, priority: new.priority, availableAt: new.createdAt, expiresAt: new.expiresAt)
         let lane = index.lanes[row.facts.lane] ?? Lane()
@@ -46,14 +46,31 @@ extension CallEngine {
             return .full(detail: "the call has \(bytes) bytes, and the queue holds \(settings.queueBytesMax)")
         }
         while let lack = lack(of: bytes) {
+            if index.waiting < settings.queueItemsMax, try removeFinished(for: bytes) { continue }
             guard settings.whenFull == .dropOldest, let oldest = index.leastWorthKeeping,
                 let row = try rows.row(id: oldest), row.call.status == .queued
             else { return .full(detail: lack) }
-            try change(row, now: new.createdAt) { call in
+            try rows.forgetPayload(of: oldest)
+            if let file = row.payloadFile { abandon(file) }
+            try change(row, heldBytes: 0, now: new.createdAt) { call in
                 (call.status, call.lastError) = (.cancelled, "dropped: queue full")
             }
         }
         return nil
+    }
+
+    private static let finishedAtOnce = 16
+
+    /// What is over makes room for what waits, first what would go first anyway. Never one that waits for a person.
+    /// False when nothing went, also because it would not be enough.
+    private func removeFinished(for bytes: Int64) throws(SQLiteFailure) -> Bool {
+        let needed = index.bytes + bytes - settings.queueBytesMax
+        guard index.finishedBytes > 0, settings.whenFull == .dropOldest || index.finishedBytes >= needed else {
+            return false
+        }
+        let found = try rows.heavy(limit: Self.finishedAtOnce)
+        for row in found where index.bytes + bytes > settings.queueBytesMax { try remove(row) }
+        return !found.isEmpty
     }
 
     private func lack(of bytes: Int64) -> String? {
@@ -61,7 +78,7 @@ extension CallEngine {
             return "\(index.waiting) calls wait already, and no more than \(settings.queueItemsMax) may"
         }
         if index.bytes + bytes > settings.queueBytesMax {
-            return "calls that wait and results that are kept take \(index.bytes) of \(settings.queueBytesMax) bytes"
+            return "calls that are kept and their results take \(index.bytes) of \(settings.queueBytesMax) bytes"
         }
         return nil
     }

@@ -63,7 +63,7 @@ final class CallEngine {
     /// Writes what `edit` does with a call, and keeps memory in step.
     @discardableResult
     func change(
-        _ row: CallRow, resultBytes: Int64? = nil, now: Int64, _ edit: (inout StoredCall) -> Void
+        _ row: CallRow, heldBytes: Int64? = nil, resultBytes: Int64? = nil, now: Int64, _ edit: (inout StoredCall) -> Void
     ) throws(SQLiteFailure) -> StoredCall {
         var call = row.call
         edit(&call)
@@ -74,18 +74,16 @@ final class CallEngine {
         let keepUntil = keepUntil(call, now: now)
         try rows.save(call, keepUntil: keepUntil)
         if let keepUntil { nextDue = min(nextDue ?? keepUntil, keepUntil) }
-        let after = bytes(call.status, payload: row.payloadBytes, result: resultBytes ?? row.resultBytes)
-        let before = bytes(row.call.status, payload: row.payloadBytes, result: row.resultBytes)
+        let held = bytes(call.status, payload: heldBytes ?? row.heldBytes, result: resultBytes ?? row.resultBytes)
         if call.status == .inFlight { index.set(row.facts.lane, head: nil) }
-        index.move(row.facts, from: row.call.status, to: call.status, bytes: after - before)
+        index.move(row.facts, from: place(row), to: QueueIndex.Place(call.status, bytes: held))
         try refreshHead(row.facts.lane)
         return call
     }
 
     func remove(_ row: CallRow) throws(SQLiteFailure) {
         try rows.remove(row.call.id)
-        let freed = bytes(row.call.status, payload: row.payloadBytes, result: row.resultBytes)
-        index.move(row.facts, from: row.call.status, to: nil, bytes: -freed)
+        index.move(row.facts, from: place(row), to: nil)
         if let file = row.payloadFile { abandon(file) }
         if let file = row.resultFile { abandon(file) }
         try refreshHead(row.facts.lane)
@@ -99,9 +97,15 @@ final class CallEngine {
         if head != lane.head { index.set(key, head: head) }
     }
 
-    /// The bytes of it that count.
-    func bytes(_ status: StoredStatus, payload: Int64, result: Int64) -> Int64 {
-        (status.isOver ? 0 : payload) + result
+    func place(_ row: CallRow) -> QueueIndex.Place {
+        QueueIndex.Place(
+            row.call.status, bytes: bytes(row.call.status, payload: row.heldBytes, result: row.resultBytes))
+    }
+
+    /// The bytes of it that count. Arguments of what was carried out are forgotten; others stay with their call, which
+    /// may be sent again.
+    private func bytes(_ status: StoredStatus, payload: Int64, result: Int64) -> Int64 {
+        (status == .completed ? 0 : payload) + result
     }
 
     /// The column `keep_until`; see `CallRows`.
@@ -123,9 +127,7 @@ final class CallEngine {
         var files: Set<String> = []
         var sending: [CallRow] = []
         try rows.each { row in
-            index.move(
-                row.facts, from: nil, to: row.call.status,
-                bytes: bytes(row.call.status, payload: row.payloadBytes, result: row.resultBytes))
+            index.move(row.facts, from: nil, to: place(row))
             for file in [row.payloadFile, row.resultFile] { if let file { files.insert(file) } }
             if row.call.status == .inFlight { sending.append(row) }
         }

@@ -23,7 +23,7 @@ package struct StoreSettings: Sendable {
 
     /// Calls that may wait or be sent at one time.
     package var queueItemsMax = 10_000
-    /// Bytes of what waits or is being sent, and of results that are kept.
+    /// Bytes of arguments and results that are kept. What is over makes room for new calls, the oldest first.
     package var queueBytesMax: Int64 = 256 << 20
     /// Calls of one caller that may wait or be sent at one time.
     package var queuePerCallerMax = 10_000

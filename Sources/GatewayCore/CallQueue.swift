@@ -189,7 +189,7 @@ package struct Receipt: Sendable, Equatable {
 package struct QueueCounts: Sendable, Equatable {
     /// By status; one that is missing stands for none.
     package var items: [StoredStatus: Int] = [:]
-    /// Payloads of what waits or is being sent, and results that are kept.
+    /// Payloads of calls that may still be sent, and results that are kept.
     package var bytes: Int64 = 0
     /// Wall milliseconds at which the oldest that waits was stored.
     package var oldestWaiting: Int64?

@@ -132,7 +132,7 @@ extension CallQueueContract {
             let after = subject.calls.counts()
             #expect(after.items == [.queued: 2, .unknown: 1, .completed: 1])
             #expect(before.items == [.queued: 1, .inFlight: 2, .completed: 1])
-            #expect(after.bytes == before.bytes - 7)
+            #expect(after.bytes == before.bytes)
             #expect(subject.calls.nextAvailable(upstream: "erp") == subject.now)
             #expect(await handles(subject) == ["safe"])
         },

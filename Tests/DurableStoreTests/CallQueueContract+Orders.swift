@@ -173,7 +173,8 @@ extension CallQueueContract {
             #expect(await settle(leased[0].call.id, .unknown(words: ""), subject))
             #expect(await refusal("more", subject) == nil)
         },
-        Case(name: "bytes of what waits and of kept results are bounded", bounds: Bounds(bytesMax: 20)) { subject in
+        Case(name: "bytes are bounded: results make room for what waits, what waits does not", bounds: Bounds(bytesMax: 20)) {
+            subject in
             let one = try await accept("a", subject)
             try await accept("b", subject)
             #expect(subject.calls.counts().bytes == 14)
@@ -181,10 +182,32 @@ extension CallQueueContract {
             _ = await lease(subject)
             #expect(await settle(one.id, .completed(.result(Array("0123456789012".utf8))), subject))
             #expect(subject.calls.counts().bytes == 20)
-            #expect(await refusal("c", subject) != nil)
-            subject.advance(seconds: 4_000)
-            #expect(await subject.calls.find(id: one.id) == nil)
             #expect(await refusal("c", subject) == nil)
+            #expect(await subject.calls.find(id: one.id) == nil)
+            #expect(subject.calls.counts().items == [.queued: 2])
+            #expect(subject.calls.counts().bytes == 14)
+            #expect(await refusal("d", subject)?.contains("14 of 20 bytes") == true)
+        },
+        Case(
+            name: "arguments count as long as they are kept, however a call ended",
+            bounds: Bounds(bytesMax: 60, dropsOldest: true)
+        ) { subject in
+            for status in [StoredStatus.failed, .expired, .cancelled, .unknown] { _ = try await bring(to: status, subject) }
+            #expect(subject.calls.counts().bytes == 28)
+            try subject.restart()
+            #expect(subject.calls.counts().bytes == 28)
+            // Nothing that waits goes while something that is over holds bytes, and never what a person has to see.
+            for number in 0..<7 { try await accept("h\(number)", subject, caller: "c\(number)") }
+            #expect(subject.calls.counts().items == [.queued: 7, .unknown: 1])
+            #expect(subject.calls.counts().bytes == 56)
+            try await accept("h7", subject)
+            #expect(subject.calls.counts().items == [.queued: 7, .unknown: 1, .cancelled: 1])
+            #expect(subject.calls.counts().bytes == 56)
+            let dropped = try #require(await subject.calls.find(handle: "h0", caller: "c0")?.call)
+            #expect(dropped.lastError == "dropped: queue full")
+            #expect(await subject.calls.retry(id: dropped.id, now: subject.now) == .notPossible(dropped))
+            #expect(await subject.calls.purge(Set(StoredStatus.allCases), before: .max) == 2)
+            #expect(subject.calls.counts().bytes == 49)
         },
         Case(name: "a caller has its own bound", bounds: Bounds(perCallerMax: 2, dropsOldest: true)) { subject in
             try await accept("a", subject)
@@ -196,9 +219,9 @@ extension CallQueueContract {
             name: "nothing is dropped for a call that finds no room even then",
             bounds: Bounds(bytesMax: 20, dropsOldest: true)
         ) { subject in
-            let kept = try await accept("a", subject)
+            let kept = try await accept("a", subject, arguments: Array("0123456789012".utf8))
             _ = await lease(subject)
-            #expect(await settle(kept.id, .completed(.result(Array("0123456789012".utf8))), subject))
+            #expect(await settle(kept.id, .unknown(words: "lost"), subject))
             let waits = try await accept("b", subject)
             let before = subject.calls.counts()
             await #expect(throws: QueueRefusal.self) {

@@ -150,7 +150,7 @@ struct QueueSimulation {
             return isPossible == outcome.isDone ? "cancel" : unlike("cancelling \(item.status): \(outcome)")
         }
         let outcome = await subject.calls.retry(id: item.id, now: subject.now)
-        let isPossible = item.status.isOver && item.status != .completed
+        let isPossible = item.status.isOver && item.status != .completed && !item.isForgotten
         if isPossible, let index = model.items.firstIndex(where: { $0.id == item.id }) {
             model.items[index].status = .queued
             model.items[index].availableAt = subject.now
