@@ -131,7 +131,8 @@ final class CallEngine {
             for file in [row.payloadFile, row.resultFile] { if let file { files.insert(file) } }
             if row.call.status == .inFlight { sending.append(row) }
         }
-        index.countLedger(try ledger.count())
+        let noted = try ledger.count()
+        index.countLedger(noted.keys, bytes: noted.bytes)
         nextDue = try rows.soonestDue()
         return (files, sending)
     }
@@ -187,8 +188,8 @@ final class CallEngine {
         nextDue = try rows.soonestDue()
         if ledgerDue <= now {
             let gone = try ledger.removeExpired(at: now, limit: 4 * Self.upkeepRows)
-            index.countLedger(-gone)
-            if gone >= 4 * Self.upkeepRows { hasMore = true } else { ledgerDue = now + Self.ledgerEvery }
+            index.countLedger(-gone.keys, bytes: -gone.bytes)
+            if gone.keys >= 4 * Self.upkeepRows { hasMore = true } else { ledgerDue = now + Self.ledgerEvery }
         }
     }
 

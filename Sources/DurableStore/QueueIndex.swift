@@ -56,7 +56,7 @@ struct QueueIndex {
     private enum Step {
         case moved(Facts, from: Place?, to: Place?)
         case head(LaneKey, former: LaneHead?)
-        case ledger(Int)
+        case ledger(Int, bytes: Int64)
     }
 
     private struct Upstream {
@@ -71,6 +71,7 @@ struct QueueIndex {
     /// Those among them of calls that are over and wait for nobody.
     private(set) var finishedBytes: Int64 = 0
     private(set) var ledgerKeys = 0
+    private(set) var ledgerBytes: Int64 = 0
     private var upstreams: [String: Upstream] = [:]
     private var lists: [Int: WaitingList] = [:]
     private var sending: Set<Int64> = []
@@ -114,9 +115,10 @@ struct QueueIndex {
         place(key, head)
     }
 
-    mutating func countLedger(_ change: Int) {
-        steps.append(.ledger(change))
-        ledgerKeys += change
+    mutating func countLedger(_ keys: Int, bytes: Int64 = 0) {
+        steps.append(.ledger(keys, bytes: bytes))
+        ledgerKeys += keys
+        ledgerBytes += bytes
     }
 
     private mutating func apply(_ facts: Facts, from former: Place?, to next: Place?) {
@@ -196,7 +198,9 @@ struct QueueIndex {
             switch steps.removeLast() {
             case .moved(let facts, let from, let to): apply(facts, from: to, to: from)
             case .head(let key, let former): place(key, former)
-            case .ledger(let change): ledgerKeys -= change
+            case .ledger(let keys, let bytes):
+                ledgerKeys -= keys
+                ledgerBytes -= bytes
             }
         }
     }

@@ -37,6 +37,8 @@ package struct StoreSettings: Sendable {
     /// Rows of calls that are over, however young, and keys of the ledger: beyond this the oldest go.
     package var finishedMax = 100_000
     package var ledgerKeysMax = 100_000
+    /// Bytes of answers in the ledger.
+    package var ledgerBytesMax: Int64 = 64 << 20
     /// Below this much free space nothing new is stored: what is left is needed to finish what was begun.
     package var reserveBytes: UInt64 = 16 << 20
     /// What kept answers of tools may take on disk; an eighth of it in memory.

@@ -56,6 +56,41 @@ extension CallQueueContract {
             #expect(await begin("runs", subject) == .running)
             #expect(await begin("k0", subject) == .new)
         },
+        Case(
+            name: "keys whose answers were too large to be kept go as well when there are too many",
+            bounds: Bounds(ledgerKeysMax: 3)
+        ) { subject in
+            let large = StoredAnswer.result([UInt8](repeating: 32, count: 1 << 20 + 1))
+            for number in 0..<8 {
+                #expect(await begin("k\(number)", subject, seconds: 100 + Int64(number)) == .new)
+                await subject.calls.end(Array("k\(number)".utf8), large)
+            }
+            #expect(await begin("k7", subject) == .lost)
+            #expect(await begin("k0", subject) == .new)
+        },
+        Case(
+            name: "answers are bounded in bytes: the oldest go, and a start knows how many there are",
+            bounds: Bounds(ledgerBytesMax: 1_000)
+        ) { subject in
+            let answer = StoredAnswer.result([UInt8](repeating: 32, count: 20))
+            func answered(_ numbers: Range<Int>) async -> Int {
+                var count = 0
+                for number in numbers where await begin("k\(number)", subject) == .answered(answer) { count += 1 }
+                return count
+            }
+            #expect(await begin("runs", subject, seconds: 50) == .new)
+            for number in 0..<50 {
+                #expect(await begin("k\(number)", subject, seconds: 100 + Int64(number)) == .new)
+                await subject.calls.end(Array("k\(number)".utf8), answer)
+            }
+            #expect(await answered(0..<50) == 50)
+            try subject.restart()
+            #expect(await begin("k50", subject) == .new)
+            await subject.calls.end(Array("k50".utf8), answer)
+            #expect(await begin("runs", subject) == .lost)
+            #expect(await answered(30..<51) == 21)
+            #expect(await begin("k0", subject) == .new)
+        },
         Case(name: "a call with a key is stored once") { subject in
             let key = Array("k".utf8)
             let first = try await subject.calls.accept(keyed("a", key, subject))

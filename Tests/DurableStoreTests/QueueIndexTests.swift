@@ -13,7 +13,7 @@ struct QueueIndexTests {
         var callers: [String: Int]
         var lanes: [LaneKey: [Int64?]]
         var bytes: Int64
-        var keys: Int
+        var keys: [Int64]
         var oldest: Int64?
         var least: Int64?
         var soonest: [String: Int64?]
@@ -23,7 +23,7 @@ struct QueueIndexTests {
             callers = index.callers
             lanes = index.lanes.mapValues { [Int64($0.count), $0.inFlight, $0.head?.id, $0.head?.availableAt] }
             bytes = index.bytes
-            keys = index.ledgerKeys
+            keys = [Int64(index.ledgerKeys), index.ledgerBytes]
             oldest = index.oldestWaiting
             least = index.leastWorthKeeping
             soonest = [:]
@@ -60,7 +60,7 @@ struct QueueIndexTests {
             index.move(
                 facts, from: QueueIndex.Place(status, bytes: 5), to: isGone ? nil : QueueIndex.Place(next, bytes: 5))
             calls[id] = isGone ? nil : (facts, next)
-            if Bool.random(using: &chance) { index.countLedger(Int.random(in: -1...1, using: &chance)) }
+            if Bool.random(using: &chance) { index.countLedger(Int.random(in: -1...1, using: &chance), bytes: last) }
             refresh(facts.lane)
         }
 
