@@ -41,7 +41,7 @@ package struct StoreSettings: Sendable {
     package var ledgerBytesMax: Int64 = 64 << 20
     /// Below this much free space nothing new is stored: what is left is needed to finish what was begun.
     package var reserveBytes: UInt64 = 16 << 20
-    /// What kept answers of tools may take on disk; an eighth of it in memory.
+    /// What kept answers of tools may take on disk, with what it takes to know of them; an eighth of it in memory.
     package var cacheBytesMax = 64 << 20
 
     package init(
