@@ -50,6 +50,7 @@ extension CallEngine {
             guard settings.whenFull == .dropOldest, let oldest = index.leastWorthKeeping,
                 let row = try rows.row(id: oldest), row.call.status == .queued
             else { return .full(detail: lack) }
+            toll.dropped += 1
             try rows.forgetPayload(of: oldest)
             if let file = row.payloadFile { abandon(file) }
             try change(row, heldBytes: 0, now: new.createdAt) { call in

@@ -9,6 +9,13 @@ final class CallEngine {
     struct Mark {
         fileprivate var index: Int
         fileprivate var orphans: Int
+        fileprivate var toll: Toll
+    }
+
+    /// Acknowledged calls that ended without having been sent.
+    struct Toll {
+        var expired = 0
+        var dropped = 0
     }
 
     let settings: StoreSettings
@@ -26,6 +33,8 @@ final class CallEngine {
     var ledgerTryAt = 0
     /// Payload files that rows named and name no longer.
     private(set) var orphans: [String] = []
+    /// Since it was last taken.
+    var toll = Toll()
 
     init(_ settings: StoreSettings, _ connection: Connection) throws(SQLiteFailure) {
         self.settings = settings
@@ -36,16 +45,17 @@ final class CallEngine {
 
     // MARK: In step with the transaction
 
-    var mark: Mark { Mark(index: index.mark, orphans: orphans.count) }
+    var mark: Mark { Mark(index: index.mark, orphans: orphans.count, toll: toll) }
 
     func undo(to mark: Mark) {
         index.undo(to: mark.index)
         orphans.removeLast(orphans.count - mark.orphans)
+        toll = mark.toll
     }
 
     /// Nothing of the transaction was written.
     func undoAll() {
-        undo(to: Mark(index: 0, orphans: 0))
+        undo(to: Mark(index: 0, orphans: 0, toll: Toll()))
         // What was due is due again.
         nextDue = 0
         index.settled()
@@ -56,6 +66,12 @@ final class CallEngine {
         index.settled()
         defer { orphans = [] }
         return orphans
+    }
+
+    /// After `settled`, so that what is undone is never told.
+    func takeToll() -> Toll {
+        defer { toll = Toll() }
+        return toll
     }
 
     // MARK: Changing one call
@@ -194,6 +210,7 @@ final class CallEngine {
     }
 
     func expire(_ row: CallRow, now: Int64) throws(SQLiteFailure) {
+        toll.expired += 1
         try change(row, now: now) { call in
             call.status = .expired
             call.lastError = "its time was over before \(call.upstream) could take it"
