@@ -150,7 +150,8 @@ extension CallEngine {
     func cancel(_ id: Int64, words: String, now: Int64) throws(SQLiteFailure) -> QueueOrderOutcome {
         guard let row = try rows.row(id: id) else { return .noSuchCall }
         guard row.call.status == .queued || row.call.status == .unknown else { return .notPossible(row.call) }
-        return .done(try change(row, now: now) { ($0.status, $0.lastError) = (.cancelled, Self.doubt(row.call) + words) })
+        let doubt = Self.doubt(row.call)
+        return .done(try change(row, now: now) { ($0.status, $0.lastError) = (.cancelled, doubt + words) })
     }
 
     /// Cancelling a call does not make known whether it was carried out.

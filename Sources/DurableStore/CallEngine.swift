@@ -79,7 +79,8 @@ final class CallEngine {
     /// Writes what `edit` does with a call, and keeps memory in step.
     @discardableResult
     func change(
-        _ row: CallRow, heldBytes: Int64? = nil, resultBytes: Int64? = nil, now: Int64, _ edit: (inout StoredCall) -> Void
+        _ row: CallRow, heldBytes: Int64? = nil, resultBytes: Int64? = nil, now: Int64,
+        _ edit: (inout StoredCall) -> Void
     ) throws(SQLiteFailure) -> StoredCall {
         var call = row.call
         edit(&call)

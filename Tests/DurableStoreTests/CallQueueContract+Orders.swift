@@ -52,7 +52,7 @@ extension CallQueueContract {
             }
             #expect(await subject.calls.cancel(id: 99_999, words: "", now: subject.now) == .noSuchCall)
         },
-        Case(name: "cancelling does not hide that a call may have been carried out, unless that does no harm") { subject in
+        Case(name: "cancelling does not hide that a call may have been carried out, where it matters") { subject in
             for isIdempotent in [false, true] {
                 let one = try await accept("h\(isIdempotent)", subject) { $0.isIdempotent = isIdempotent }
                 for _ in 0..<3 {
@@ -173,8 +173,7 @@ extension CallQueueContract {
             #expect(await settle(leased[0].call.id, .unknown(words: ""), subject))
             #expect(await refusal("more", subject) == nil)
         },
-        Case(name: "bytes are bounded: results make room for what waits, what waits does not", bounds: Bounds(bytesMax: 20)) {
-            subject in
+        Case(name: "bytes are bounded: what is over makes room", bounds: Bounds(bytesMax: 20)) { subject in
             let one = try await accept("a", subject)
             try await accept("b", subject)
             #expect(subject.calls.counts().bytes == 14)
@@ -192,7 +191,8 @@ extension CallQueueContract {
             name: "arguments count as long as they are kept, however a call ended",
             bounds: Bounds(bytesMax: 60, dropsOldest: true)
         ) { subject in
-            for status in [StoredStatus.failed, .expired, .cancelled, .unknown] { _ = try await bring(to: status, subject) }
+            let ends: [StoredStatus] = [.failed, .expired, .cancelled, .unknown]
+            for status in ends { _ = try await bring(to: status, subject) }
             #expect(subject.calls.counts().bytes == 28)
             try subject.restart()
             #expect(subject.calls.counts().bytes == 28)
