@@ -14,6 +14,7 @@ extension CallEngine {
     ) throws(SQLiteFailure) -> LedgerFinding {
         if let row = try ledger.row(key) {
             if row.expiresAt > now { return finding(row, digest: digest) }
+            index.countLedger(0, bytes: -row.answerBytes)
         } else {
             index.countLedger(1)
         }
@@ -27,9 +28,22 @@ extension CallEngine {
     private func makeLedgerRoom() throws(SQLiteFailure) {
         guard index.ledgerKeys > settings.ledgerKeysMax, index.ledgerKeys >= ledgerTryAt else { return }
         let excess = index.ledgerKeys - settings.ledgerKeysMax
-        let gone = try ledger.removeAnswered(max(excess, min(Self.roomAtOnce, settings.ledgerKeysMax / 10)))
-        index.countLedger(-gone)
-        ledgerTryAt = gone > 0 ? 0 : index.ledgerKeys + 10 * Self.roomAtOnce
+        let count = max(excess, min(Self.roomAtOnce, settings.ledgerKeysMax / 10))
+        let gone = try ledger.removeAnswered(count, withLost: true)
+        index.countLedger(-gone.keys, bytes: -gone.bytes)
+        ledgerTryAt = gone.keys > 0 ? 0 : index.ledgerKeys + 10 * Self.roomAtOnce
+    }
+
+    private static let answersAtOnce = 16
+
+    /// A tenth at once, so that this is seldom done.
+    private func makeAnswerRoom() throws(SQLiteFailure) {
+        guard index.ledgerBytes > settings.ledgerBytesMax else { return }
+        while index.ledgerBytes > settings.ledgerBytesMax / 10 * 9 {
+            let gone = try ledger.removeAnswered(Self.answersAtOnce, withLost: false)
+            if gone.keys == 0 { return }
+            index.countLedger(-gone.keys, bytes: -gone.bytes)
+        }
     }
 
     private func finding(_ row: LedgerRows.Row, digest: [UInt8]) -> LedgerFinding {
@@ -53,6 +67,8 @@ extension CallEngine {
             try ledger.lose(key)
         } else {
             try ledger.keep(answer, under: key)
+            index.countLedger(0, bytes: Int64(answer.bytes.count))
+            try makeAnswerRoom()
         }
     }
 
@@ -81,16 +97,17 @@ extension CallEngine {
     }
 
     func noteStored(_ key: [UInt8], _ new: NewStoredCall) throws(SQLiteFailure) {
+        // As long as its result can be asked for.
+        let end = (new.expiresAt ?? new.createdAt) + settings.resultKeep.nanosecondsClamped / 1_000_000
         if let row = try ledger.row(key) {
             if row.expiresAt > new.createdAt {
-                try ledger.markStored(key, handle: new.handle)
+                try ledger.markStored(key, handle: new.handle, expires: end)
                 return
             }
+            index.countLedger(0, bytes: -row.answerBytes)
         } else {
             index.countLedger(1)
         }
-        // As long as its result can be asked for.
-        let end = (new.expiresAt ?? new.createdAt) + settings.resultKeep.nanosecondsClamped / 1_000_000
         try ledger.put(
             key, digest: [], status: "stored", life: life, handle: new.handle, now: new.createdAt, expires: end)
     }

@@ -26,8 +26,8 @@ extension CallEngine {
             priority: new.priority, schemaDigest: new.schemaDigest, requestID: new.requestID.description, attempts: 0,
             createdAt: new.createdAt, updatedAt: new.createdAt, availableAt: new.createdAt, expiresAt: new.expiresAt,
             lastError: nil)
-        let row = CallRow(call: call, payloadBytes: bytes, resultBytes: 0)
-        index.move(row.facts, from: nil, to: .queued, bytes: bytes)
+        let row = CallRow(call: call, payloadBytes: bytes, heldBytes: bytes, resultBytes: 0)
+        index.move(row.facts, from: nil, to: place(row))
         if let expiresAt = new.expiresAt { nextDue = min(nextDue ?? expiresAt, expiresAt) }
         let head = LaneHead(id: id, priority: new.priority, availableAt: new.createdAt, expiresAt: new.expiresAt)
         let lane = index.lanes[row.facts.lane] ?? Lane()
@@ -46,14 +46,32 @@ extension CallEngine {
             return .full(detail: "the call has \(bytes) bytes, and the queue holds \(settings.queueBytesMax)")
         }
         while let lack = lack(of: bytes) {
+            if index.waiting < settings.queueItemsMax, try removeFinished(for: bytes) { continue }
             guard settings.whenFull == .dropOldest, let oldest = index.leastWorthKeeping,
                 let row = try rows.row(id: oldest), row.call.status == .queued
             else { return .full(detail: lack) }
-            try change(row, now: new.createdAt) { call in
+            toll.dropped += 1
+            try rows.forgetPayload(of: oldest)
+            if let file = row.payloadFile { abandon(file) }
+            try change(row, heldBytes: 0, now: new.createdAt) { call in
                 (call.status, call.lastError) = (.cancelled, "dropped: queue full")
             }
         }
         return nil
+    }
+
+    private static let finishedAtOnce = 16
+
+    /// What is over makes room for what waits, first what would go first anyway. Never one that waits for a person.
+    /// False when nothing went, also because it would not be enough.
+    private func removeFinished(for bytes: Int64) throws(SQLiteFailure) -> Bool {
+        let needed = index.bytes + bytes - settings.queueBytesMax
+        guard index.finishedBytes > 0, settings.whenFull == .dropOldest || index.finishedBytes >= needed else {
+            return false
+        }
+        let found = try rows.heavy(limit: Self.finishedAtOnce)
+        for row in found where index.bytes + bytes > settings.queueBytesMax { try remove(row) }
+        return !found.isEmpty
     }
 
     private func lack(of bytes: Int64) -> String? {
@@ -61,7 +79,7 @@ extension CallEngine {
             return "\(index.waiting) calls wait already, and no more than \(settings.queueItemsMax) may"
         }
         if index.bytes + bytes > settings.queueBytesMax {
-            return "calls that wait and results that are kept take \(index.bytes) of \(settings.queueBytesMax) bytes"
+            return "calls that are kept and their results take \(index.bytes) of \(settings.queueBytesMax) bytes"
         }
         return nil
     }
@@ -132,7 +150,27 @@ extension CallEngine {
     func cancel(_ id: Int64, words: String, now: Int64) throws(SQLiteFailure) -> QueueOrderOutcome {
         guard let row = try rows.row(id: id) else { return .noSuchCall }
         guard row.call.status == .queued || row.call.status == .unknown else { return .notPossible(row.call) }
-        return .done(try change(row, now: now) { ($0.status, $0.lastError) = (.cancelled, words) })
+        let doubt = Self.doubt(row.call)
+        return .done(try change(row, now: now) { ($0.status, $0.lastError) = (.cancelled, doubt + words) })
+    }
+
+    /// Cancelling a call does not make known whether it was carried out.
+    private static func doubt(_ call: StoredCall) -> String {
+        guard call.status == .unknown, !call.isIdempotent else { return "" }
+        switch call.attempts {
+        case ...0: return "it may have been carried out; "
+        case 1: return "it was sent once without an answer; "
+        default: return "it was sent \(call.attempts) times without an answer; "
+        }
+    }
+
+    /// What waits for a later time may be sent now.
+    func hurry(upstream: String, now: Int64) throws(SQLiteFailure) {
+        try rows.hurry(upstream: upstream, now: now)
+        // Another call comes first only where the first one had to wait.
+        for (key, lane) in index.lanes where key.upstream == upstream && lane.head?.availableAt ?? .max > now {
+            try refreshHead(key)
+        }
     }
 
     func retry(_ id: Int64, now: Int64) throws(SQLiteFailure) -> QueueOrderOutcome {

@@ -9,6 +9,13 @@ final class CallEngine {
     struct Mark {
         fileprivate var index: Int
         fileprivate var orphans: Int
+        fileprivate var toll: Toll
+    }
+
+    /// Acknowledged calls that ended without having been sent.
+    struct Toll {
+        var expired = 0
+        var dropped = 0
     }
 
     let settings: StoreSettings
@@ -26,6 +33,8 @@ final class CallEngine {
     var ledgerTryAt = 0
     /// Payload files that rows named and name no longer.
     private(set) var orphans: [String] = []
+    /// Since it was last taken.
+    var toll = Toll()
 
     init(_ settings: StoreSettings, _ connection: Connection) throws(SQLiteFailure) {
         self.settings = settings
@@ -36,16 +45,17 @@ final class CallEngine {
 
     // MARK: In step with the transaction
 
-    var mark: Mark { Mark(index: index.mark, orphans: orphans.count) }
+    var mark: Mark { Mark(index: index.mark, orphans: orphans.count, toll: toll) }
 
     func undo(to mark: Mark) {
         index.undo(to: mark.index)
         orphans.removeLast(orphans.count - mark.orphans)
+        toll = mark.toll
     }
 
     /// Nothing of the transaction was written.
     func undoAll() {
-        undo(to: Mark(index: 0, orphans: 0))
+        undo(to: Mark(index: 0, orphans: 0, toll: Toll()))
         // What was due is due again.
         nextDue = 0
         index.settled()
@@ -58,12 +68,19 @@ final class CallEngine {
         return orphans
     }
 
+    /// After `settled`, so that what is undone is never told.
+    func takeToll() -> Toll {
+        defer { toll = Toll() }
+        return toll
+    }
+
     // MARK: Changing one call
 
     /// Writes what `edit` does with a call, and keeps memory in step.
     @discardableResult
     func change(
-        _ row: CallRow, resultBytes: Int64? = nil, now: Int64, _ edit: (inout StoredCall) -> Void
+        _ row: CallRow, heldBytes: Int64? = nil, resultBytes: Int64? = nil, now: Int64,
+        _ edit: (inout StoredCall) -> Void
     ) throws(SQLiteFailure) -> StoredCall {
         var call = row.call
         edit(&call)
@@ -74,18 +91,16 @@ final class CallEngine {
         let keepUntil = keepUntil(call, now: now)
         try rows.save(call, keepUntil: keepUntil)
         if let keepUntil { nextDue = min(nextDue ?? keepUntil, keepUntil) }
-        let after = bytes(call.status, payload: row.payloadBytes, result: resultBytes ?? row.resultBytes)
-        let before = bytes(row.call.status, payload: row.payloadBytes, result: row.resultBytes)
+        let held = bytes(call.status, payload: heldBytes ?? row.heldBytes, result: resultBytes ?? row.resultBytes)
         if call.status == .inFlight { index.set(row.facts.lane, head: nil) }
-        index.move(row.facts, from: row.call.status, to: call.status, bytes: after - before)
+        index.move(row.facts, from: place(row), to: QueueIndex.Place(call.status, bytes: held))
         try refreshHead(row.facts.lane)
         return call
     }
 
     func remove(_ row: CallRow) throws(SQLiteFailure) {
         try rows.remove(row.call.id)
-        let freed = bytes(row.call.status, payload: row.payloadBytes, result: row.resultBytes)
-        index.move(row.facts, from: row.call.status, to: nil, bytes: -freed)
+        index.move(row.facts, from: place(row), to: nil)
         if let file = row.payloadFile { abandon(file) }
         if let file = row.resultFile { abandon(file) }
         try refreshHead(row.facts.lane)
@@ -99,9 +114,15 @@ final class CallEngine {
         if head != lane.head { index.set(key, head: head) }
     }
 
-    /// The bytes of it that count.
-    func bytes(_ status: StoredStatus, payload: Int64, result: Int64) -> Int64 {
-        (status.isOver ? 0 : payload) + result
+    func place(_ row: CallRow) -> QueueIndex.Place {
+        QueueIndex.Place(
+            row.call.status, bytes: bytes(row.call.status, payload: row.heldBytes, result: row.resultBytes))
+    }
+
+    /// The bytes of it that count. Arguments of what was carried out are forgotten; others stay with their call, which
+    /// may be sent again.
+    private func bytes(_ status: StoredStatus, payload: Int64, result: Int64) -> Int64 {
+        (status == .completed ? 0 : payload) + result
     }
 
     /// The column `keep_until`; see `CallRows`.
@@ -123,13 +144,12 @@ final class CallEngine {
         var files: Set<String> = []
         var sending: [CallRow] = []
         try rows.each { row in
-            index.move(
-                row.facts, from: nil, to: row.call.status,
-                bytes: bytes(row.call.status, payload: row.payloadBytes, result: row.resultBytes))
+            index.move(row.facts, from: nil, to: place(row))
             for file in [row.payloadFile, row.resultFile] { if let file { files.insert(file) } }
             if row.call.status == .inFlight { sending.append(row) }
         }
-        index.countLedger(try ledger.count())
+        let noted = try ledger.count()
+        index.countLedger(noted.keys, bytes: noted.bytes)
         nextDue = try rows.soonestDue()
         return (files, sending)
     }
@@ -185,12 +205,13 @@ final class CallEngine {
         nextDue = try rows.soonestDue()
         if ledgerDue <= now {
             let gone = try ledger.removeExpired(at: now, limit: 4 * Self.upkeepRows)
-            index.countLedger(-gone)
-            if gone >= 4 * Self.upkeepRows { hasMore = true } else { ledgerDue = now + Self.ledgerEvery }
+            index.countLedger(-gone.keys, bytes: -gone.bytes)
+            if gone.keys >= 4 * Self.upkeepRows { hasMore = true } else { ledgerDue = now + Self.ledgerEvery }
         }
     }
 
     func expire(_ row: CallRow, now: Int64) throws(SQLiteFailure) {
+        toll.expired += 1
         try change(row, now: now) { call in
             call.status = .expired
             call.lastError = "its time was over before \(call.upstream) could take it"

@@ -6,7 +6,10 @@ import Telemetry
 /// One row of `queue_items` without its payloads.
 struct CallRow {
     var call: StoredCall
+    /// As it came.
     var payloadBytes: Int64
+    /// What is still there of it.
+    var heldBytes: Int64
     var resultBytes: Int64
     var payloadFile: String?
     var resultFile: String?
@@ -28,7 +31,8 @@ final class CallRows {
     private static let columns = """
         id, handle, status, upstream, tool, target, caller, idempotency_key, is_idempotent, priority, schema_digest,
         request_id, attempts, created_at, updated_at, available_at, expires_at, last_error, payload_bytes,
-        result_bytes, payload_ref, result_ref
+        result_bytes, payload_ref, result_ref,
+        CASE WHEN payload IS NULL AND payload_ref IS NULL AND meta IS NULL THEN 0 ELSE payload_bytes END
         """
 
     private let connection: Connection
@@ -37,6 +41,7 @@ final class CallRows {
     private let result: Statement
     private let forgetPayload: Statement
     private let delete: Statement
+    private let hurry: Statement
     private let byID: Statement
     private let byHandle: Statement
     private let head: Statement
@@ -45,6 +50,7 @@ final class CallRows {
     private let due: Statement
     private let soonest: Statement
     private let surplus: Statement
+    private let heavy: Statement
 
     init(_ connection: Connection) throws(SQLiteFailure) {
         self.connection = connection
@@ -65,8 +71,11 @@ final class CallRows {
             UPDATE queue_items SET result_kind = ?2, result = ?3, result_ref = ?4, result_digest = ?5,
                 result_bytes = ?6 WHERE id = ?1
             """)
-        forgetPayload = try connection.prepare("UPDATE queue_items SET payload = NULL, payload_ref = NULL WHERE id = ?")
+        forgetPayload = try connection.prepare(
+            "UPDATE queue_items SET payload = NULL, payload_ref = NULL, meta = NULL WHERE id = ?")
         delete = try connection.prepare("DELETE FROM queue_items WHERE id = ?")
+        hurry = try connection.prepare(
+            "UPDATE queue_items SET available_at = ?2 WHERE upstream = ?1 AND status = 'queued' AND available_at > ?2")
         byID = try connection.prepare("SELECT \(Self.columns) FROM queue_items WHERE id = ?")
         byHandle = try connection.prepare("SELECT \(Self.columns) FROM queue_items WHERE handle = ?")
         head = try connection.prepare(
@@ -86,6 +95,14 @@ final class CallRows {
             """
             SELECT \(Self.columns) FROM queue_items INDEXED BY queue_items_by_end
             WHERE keep_until IS NOT NULL AND status IN ('completed', 'failed', 'expired', 'cancelled')
+            ORDER BY keep_until LIMIT ?
+            """)
+        heavy = try connection.prepare(
+            """
+            SELECT \(Self.columns) FROM queue_items INDEXED BY queue_items_by_end
+            WHERE keep_until IS NOT NULL AND (result_bytes > 0 AND status IN ('completed', 'failed', 'expired',
+                'cancelled') OR payload_bytes > 0 AND status IN ('failed', 'expired', 'cancelled')
+                AND (payload IS NOT NULL OR payload_ref IS NOT NULL OR meta IS NOT NULL))
             ORDER BY keep_until LIMIT ?
             """)
     }
@@ -147,6 +164,13 @@ final class CallRows {
     func remove(_ id: Int64) throws(SQLiteFailure) {
         delete.bind(1, id)
         try delete.run()
+    }
+
+    /// Every call for this upstream that waits may be sent from now on.
+    func hurry(upstream: String, now: Int64) throws(SQLiteFailure) {
+        hurry.bind(1, upstream)
+        hurry.bind(2, WallTime.text(milliseconds: now))
+        try hurry.run()
     }
 
     // MARK: Reading
@@ -211,6 +235,12 @@ final class CallRows {
         return try rows(surplus)
     }
 
+    /// The same of those that hold bytes.
+    func heavy(limit: Int) throws(SQLiteFailure) -> [CallRow] {
+        heavy.bind(1, Int64(limit))
+        return try rows(heavy)
+    }
+
     /// Calls that are over and were last changed before `before`.
     func over(_ status: StoredStatus, before: Int64, limit: Int) throws(SQLiteFailure) -> [CallRow] {
         let statement = try connection.prepare(
@@ -258,8 +288,8 @@ final class CallRows {
             createdAt: created, updatedAt: time(row, 14) ?? created, availableAt: time(row, 15) ?? created,
             expiresAt: time(row, 16), lastError: row.text(17))
         return CallRow(
-            call: call, payloadBytes: row.integer(18) ?? 0, resultBytes: row.integer(19) ?? 0,
-            payloadFile: row.text(20), resultFile: row.text(21))
+            call: call, payloadBytes: row.integer(18) ?? 0, heldBytes: row.integer(22) ?? 0,
+            resultBytes: row.integer(19) ?? 0, payloadFile: row.text(20), resultFile: row.text(21))
     }
 
     private static func time(_ row: Statement, _ column: Int32) -> Int64? {

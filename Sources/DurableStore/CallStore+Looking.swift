@@ -26,10 +26,15 @@ extension CallStore {
         guard let (call, answer) = found else { return nil }
         guard let answer else { return StoredOutcome(call: call, answer: nil) }
         let now = time.wallMilliseconds()
-        if let read = await contents(answer.payload, of: call, result: true, now: now) {
-            return StoredOutcome(call: call, answer: StoredAnswer(kind: answer.kind, bytes: read.bytes ?? []))
+        switch await contents(answer.payload, of: call, result: true, now: now) {
+        case .bytes(let bytes):
+            return StoredOutcome(call: call, answer: StoredAnswer(kind: answer.kind, bytes: bytes ?? []))
+        case .unreadable:
+            // It is there, and whoever asks again may get it.
+            return StoredOutcome(call: call, answer: nil)
+        case .damaged: break
         }
-        // It was damaged, and is not what was found any more.
+        // It is not what was found any more.
         let changed = await look { (engine) throws(SQLiteFailure) in try engine.rows.row(id: call.id)?.call }
         return StoredOutcome(call: changed ?? call, answer: nil)
     }
@@ -46,6 +51,12 @@ extension CallStore {
 
     package func retry(id: Int64, now: Int64) async -> QueueOrderOutcome {
         await decide(id) { (engine) throws(SQLiteFailure) in try engine.retry(id, now: now) }
+    }
+
+    package func hurry(upstream: String, now: Int64) async {
+        await order(refused: { _ in }) { (engine) throws(SQLiteFailure) in
+            .keep(try engine.hurry(upstream: upstream, now: now))
+        }
     }
 
     /// What cannot be written is not possible now.
@@ -76,21 +87,30 @@ extension CallStore {
         return total
     }
 
-    /// Brings a payload into memory. Nil when it is damaged; the call has failed then.
+    enum Contents {
+        case bytes([UInt8]?)
+        /// The call has failed because of it.
+        case damaged
+        /// It cannot be read now; nothing was changed.
+        case unreadable(words: String)
+    }
+
+    /// Brings a payload into memory.
     func contents(
         _ payload: Payload, of call: StoredCall, result: Bool, now: Int64
-    ) async -> (bytes: [UInt8]?, ())? {
-        guard let reference = payload.reference else { return (payload.inline, ()) }
+    ) async -> Contents {
+        guard let reference = payload.reference else { return .bytes(payload.inline) }
         let words: String
         switch await desk.perform({ [files] in files.read(reference) }) {
-        case .success(let bytes): return (bytes, ())
+        case .success(let bytes): return .bytes(bytes)
         case .failure(let trouble):
+            guard trouble.isDamage else { return .unreadable(words: trouble.words) }
             words = result ? "carried out, but its result is lost: " + trouble.words : trouble.words
-        case nil: return nil
+        case nil: return .unreadable(words: "the gateway is stopping")
         }
         await order(refused: { _ in }) { (engine) throws(SQLiteFailure) in
             .keep(try engine.damaged(call.id, result: result, words: words, now: now))
         }
-        return nil
+        return .damaged
     }
 }

@@ -104,6 +104,9 @@ package final class CallStore: CallQueue, CallLedger, Sendable {
 
     // MARK: Going
 
+    /// A call whose payload cannot be read waits as long.
+    private static let readAgainMilliseconds: Int64 = 5_000
+
     package func lease(upstream: String, limit: Int, now: Int64) async -> [LeasedCall] {
         while limit > 0, let next = nextAvailable(upstream: upstream), next <= now {
             let taken = await order(refused: { _ -> (calls: [Leased], hasMore: Bool) in ([], false) }) {
@@ -111,10 +114,14 @@ package final class CallStore: CallQueue, CallLedger, Sendable {
             }
             var ready: [LeasedCall] = []
             for leased in taken.calls {
-                guard let arguments = await contents(leased.payload, of: leased.call, result: false, now: now) else {
-                    continue
+                switch await contents(leased.payload, of: leased.call, result: false, now: now) {
+                case .bytes(let bytes):
+                    ready.append(LeasedCall(call: leased.call, arguments: bytes, meta: leased.meta))
+                case .damaged: break
+                case .unreadable(let words):
+                    let later = now + Self.readAgainMilliseconds
+                    _ = await settle(leased.call.id, .notSent(availableAt: later, words: words), now: now)
                 }
-                ready.append(LeasedCall(call: leased.call, arguments: arguments.bytes, meta: leased.meta))
             }
             // Nothing came of it, but there was something to do: the next ones may be better.
             let isDone = !ready.isEmpty || (taken.calls.isEmpty && !taken.hasMore)

@@ -11,6 +11,8 @@ final class LedgerRows {
         var handle: String?
         var answer: StoredAnswer?
         var expiresAt: Int64
+
+        var answerBytes: Int64 { Int64(answer?.bytes.count ?? 0) }
     }
 
     private let connection: Connection
@@ -34,7 +36,10 @@ final class LedgerRows {
             """)
         answer = try connection.prepare(
             "UPDATE call_ledger SET status = 'answered', result_kind = ?2, result = ?3 WHERE key = ?1")
-        store = try connection.prepare("UPDATE call_ledger SET status = 'stored', handle = ?2 WHERE key = ?1")
+        store = try connection.prepare(
+            """
+            UPDATE call_ledger SET status = 'stored', handle = ?2, expires_at = max(expires_at, ?3) WHERE key = ?1
+            """)
         // No life has this name, so that nobody takes it for running.
         lose = try connection.prepare("UPDATE call_ledger SET life = '' WHERE key = ?")
         remove = try connection.prepare("DELETE FROM call_ledger WHERE key = ?")
@@ -42,11 +47,14 @@ final class LedgerRows {
             """
             DELETE FROM call_ledger WHERE key IN
                 (SELECT key FROM call_ledger WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)
+            RETURNING length(result)
             """)
         oldest = try connection.prepare(
             """
             DELETE FROM call_ledger WHERE key IN
-                (SELECT key FROM call_ledger WHERE status = 'answered' ORDER BY expires_at LIMIT ?)
+                (SELECT key FROM call_ledger WHERE status = 'answered' OR (?2 AND life = '')
+                 ORDER BY expires_at LIMIT ?1)
+            RETURNING length(result)
             """)
     }
 
@@ -81,9 +89,11 @@ final class LedgerRows {
         try self.answer.run()
     }
 
-    func markStored(_ key: [UInt8], handle: String) throws(SQLiteFailure) {
+    /// The key is known until `expires` at least.
+    func markStored(_ key: [UInt8], handle: String, expires: Int64) throws(SQLiteFailure) {
         store.bind(1, blob: key)
         store.bind(2, handle)
+        store.bind(3, WallTime.text(milliseconds: expires))
         try store.run()
     }
 
@@ -98,21 +108,35 @@ final class LedgerRows {
         try remove.run()
     }
 
+    /// Keys, and the bytes of their answers.
+    typealias Amount = (keys: Int, bytes: Int64)
+
     /// How many went.
-    func removeExpired(at now: Int64, limit: Int) throws(SQLiteFailure) -> Int {
+    func removeExpired(at now: Int64, limit: Int) throws(SQLiteFailure) -> Amount {
         expired.bind(1, WallTime.text(milliseconds: now))
         expired.bind(2, Int64(limit))
-        return try connection.changes(by: expired)
+        return try amount(expired)
     }
 
-    /// Takes answered ones out, those that would be forgotten soonest first.
-    func removeAnswered(_ count: Int) throws(SQLiteFailure) -> Int {
+    /// Takes answered ones out, those that would be forgotten soonest first; where only their number matters also those
+    /// whose answer was too large to be kept.
+    func removeAnswered(_ count: Int, withLost: Bool) throws(SQLiteFailure) -> Amount {
         oldest.bind(1, Int64(count))
-        return try connection.changes(by: oldest)
+        oldest.bind(2, Int64(withLost ? 1 : 0))
+        return try amount(oldest)
     }
 
-    func count() throws(SQLiteFailure) -> Int {
-        Int(try connection.integer("SELECT count(*) FROM call_ledger") ?? 0)
+    func count() throws(SQLiteFailure) -> Amount {
+        try amount(connection.prepare("SELECT length(result) FROM call_ledger"))
+    }
+
+    private func amount(_ statement: Statement) throws(SQLiteFailure) -> Amount {
+        var found: Amount = (0, 0)
+        try statement.each { row in
+            found.keys += 1
+            found.bytes += row.integer(0) ?? 0
+        }
+        return found
     }
 }
 

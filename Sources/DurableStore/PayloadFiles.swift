@@ -15,6 +15,8 @@ final class PayloadFiles: Sendable {
     /// A file that could not be written or read, in words.
     struct Trouble: Error, Equatable {
         var words: String
+        /// What was written is lost. Otherwise it is worth trying again.
+        var isDamage = false
     }
 
     private static let suffix = ".payload"
@@ -79,7 +81,9 @@ final class PayloadFiles: Sendable {
             if reason != 0 && reason != ENOENT {
                 return .failure(Trouble(words: "\(path) cannot be read: \(SystemError.text(reason))"))
             }
-            if reason == ENOENT { return .failure(Trouble(words: "payload damaged: \(path) is gone")) }
+            if reason == ENOENT {
+                return .failure(Trouble(words: "payload damaged: \(path) is gone", isDamage: true))
+            }
             return .failure(setAside(reference.name, "it has another length than was written"))
         }
         guard Array(SHA256.hash(data: bytes)) == reference.digest else {
@@ -93,7 +97,7 @@ final class PayloadFiles: Sendable {
         named.withLock { _ = $0.remove(name) }
         let isMoved = unsafe rename(path, path + ".corrupt") == 0
         let place = isMoved ? "it was set aside as \(name).corrupt" : "it could not be set aside"
-        return Trouble(words: "payload damaged: \(path): \(what); \(place)")
+        return Trouble(words: "payload damaged: \(path): \(what); \(place)", isDamage: true)
     }
 
     /// Removes a file that no row ever named.

@@ -39,10 +39,24 @@ struct QueueIndex {
         var createdAt: Int64
     }
 
+    /// Where a call is counted, and with how many bytes.
+    struct Place {
+        var status: StoredStatus
+        var bytes: Int64
+
+        init(_ status: StoredStatus, bytes: Int64) {
+            self.status = status
+            self.bytes = bytes
+        }
+
+        /// It can make room for others.
+        fileprivate var finishedBytes: Int64 { status.isOver && status != .unknown ? bytes : 0 }
+    }
+
     private enum Step {
-        case moved(Facts, from: StoredStatus?, to: StoredStatus?, bytes: Int64)
+        case moved(Facts, from: Place?, to: Place?)
         case head(LaneKey, former: LaneHead?)
-        case ledger(Int)
+        case ledger(Int, bytes: Int64)
     }
 
     private struct Upstream {
@@ -54,7 +68,10 @@ struct QueueIndex {
     private(set) var callers: [String: Int] = [:]
     private(set) var items: [StoredStatus: Int] = [:]
     private(set) var bytes: Int64 = 0
+    /// Those among them of calls that are over and wait for nobody.
+    private(set) var finishedBytes: Int64 = 0
     private(set) var ledgerKeys = 0
+    private(set) var ledgerBytes: Int64 = 0
     private var upstreams: [String: Upstream] = [:]
     private var lists: [Int: WaitingList] = [:]
     private var sending: Set<Int64> = []
@@ -85,12 +102,12 @@ struct QueueIndex {
     }
 
     /// A call comes, goes, or becomes something else.
-    mutating func move(_ facts: Facts, from: StoredStatus?, to: StoredStatus?, bytes: Int64) {
+    mutating func move(_ facts: Facts, from: Place?, to: Place?) {
         // An empty lane is forgotten, its head with it.
-        let leaves = from.map { !$0.isOver } == true && to.map { !$0.isOver } != true
+        let leaves = from.map { !$0.status.isOver } == true && to.map { !$0.status.isOver } != true
         if leaves, let lane = lanes[facts.lane], lane.count <= 1, lane.head != nil { set(facts.lane, head: nil) }
-        steps.append(.moved(facts, from: from, to: to, bytes: bytes))
-        apply(facts, from: from, to: to, bytes: bytes)
+        steps.append(.moved(facts, from: from, to: to))
+        apply(facts, from: from, to: to)
     }
 
     mutating func set(_ key: LaneKey, head: LaneHead?) {
@@ -98,24 +115,27 @@ struct QueueIndex {
         place(key, head)
     }
 
-    mutating func countLedger(_ change: Int) {
-        steps.append(.ledger(change))
-        ledgerKeys += change
+    mutating func countLedger(_ keys: Int, bytes: Int64 = 0) {
+        steps.append(.ledger(keys, bytes: bytes))
+        ledgerKeys += keys
+        ledgerBytes += bytes
     }
 
-    private mutating func apply(_ facts: Facts, from: StoredStatus?, to: StoredStatus?, bytes change: Int64) {
+    private mutating func apply(_ facts: Facts, from former: Place?, to next: Place?) {
+        let (from, to) = (former?.status, next?.status)
         if let from {
             let left = items[from, default: 0] - 1
             items[from] = left > 0 ? left : nil
         }
         if let to { items[to, default: 0] += 1 }
-        bytes += change
+        bytes += (next?.bytes ?? 0) - (former?.bytes ?? 0)
+        finishedBytes += (next?.finishedBytes ?? 0) - (former?.finishedBytes ?? 0)
         let wasWaiting = from.map { !$0.isOver } ?? false
         let isWaiting = to.map { !$0.isOver } ?? false
         guard wasWaiting || isWaiting else { return }
         touched.insert(facts.lane)
         var lane = lanes[facts.lane] ?? Lane()
-        let former = lane.sendable
+        let formerHead = lane.sendable
         if from == .inFlight, lane.inFlight == facts.id { lane.inFlight = nil }
         if from == .inFlight { sending.remove(facts.id) }
         if to == .inFlight {
@@ -134,7 +154,7 @@ struct QueueIndex {
         lanes[facts.lane] = lane.count > 0 ? lane : nil
         upstreams[facts.lane.upstream, default: Upstream()].waiting += change
         if upstreams[facts.lane.upstream]?.waiting ?? 0 <= 0 { upstreams[facts.lane.upstream] = nil }
-        ring(facts.lane, former: former)
+        ring(facts.lane, former: formerHead)
     }
 
     private mutating func place(_ key: LaneKey, _ head: LaneHead?) {
@@ -176,9 +196,11 @@ struct QueueIndex {
     mutating func undo(to mark: Int) {
         while steps.count > mark {
             switch steps.removeLast() {
-            case .moved(let facts, let from, let to, let bytes): apply(facts, from: to, to: from, bytes: -bytes)
+            case .moved(let facts, let from, let to): apply(facts, from: to, to: from)
             case .head(let key, let former): place(key, former)
-            case .ledger(let change): ledgerKeys -= change
+            case .ledger(let keys, let bytes):
+                ledgerKeys -= keys
+                ledgerBytes -= bytes
             }
         }
     }

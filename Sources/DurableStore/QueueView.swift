@@ -7,6 +7,8 @@ struct QueueView: Sendable {
     typealias Notice = @Sendable (String) -> Void
 
     private(set) var counts = QueueCounts()
+    /// Bytes of what is over, which makes room for new calls.
+    private var finishedBytes: Int64 = 0
     private(set) var waiting: [String: Int] = [:]
     private(set) var lanes: [LaneKey: Int] = [:]
     /// By upstream: when the next call may be sent.
@@ -25,6 +27,7 @@ struct QueueView: Sendable {
         }
         counts.items = index.items
         counts.bytes = index.bytes
+        finishedBytes = index.finishedBytes
         counts.oldestWaiting = index.oldestWaiting
     }
 
@@ -42,7 +45,7 @@ struct QueueView: Sendable {
                 "\(what) sent without an answer coming back (status unknown): look with 'mcp-gateway queue list', "
                     + "then retry or cancel by hand")
         }
-        let isFull = waiting >= settings.queueItemsMax || counts.bytes >= settings.queueBytesMax
+        let isFull = waiting >= settings.queueItemsMax || counts.bytes - finishedBytes >= settings.queueBytesMax
         if isFull {
             let deed = settings.whenFull == .refuse ? "new ones are refused" : "the oldest are dropped"
             words.append(

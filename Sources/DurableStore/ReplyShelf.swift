@@ -18,9 +18,16 @@ package final class ReplyShelf: ReplyCache, Sendable {
         var isWritten = false
     }
 
+    /// What is known of an answer takes about as much besides key and result.
+    private static let entryBytes = 250
+    static let entriesMax = 100_000
+
     private struct State {
         var entries: [[UInt8]: Entry] = [:]
+        /// Of results alone.
         var bytes: Int64 = 0
+        /// Of results, keys and what is known of them.
+        var weight: Int64 = 0
         var bytesInMemory = 0
         /// Keys in the order in which their results were put into memory; may hold some twice.
         var inMemory: [[UInt8]] = []
@@ -44,10 +51,10 @@ package final class ReplyShelf: ReplyCache, Sendable {
         while try rows.step() {
             let keptAt = rows.text(3).flatMap { WallTime.milliseconds($0) } ?? 0
             let bytes = Int(rows.integer(2) ?? 0)
-            loaded.entries[rows.bytes(0)] = Entry(
-                tool: rows.text(1) ?? "", bytes: bytes, keptAt: keptAt, isWritten: true)
-            loaded.bytes += Int64(bytes)
+            let entry = Entry(tool: rows.text(1) ?? "", bytes: bytes, keptAt: keptAt, isWritten: true)
+            Self.enter(rows.bytes(0), entry, &loaded)
         }
+        Self.makeRoom(Int64(bytesMax), &loaded)
         state = Mutex(loaded)
     }
 
@@ -80,10 +87,9 @@ package final class ReplyShelf: ReplyCache, Sendable {
     package func keep(_ key: [UInt8], tool: String, _ reply: KeptReply) {
         let mustWrite = state.withLock { state in
             Self.forget(key, &state)
-            state.entries[key] = Entry(tool: tool, bytes: reply.result.count, keptAt: reply.keptAt)
-            state.bytes += Int64(reply.result.count)
+            Self.enter(key, Entry(tool: tool, bytes: reply.result.count, keptAt: reply.keptAt), &state)
             Self.hold(key, reply.result, memoryMax, &state)
-            makeRoom(&state)
+            Self.makeRoom(bytesMax, &state)
             state.unwritten.insert(key)
             state.unlisted.remove(key)
             defer { state.isWriting = true }
@@ -92,9 +98,16 @@ package final class ReplyShelf: ReplyCache, Sendable {
         if mustWrite { writeSoon() }
     }
 
+    private static func enter(_ key: [UInt8], _ entry: Entry, _ state: inout State) {
+        state.entries[key] = entry
+        state.bytes += Int64(entry.bytes)
+        state.weight += Int64(entry.bytes + key.count + entryBytes)
+    }
+
     private static func forget(_ key: [UInt8], _ state: inout State) {
         guard let entry = state.entries.removeValue(forKey: key) else { return }
         state.bytes -= Int64(entry.bytes)
+        state.weight -= Int64(entry.bytes + key.count + entryBytes)
         if entry.result != nil { state.bytesInMemory -= entry.bytes }
         state.unwritten.remove(key)
     }
@@ -113,17 +126,26 @@ package final class ReplyShelf: ReplyCache, Sendable {
             state.entries[old]?.result = nil
             state.bytesInMemory -= entry.bytes
         }
+        // Results that are kept again and again under one key stand in it once more each time.
+        if state.inMemory.count > 64 + 2 * state.entries.count {
+            var seen: Set<[UInt8]> = []
+            let latest = state.inMemory.reversed().filter {
+                state.entries[$0]?.result != nil && seen.insert($0).inserted
+            }
+            state.inMemory = latest.reversed()
+            return
+        }
         guard index > 0 else { return }
         let rest = state.inMemory.prefix(index).filter { state.entries[$0]?.result != nil }
         state.inMemory = rest + state.inMemory.dropFirst(index)
     }
 
-    private func makeRoom(_ state: inout State) {
-        guard state.bytes > bytesMax else { return }
+    private static func makeRoom(_ bytesMax: Int64, _ state: inout State) {
+        guard state.weight > bytesMax || state.entries.count > entriesMax else { return }
         // A tenth at once, so that this is seldom done.
         for (key, _) in state.entries.sorted(by: { $0.value.keptAt < $1.value.keptAt }) {
-            guard state.bytes > bytesMax / 10 * 9 else { break }
-            Self.forget(key, &state)
+            guard state.weight > bytesMax / 10 * 9 || state.entries.count > entriesMax / 10 * 9 else { break }
+            forget(key, &state)
             state.unlisted.insert(key)
         }
     }
@@ -186,6 +208,9 @@ package final class ReplyShelf: ReplyCache, Sendable {
     }
 
     package func size() -> (entries: Int, bytes: Int64) { state.withLock { ($0.entries.count, $0.bytes) } }
+
+    /// Places in the list of what is in memory, for tests.
+    var listed: Int { state.withLock { $0.inMemory.count } }
 
     /// Lets go of what is in memory; it can be read again.
     func releaseMemory() {

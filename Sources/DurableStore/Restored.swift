@@ -20,7 +20,9 @@ enum Restored {
         unknown.bind(1, now)
         unknown.bind(2, source + ": it may have been carried out since; look there, then retry or cancel it")
         let count = try connection.changes(by: unknown)
-        try connection.execute("UPDATE queue_items SET status = 'queued' WHERE status = 'in_flight'")
+        // What waits says in `keep_until` when it expires; see `CallRows`.
+        try connection.execute(
+            "UPDATE queue_items SET status = 'queued', keep_until = expires_at WHERE status = 'in_flight'")
         let again = try connection.integer("SELECT count(*) FROM queue_items WHERE status = 'queued'") ?? 0
         let note = try connection.prepare("INSERT OR REPLACE INTO meta VALUES ('\(metaKey)', ?1)")
         note.bind(

@@ -23,7 +23,7 @@ package struct StoreSettings: Sendable {
 
     /// Calls that may wait or be sent at one time.
     package var queueItemsMax = 10_000
-    /// Bytes of what waits or is being sent, and of results that are kept.
+    /// Bytes of arguments and results that are kept. What is over makes room for new calls, the oldest first.
     package var queueBytesMax: Int64 = 256 << 20
     /// Calls of one caller that may wait or be sent at one time.
     package var queuePerCallerMax = 10_000
@@ -37,9 +37,11 @@ package struct StoreSettings: Sendable {
     /// Rows of calls that are over, however young, and keys of the ledger: beyond this the oldest go.
     package var finishedMax = 100_000
     package var ledgerKeysMax = 100_000
+    /// Bytes of answers in the ledger.
+    package var ledgerBytesMax: Int64 = 64 << 20
     /// Below this much free space nothing new is stored: what is left is needed to finish what was begun.
     package var reserveBytes: UInt64 = 16 << 20
-    /// What kept answers of tools may take on disk; an eighth of it in memory.
+    /// What kept answers of tools may take on disk, with what it takes to know of them; an eighth of it in memory.
     package var cacheBytesMax = 64 << 20
 
     package init(

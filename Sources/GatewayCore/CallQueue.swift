@@ -189,7 +189,7 @@ package struct Receipt: Sendable, Equatable {
 package struct QueueCounts: Sendable, Equatable {
     /// By status; one that is missing stands for none.
     package var items: [StoredStatus: Int] = [:]
-    /// Payloads of what waits or is being sent, and results that are kept.
+    /// Payloads of calls that may still be sent, and results that are kept.
     package var bytes: Int64 = 0
     /// Wall milliseconds at which the oldest that waits was stored.
     package var oldestWaiting: Int64?
@@ -244,10 +244,14 @@ package protocol CallQueue: Sendable {
     func find(id: Int64) async -> StoredOutcome?
     func list(_ filter: QueueFilter) async -> [StoredCall]
 
-    /// Takes back a call that waits or is `unknown`. One that is being sent cannot be.
+    /// Takes back a call that waits or is `unknown`. One that is being sent cannot be. Of one that is `unknown` and not
+    /// idempotent `lastError` goes on saying that it may have been carried out.
     func cancel(id: Int64, words: String, now: Int64) async -> QueueOrderOutcome
     /// Has a call that is over, but was not completed, sent again. For operators.
     func retry(id: Int64, now: Int64) async -> QueueOrderOutcome
+    /// Has every call for this upstream that waits for its next try become sendable now: what kept it away is over.
+    /// Nothing changes when that cannot be written.
+    func hurry(upstream: String, now: Int64) async
     /// Removes calls that are over, of these statuses, last changed before `before` (wall milliseconds).
     func purge(_ statuses: Set<StoredStatus>, before: Int64) async -> Int
 

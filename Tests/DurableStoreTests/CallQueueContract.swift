@@ -16,6 +16,7 @@ struct CallQueueContract {
         var resultKeepSeconds: Int64 = 3_600
         var retentionSeconds: Int64 = 7_200
         var ledgerKeysMax = 1_000
+        var ledgerBytesMax: Int64 = 64 << 20
     }
 
     /// An engine with nothing in it, time that the case moves, and a way to stop and start it again.

@@ -24,6 +24,7 @@ final class StoreSubject: CallQueueContract.Subject {
         settings.resultKeep = .seconds(bounds.resultKeepSeconds)
         settings.queueRetention = .seconds(bounds.retentionSeconds)
         settings.ledgerKeysMax = bounds.ledgerKeysMax
+        settings.ledgerBytesMax = bounds.ledgerBytesMax
         self.settings = settings
         store = Mutex(try bench.open(settings))
     }

@@ -2,6 +2,7 @@
 
 import GatewayCore
 import Glibc
+import Logging
 import Synchronization
 import Telemetry
 import Testing
@@ -18,6 +19,29 @@ private final class Fates: Sendable {
     var isOver: Bool { over.withLock { $0 } }
     func end() { over.withLock { $0 = true } }
     var all: (stored: Set<String>, refused: Set<String>) { kept.withLock { $0 } }
+}
+
+/// Keeps what is logged as warnings, with its count.
+private final class Warnings: Sendable {
+    struct Handler: LogHandler {
+        let warnings: Warnings
+        var metadata: Logger.Metadata = [:]
+        var logLevel = Logger.Level.warning
+
+        subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+            get { metadata[key] }
+            set { metadata[key] = newValue }
+        }
+
+        func log(event: LogEvent) {
+            let count = event.metadata?[LogKey.count].map { "\($0)" } ?? "none"
+            warnings.lines.withLock { $0.append("\(event.message): \(count)") }
+        }
+    }
+
+    private let lines = Mutex<[String]>([])
+    var all: [String] { lines.withLock { $0 } }
+    var log: Logger { Logger(label: "test") { (_: String) -> any LogHandler in Handler(warnings: self) } }
 }
 
 @Suite("Stored calls in trouble")
@@ -266,6 +290,38 @@ struct CallTroubleTests {
         }
         #expect(finding == .answered(answer))
         store.close()
+    }
+
+    @Test("calls that expire or are dropped are told in the log, once a minute with their number")
+    func told() async throws {
+        let warnings = Warnings()
+        var settings = bench.settings()
+        (settings.queueItemsMax, settings.whenFull) = (3, .dropOldest)
+        let store = try DurableStore.open(settings, time: bench.time, log: warnings.log, metrics: MetricsRegistry())
+        func accept(_ handle: String) async throws {
+            var new = Self.call(handle, bench)
+            new.expiresAt = bench.time.wallMilliseconds() + 1_000
+            _ = try await store.calls.accept(new)
+        }
+        for number in 0..<3 { try await accept("a\(number)") }
+        await store.flush()
+        #expect(warnings.all.isEmpty)
+        bench.time.advance(seconds: 1)
+        for number in 0..<7 { try await accept("b\(number)") }
+        bench.time.advance(seconds: 61)
+        await store.flush()
+        await store.flush()
+        bench.time.advance(seconds: 61)
+        await store.flush()
+        store.close()
+        let expired = "stored calls expired before they could be sent: "
+        let dropped = "stored calls were dropped: the queue is full: "
+        #expect(warnings.all.count <= 5, "\(warnings.all)")
+        func sum(_ words: String) -> Int {
+            warnings.all.filter { $0.hasPrefix(words) }.compactMap { Int($0.dropFirst(words.count)) }.reduce(0, +)
+        }
+        #expect(sum(expired) == 6)
+        #expect(sum(dropped) == 4)
     }
 
     @Test("after the end everything is refused, and nobody waits for ever")

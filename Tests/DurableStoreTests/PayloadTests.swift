@@ -101,6 +101,36 @@ struct PayloadTests {
         store.close()
     }
 
+    @Test("a payload that cannot be read for a while is not taken for damaged: its call waits, its result stays")
+    func unreadable() async throws {
+        let store = try bench.open()
+        let one = try await accept(store, "a", caller: "ann")
+        /// Puts a link in place of the file, which is not followed: it is there, and cannot be opened.
+        func hide(_ path: String) { _ = (rename(path, path + ".away"), symlink("nowhere", path)) }
+        func show(_ path: String) { _ = rename(path + ".away", path) }
+        let arguments = bench.directory + "/queue/" + (try file(of: one.id))
+        hide(arguments)
+        #expect(await lease(store).isEmpty)
+        let waits = try #require(await store.calls.find(id: one.id)?.call)
+        #expect(waits.status == .queued)
+        #expect(waits.attempts == 0)
+        #expect(waits.availableAt == bench.time.wallMilliseconds() + 5_000)
+        #expect(waits.lastError?.contains("cannot be read") == true)
+        show(arguments)
+        bench.time.advance(seconds: 5)
+        #expect(await lease(store).map(\.arguments) == [Self.large])
+        #expect(await settle(store, one.id))
+        let result = bench.directory + "/queue/" + (try file(of: one.id, "result_ref"))
+        hide(result)
+        let outcome = await store.calls.find(handle: "a", caller: "ann")
+        #expect(outcome?.call.status == .completed)
+        #expect(outcome?.call.lastError == nil)
+        #expect(outcome?.answer == nil)
+        show(result)
+        #expect(await store.calls.find(handle: "a", caller: "ann")?.answer == .result(Self.large))
+        store.close()
+    }
+
     @Test("a damaged result is told, and its call is not sent a second time")
     func damagedResult() async throws {
         let store = try bench.open()

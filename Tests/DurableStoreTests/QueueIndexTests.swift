@@ -13,7 +13,7 @@ struct QueueIndexTests {
         var callers: [String: Int]
         var lanes: [LaneKey: [Int64?]]
         var bytes: Int64
-        var keys: Int
+        var keys: [Int64]
         var oldest: Int64?
         var least: Int64?
         var soonest: [String: Int64?]
@@ -23,7 +23,7 @@ struct QueueIndexTests {
             callers = index.callers
             lanes = index.lanes.mapValues { [Int64($0.count), $0.inFlight, $0.head?.id, $0.head?.availableAt] }
             bytes = index.bytes
-            keys = index.ledgerKeys
+            keys = [Int64(index.ledgerKeys), index.ledgerBytes]
             oldest = index.oldestWaiting
             least = index.leastWorthKeeping
             soonest = [:]
@@ -45,7 +45,7 @@ struct QueueIndexTests {
                     caller: "c\(Int.random(in: 0..<3, using: &chance))")
                 let facts = QueueIndex.Facts(
                     id: last, lane: lane, priority: Int.random(in: 0..<2, using: &chance), createdAt: last * 10)
-                index.move(facts, from: nil, to: .queued, bytes: 5)
+                index.move(facts, from: nil, to: QueueIndex.Place(.queued, bytes: 5))
                 calls[last] = (facts, .queued)
                 refresh(lane)
                 return
@@ -57,9 +57,10 @@ struct QueueIndexTests {
             if next == .inFlight, index.lanes[facts.lane]?.inFlight != nil { next = .queued }
             let isGone = status.isOver && Bool.random(using: &chance)
             if next == .inFlight { index.set(facts.lane, head: nil) }
-            index.move(facts, from: status, to: isGone ? nil : next, bytes: isGone ? -5 : 0)
+            index.move(
+                facts, from: QueueIndex.Place(status, bytes: 5), to: isGone ? nil : QueueIndex.Place(next, bytes: 5))
             calls[id] = isGone ? nil : (facts, next)
-            if Bool.random(using: &chance) { index.countLedger(Int.random(in: -1...1, using: &chance)) }
+            if Bool.random(using: &chance) { index.countLedger(Int.random(in: -1...1, using: &chance), bytes: last) }
             refresh(facts.lane)
         }
 
@@ -87,6 +88,9 @@ struct QueueIndexTests {
             if round % 3 == 0 { world.index.settled() }
             // What is said agrees with what there is.
             let waiting = calls.values.filter { !$0.status.isOver }
+            #expect(world.index.bytes == Int64(5 * calls.count))
+            let finished = calls.values.filter { $0.status.isOver && $0.status != .unknown }
+            #expect(world.index.finishedBytes == Int64(5 * finished.count))
             #expect(before.oldest == waiting.map(\.facts.createdAt).min(), "seed \(seed), round \(round)")
             #expect(world.index.waiting == waiting.count)
             let queued = waiting.filter { $0.status == .queued }.map(\.facts)
@@ -99,13 +103,13 @@ struct QueueIndexTests {
     func flat() {
         var index = QueueIndex()
         let stuck = QueueIndex.Facts(id: 1, lane: LaneKey(upstream: "u", caller: "stuck"), priority: 0, createdAt: 1)
-        index.move(stuck, from: nil, to: .queued, bytes: 1)
+        index.move(stuck, from: nil, to: QueueIndex.Place(.queued, bytes: 1))
         for id in 2..<20_000 as Range<Int64> {
             let lane = LaneKey(upstream: "u", caller: "c\(id)")
             let facts = QueueIndex.Facts(id: id, lane: lane, priority: 0, createdAt: id)
-            index.move(facts, from: nil, to: .queued, bytes: 1)
+            index.move(facts, from: nil, to: QueueIndex.Place(.queued, bytes: 1))
             index.set(lane, head: LaneHead(id: id, priority: 0, availableAt: 1_000_000 - id))
-            index.move(facts, from: .queued, to: nil, bytes: -1)
+            index.move(facts, from: QueueIndex.Place(.queued, bytes: 1), to: nil)
             index.settled()
         }
         #expect(index.lanes.count == 1)

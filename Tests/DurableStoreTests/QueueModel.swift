@@ -18,7 +18,10 @@ struct QueueModel {
         var keepUntil: Int64?
         var words: String?
         var payloadBytes: Int64
+        var isForgotten = false
         var resultBytes: Int64 = 0
+        var bytes: Int64 { (status == .completed ? 0 : payloadBytes) + resultBytes }
+        var isFinished: Bool { status.isOver && status != .unknown }
     }
 
     let bounds: CallQueueContract.Bounds
@@ -31,7 +34,7 @@ struct QueueModel {
     }
 
     var waiting: [Item] { items.filter { !$0.status.isOver } }
-    var bytes: Int64 { items.reduce(0) { $0 + ($1.status.isOver ? 0 : $1.payloadBytes) + $1.resultBytes } }
+    var bytes: Int64 { items.reduce(0) { $0 + $1.bytes } }
 
     var counts: QueueCounts {
         var counts = QueueCounts()
@@ -67,12 +70,25 @@ struct QueueModel {
         if added > bounds.bytesMax { return false }
         let former = items
         while waiting.count >= bounds.itemsMax || bytes + added > bounds.bytesMax {
+            // Those that end at the same time go in no order that is promised; the first row is the first to go here.
+            let heavy = items.filter { $0.isFinished && $0.bytes > 0 }
+            let needed = bytes + added - bounds.bytesMax
+            let suffices = bounds.dropsOldest || heavy.reduce(0) { $0 + $1.bytes } >= needed
+            let first = heavy.min { ($0.keepUntil ?? .max, $0.id) < ($1.keepUntil ?? .max, $1.id) }
+            if waiting.count < bounds.itemsMax, suffices, let first {
+                items.removeAll { $0.id == first.id }
+                continue
+            }
             let least = items.filter { $0.status == .queued }.min { ($0.priority, $0.id) < ($1.priority, $1.id) }
             guard bounds.dropsOldest, let least else {
                 items = former
                 return false
             }
             end(least.id, .cancelled, "dropped: queue full")
+            if let index = items.firstIndex(where: { $0.id == least.id }) {
+                items[index].isForgotten = least.payloadBytes > 0
+                items[index].payloadBytes = 0
+            }
         }
         return true
     }

@@ -143,11 +143,14 @@ struct QueueSimulation {
         guard Bool.random(using: &chance) else {
             let outcome = await subject.calls.cancel(id: item.id, words: "x", now: subject.now)
             let isPossible = item.status == .queued || item.status == .unknown
-            if isPossible { model.end(item.id, .cancelled, "x") }
+            let isDoubtful = item.status == .unknown && !item.isIdempotent
+            let times = item.attempts == 1 ? "once" : "\(item.attempts) times"
+            let doubt = isDoubtful ? "it was sent \(times) without an answer; " : ""
+            if isPossible { model.end(item.id, .cancelled, doubt + "x") }
             return isPossible == outcome.isDone ? "cancel" : unlike("cancelling \(item.status): \(outcome)")
         }
         let outcome = await subject.calls.retry(id: item.id, now: subject.now)
-        let isPossible = item.status.isOver && item.status != .completed
+        let isPossible = item.status.isOver && item.status != .completed && !item.isForgotten
         if isPossible, let index = model.items.firstIndex(where: { $0.id == item.id }) {
             model.items[index].status = .queued
             model.items[index].availableAt = subject.now

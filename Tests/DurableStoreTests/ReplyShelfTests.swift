@@ -66,6 +66,51 @@ import Testing
         #expect(try bench.number("SELECT sum(length(result)) FROM reply_cache") ?? 0 <= 100_000)
     }
 
+    @Test("Many small answers are bounded by what it takes to know of them, also at a start")
+    func small() async throws {
+        let bench = StoreBench(inMemory: true)
+        var settings = bench.settings()
+        settings.cacheBytesMax = 1 << 20
+        var store = try bench.open(settings)
+        let text = String(repeating: "x", count: 40)
+        for number in 0..<9_000 {
+            let key = [UInt8](repeating: UInt8(number % 256), count: 30) + [UInt8(number / 256)]
+            store.replies.keep(key, tool: "t", reply(text, at: Int64(number)))
+        }
+        let bound = (1 << 20) / (40 + 31 + 250)
+        #expect(store.replies.size().entries <= bound)
+        #expect(store.replies.size().entries > bound / 2)
+        await store.flush()
+        store.close()
+        settings.cacheBytesMax = 1 << 18
+        store = try bench.open(settings)
+        #expect(store.replies.size().entries <= bound / 4)
+        store.replies.keep([1], tool: "t", reply(text, at: 10_000))
+        await store.flush()
+        store.close()
+        #expect(try bench.number("SELECT count(*) FROM reply_cache") ?? 0 <= Int64(bound / 4))
+    }
+
+    @Test("There are never more answers than a hundred thousand, and one that is renewed is listed once")
+    func entries() throws {
+        let bench = StoreBench(inMemory: true)
+        let shelf = try ReplyShelf(Connection(path: made(bench).database), bytesMax: 1 << 30, writer: { _ in false })
+        for number in 0...ReplyShelf.entriesMax {
+            let key = [UInt8(number >> 16), UInt8(number >> 8 & 255), UInt8(number & 255)]
+            shelf.keep(key, tool: "t", reply("", at: Int64(number)))
+        }
+        #expect(shelf.size().entries == ReplyShelf.entriesMax / 10 * 9)
+        let other = try ReplyShelf(Connection(path: bench.database), bytesMax: 1 << 30, writer: { _ in false })
+        for number in 0..<1_000 { other.keep([1], tool: "t", reply("x", at: Int64(number))) }
+        #expect(other.listed < 100)
+    }
+
+    /// With a database that nobody has open.
+    private func made(_ bench: StoreBench) throws -> StoreBench {
+        try bench.open().close()
+        return bench
+    }
+
     @Test("Memory that is given back costs nothing but a look at the disk")
     func memory() async throws {
         let bench = StoreBench()

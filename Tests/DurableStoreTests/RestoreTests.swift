@@ -132,6 +132,30 @@ struct RestoreTests {
         store.close()
     }
 
+    @Test("what is sent again after a restore still expires when its time is over")
+    func expires() async throws {
+        try await backedUp().close()
+        var store = try bench.open()
+        try await store.write(
+            """
+            UPDATE queue_items SET status = 'in_flight', expires_at = '2026-11-23 18:20:02.123', keep_until = NULL
+            WHERE tool = 'd'
+            """)
+        _ = await store.perform { connection in
+            try? connection.transaction { () throws(SQLiteFailure) in
+                try Restored.mark(connection, now: "2026-11-23 18:20:01.123")
+            }
+        }
+        #expect(
+            try bench.text("SELECT status || keep_until FROM queue_items WHERE tool = 'd'")
+                == "queued2026-11-23 18:20:02.123")
+        store.close()
+        store = try bench.open()
+        await store.flush()
+        #expect(await StoreBench.eventually { (try? bench.calls().contains("d expired")) == true })
+        store.close()
+    }
+
     @Test("a plain copy of a running gateway's file is usable, and known for an older one when it is put back")
     func plainCopy() async throws {
         let store = try bench.open()

@@ -164,6 +164,15 @@ package final class MemoryStore: CallQueue, CallLedger, ReplyCache {
         return await find(id: id).map { .done($0.call) } ?? .noSuchCall
     }
 
+    package func hurry(upstream: String, now: Int64) async {
+        state.withLock { state in
+            for (id, item) in state.items where item.call.upstream == upstream && item.call.status == .queued {
+                state.items[id]?.call.availableAt = min(item.call.availableAt, now)
+            }
+        }
+        tell(upstream)
+    }
+
     package func purge(_ statuses: Set<StoredStatus>, before: Int64) async -> Int {
         state.withLock { state in
             let gone = state.items.values.filter { statuses.contains($0.call.status) && $0.call.updatedAt < before }
