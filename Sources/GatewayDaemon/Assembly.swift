@@ -179,6 +179,7 @@ struct Assembly: Sendable {
     func syncNow() async -> JSONValue {
         let (before, begun) = (store.calls.waiting(), time.wallMilliseconds())
         upstreams.lookNow()
+        for upstream in before.keys { await store.calls.hurry(upstream: upstream, now: begun) }
         pipeline.ringForStoredCalls()
         for _ in 0..<50 {
             // Ends early when the one who asks has left.

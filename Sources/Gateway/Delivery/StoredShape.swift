@@ -100,7 +100,9 @@ struct StoredShape: Sendable {
 
     /// For a call that ended without an answer of its owner.
     func endedMembers(_ call: StoredCall) -> String {
-        Self.members("\(call.tool) was stored as \(call.handle). \(Self.message(call))", isError: true)
+        let words =
+            call.status == .completed ? "It was carried out; its result cannot be given now." : Self.message(call)
+        return Self.members("\(call.tool) was stored as \(call.handle). \(words)", isError: true)
     }
 
     /// For a call that ended without an answer of its owner, as an error object.
