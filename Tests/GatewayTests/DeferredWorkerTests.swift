@@ -186,4 +186,14 @@ import Testing
         gate.open()
         try await wait(for: "the last one") { bench.store.all.allSatisfy { $0.status == .completed } }
     }
+
+    @Test("A clock that is set back by hours holds up nothing")
+    func setBack() async throws {
+        let bench = try Bench()
+        bench.bench.time.advance(by: .seconds(7_200))
+        try await bench.store(3)
+        bench.bench.time.advance(by: .seconds(-7_200))
+        bench.failure.become(nil)
+        try await bench.work { bench.statuses.allSatisfy { $0 == .completed } }
+    }
 }

@@ -113,6 +113,12 @@ final class DeferredWorker: Sendable {
             var bucket = TokenBucket(rate: Self.rate, burst: Self.burst, at: time.now())
             var sent = 0
             while !Task.isCancelled, !isStopping.load(ordering: .relaxed) {
+                if isFarOff(name) {
+                    // No pause is that long: the clock was set back.
+                    await queue.hurry(upstream: name, now: time.wallMilliseconds())
+                    if isFarOff(name) { await bell.wait(atMost: .seconds(1), on: loop) }
+                    continue
+                }
                 if let rest = rest(owner) {
                     if sent > 0, lanes.busy == 0, queue.nextAvailable(upstream: name) == nil {
                         log.info(
@@ -151,6 +157,11 @@ final class DeferredWorker: Sendable {
         let now = time.now()
         if let at = bucket.availableAt(at: now), at > now { await Pause.wait(at.since(now), on: loop) }
         _ = bucket.take(at: time.now())
+    }
+
+    private func isFarOff(_ name: String) -> Bool {
+        guard let next = queue.nextAvailable(upstream: name) else { return false }
+        return next - time.wallMilliseconds() > Int64(Self.backoffMax.milliseconds) + 60_000
     }
 
     /// How long there is nothing to do; nil when there is.
