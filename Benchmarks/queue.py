@@ -108,16 +108,18 @@ def accepting(processes, place, seconds):
     after, _ = raw_commits(place, seconds / 2)
     paced = at_rate(place, gateway.port, bench.request_of("up__dispense", body), 1_000, seconds)
     stored = int(gateway.sql("SELECT count(*) FROM queue_items"))
-    if stored < found["requests"] + paced["requests"]:
+    if stored < found["requests"] + paced["answered"]:
         bench.give_up(f"{found['requests']} were acknowledged and {stored} are there")
     rate = found["requests"] / (found["microseconds"] / 1e6)
     memory = bench.resident_mib(gateway.process.pid)
     server = processes.start(command, "counting")
     bench.wait_for_port(port, server)
-    begun, waiting = time.monotonic(), stored
+    left = lambda: int(gateway.sql("SELECT count(*) FROM queue_items WHERE status IN ('queued', 'in_flight')"))
+    while left() == stored:  # until the gateway has noticed, some seconds at most
+        time.sleep(0.02)
+    begun, waiting = time.monotonic(), left()
     time.sleep(seconds)
-    left = int(gateway.sql("SELECT count(*) FROM queue_items WHERE status IN ('queued', 'in_flight')"))
-    drained = (waiting - left) / (time.monotonic() - begun)
+    drained = (waiting - left()) / (time.monotonic() - begun)
     processes.stop(gateway.process)
     processes.stop(server)
     return {"paced50": paced["p50"] / 1000, "paced99": paced["p99"] / 1000, "rate": rate, "raw": (before + after) / 2, "p50": found["p50"] / 1000, "p99": found["p99"] / 1000, "sync": one_sync,
