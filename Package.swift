@@ -85,7 +85,7 @@ let package = Package(
             ],
             swiftSettings: strict),
         .target(
-            name: "DurableStore", dependencies: ["CSQLite", "GatewayCore", "Telemetry", logging, crypto],
+            name: "DurableStore", dependencies: ["CSQLite", "GatewayCore", "Resilience", "Telemetry", logging, crypto],
             swiftSettings: strictMemory),
         .target(
             name: "AdminPlane", dependencies: ["GatewayCore", "MCPWire", "Telemetry", "HTTPListener", nioCore],
@@ -118,7 +118,7 @@ let package = Package(
             name: "TelemetryTests", dependencies: ["Telemetry", "GatewayCore", logging], swiftSettings: strict),
         .testTarget(
             name: "DurableStoreTests",
-            dependencies: ["DurableStore", "PowerCut", "CSQLite", "GatewayCore", "Telemetry", logging],
+            dependencies: ["DurableStore", "PowerCut", "CSQLite", "GatewayCore", "Resilience", "Telemetry", logging],
             swiftSettings: strict),
         // A recording file system beneath SQLite.
         .target(name: "PowerCut", dependencies: ["CSQLite"], path: "Tests/PowerCut"),

@@ -1,6 +1,7 @@
 // Licensed under the Apache License 2.0; see LICENSE.
 
 import GatewayCore
+import Resilience
 
 /// A row of `request_log` and how many calls it stands for.
 struct SampledCall: Sendable {
@@ -20,7 +21,7 @@ struct RequestSampler: Sendable {
         var seen: Int64 = 0
         var capacity: Int
 
-        mutating func offer(_ record: CallRecord, chance: inout SplitMix) {
+        mutating func offer(_ record: CallRecord, chance: inout Chance) {
             seen += 1
             if kept.count < capacity {
                 kept.append(record)
@@ -44,7 +45,7 @@ struct RequestSampler: Sendable {
     static let errorFactor = 10
     let rowsPerSecond: Int
     private let readyMax: Int
-    private var chance: SplitMix
+    private var chance: Chance
     private var second: Int64 = .min
     private var calls: Reservoir
     private var errors: Reservoir
@@ -59,7 +60,7 @@ struct RequestSampler: Sendable {
     init(rowsPerSecond: Int, seed: UInt64, readyMax: Int = 20_000) {
         self.rowsPerSecond = rowsPerSecond
         self.readyMax = readyMax
-        chance = SplitMix(state: seed)
+        chance = Chance(seed: seed)
         calls = Reservoir(capacity: rowsPerSecond)
         errors = Reservoir(capacity: rowsPerSecond * Self.errorFactor)
     }
@@ -138,20 +139,4 @@ struct RequestSampler: Sendable {
         for row in ready[readyMax...] { lost += row.weight }
         ready.removeSubrange(readyMax...)
     }
-}
-
-/// A small generator of chance that replays from its seed.
-struct SplitMix: Sendable {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var mixed = state
-        mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
-        return mixed ^ (mixed >> 31)
-    }
-
-    /// Evenly from 0 up to, not including, `bound`.
-    mutating func below(_ bound: UInt64) -> UInt64 { next().multipliedFullWidth(by: bound).high }
 }

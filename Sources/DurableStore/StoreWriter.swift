@@ -6,20 +6,6 @@ import Logging
 import Synchronization
 import Telemetry
 
-/// What the writer and everybody else share.
-final class StoreShared: Sendable {
-    let inbox: Mutex<Inbox>
-    let state: Mutex<StoreState>
-    let bell: Bell
-    let care = Mutex(CareState())
-
-    init(inbox: Inbox, state: StoreState) throws(StoreError) {
-        self.inbox = Mutex(inbox)
-        self.state = Mutex(state)
-        bell = try Bell()
-    }
-}
-
 /// The one that writes. Unchecked, because everything in it belongs to one thread: it is handed to its `WriterThread`
 /// right after it is made, and everybody else reaches it through `shared` only.
 final class StoreWriter: @unchecked Sendable {

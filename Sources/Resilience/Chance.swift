@@ -18,6 +18,9 @@ package struct Chance: Sendable, RandomNumberGenerator {
         return mixed ^ (mixed >> 31)
     }
 
+    /// Evenly from 0 up to, not including, `bound`.
+    package mutating func below(_ bound: UInt64) -> UInt64 { next().multipliedFullWidth(by: bound).high }
+
     /// Evenly from 0 up to and including `most`.
     mutating func upTo(_ most: UInt64) -> UInt64 {
         most == .max ? next() : next().multipliedFullWidth(by: most + 1).high

@@ -2,6 +2,7 @@
 
 import GatewayCore
 import Glibc
+import Resilience
 import Synchronization
 import Telemetry
 import Testing
@@ -114,7 +115,7 @@ struct CallStoreTests {
 
     @Test("timestamps come back to the millisecond", arguments: [1, 2, 3] as [UInt64])
     func timestamps(seed: UInt64) {
-        var chance = Chance(state: seed)
+        var chance = Chance(seed: seed)
         for _ in 0..<5_000 {
             let wall = Int64.random(in: -62_135_596_800_000...253_402_300_799_999, using: &chance)
             #expect(WallTime.milliseconds(WallTime.text(milliseconds: wall)) == wall, "seed \(seed)")

@@ -1,6 +1,7 @@
 // Licensed under the Apache License 2.0; see LICENSE.
 
 import GatewayCore
+import Resilience
 import Telemetry
 import Testing
 
@@ -28,7 +29,7 @@ struct ClockStepTests {
         var settings = StoreSettings(directory: bench.directory, backups: BackupSettings(kept: 3))
         settings.queueRetention = .seconds(7 * 86_400)
         let store = try bench.open(settings)
-        var chance = Chance(state: seed)
+        var chance = Chance(seed: seed)
         var known: [String: Known] = [:]
         var highest = bench.time.wallMilliseconds()
         for round in 0..<30 {

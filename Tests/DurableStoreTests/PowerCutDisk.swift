@@ -1,6 +1,7 @@
 // Licensed under the Apache License 2.0; see LICENSE.
 
 import PowerCut
+import Resilience
 
 @testable import DurableStore
 

@@ -3,6 +3,7 @@
 import GatewayCore
 import Glibc
 import PowerCut
+import Resilience
 import Telemetry
 import Testing
 
@@ -85,7 +86,7 @@ struct PowerCutTests {
     // MARK: The cuts
 
     private func cut(_ life: Life, seed: UInt64) async throws {
-        var chance = Chance(state: seed)
+        var chance = Chance(seed: seed)
         let (windows, end) = (life.log.windows, life.log.records.count)
         // Something was synced, checkpoints were made, calls were refused: otherwise nothing is shown.
         #expect(windows.count > 300)
@@ -102,7 +103,7 @@ struct PowerCutTests {
         var isSaved = false
         for (index, cut) in places.sorted().enumerated() {
             disk.advance(to: cut)
-            var chance = Chance(state: seed &* 10_000 &+ UInt64(index))
+            var chance = Chance(seed: seed &* 10_000 &+ UInt64(index))
             let bench = StoreBench(inMemory: true)
             try disk.image(in: bench.directory, using: &chance)
             let problems: [String]

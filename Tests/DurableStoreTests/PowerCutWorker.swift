@@ -1,6 +1,7 @@
 // Licensed under the Apache License 2.0; see LICENSE.
 
 import GatewayCore
+import Resilience
 
 @testable import DurableStore
 
@@ -23,7 +24,7 @@ struct PowerCutWorker {
     init(_ number: Int, seed: UInt64, bench: StoreBench) {
         self.number = number
         self.bench = bench
-        chance = Chance(state: seed &* 1_000 &+ UInt64(number))
+        chance = Chance(seed: seed &* 1_000 &+ UInt64(number))
     }
 
     private var upstream: String { "u\(number)" }

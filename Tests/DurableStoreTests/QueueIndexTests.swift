@@ -1,6 +1,7 @@
 // Licensed under the Apache License 2.0; see LICENSE.
 
 import GatewayCore
+import Resilience
 import Testing
 
 @testable import DurableStore
@@ -75,7 +76,7 @@ struct QueueIndexTests {
 
     @Test("everything can be taken back, in one piece or to any point", arguments: [11, 12, 13] as [UInt64])
     func undo(seed: UInt64) {
-        var chance = Chance(state: seed)
+        var chance = Chance(seed: seed)
         var world = World()
         for round in 0..<150 {
             for _ in 0..<Int.random(in: 0..<20, using: &chance) { world.step(&chance) }

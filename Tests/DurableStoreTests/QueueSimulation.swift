@@ -1,6 +1,7 @@
 // Licensed under the Apache License 2.0; see LICENSE.
 
 import GatewayCore
+import Resilience
 import Testing
 
 /// Does the same random things with an engine and with the model, and compares what both say after each.
@@ -14,7 +15,7 @@ struct QueueSimulation {
     init(seed: UInt64, bounds: CallQueueContract.Bounds) {
         self.seed = seed
         self.bounds = bounds
-        chance = Chance(state: seed)
+        chance = Chance(seed: seed)
         model = QueueModel(bounds: bounds, now: 0)
     }
 
@@ -197,18 +198,5 @@ struct QueueSimulation {
 extension QueueOrderOutcome {
     fileprivate var isDone: Bool {
         if case .done = self { true } else { false }
-    }
-}
-
-/// A small source of chance that gives the same for the same seed.
-struct Chance: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var mixed = state
-        mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
-        return mixed ^ (mixed >> 31)
     }
 }

@@ -1,6 +1,7 @@
 // Licensed under the Apache License 2.0; see LICENSE.
 
 import GatewayCore
+import Resilience
 import Testing
 
 @testable import DurableStore
@@ -36,7 +37,7 @@ struct RequestSamplerTests {
         "above the rate the weights add up, rows stay bounded, errors and the slowest are kept",
         arguments: [1, 2, 3, 4, 5, 6] as [UInt64])
     func sampled(seed: UInt64) {
-        var chance = SplitMix(state: seed)
+        var chance = Chance(seed: seed)
         var sampler = RequestSampler(rowsPerSecond: 50, seed: seed)
         var rows: [SampledCall] = []
         var offered: Int64 = 0

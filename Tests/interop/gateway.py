@@ -21,6 +21,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 BINARY = pathlib.Path(os.environ.get("MCP_GATEWAY_BINARY", ROOT / ".build/debug/mcp-gateway")).resolve()
 MODULES = ROOT / "examples/tools/build"
 SERVERS = pathlib.Path(__file__).resolve().parent / "servers"
+sys.path.insert(0, str(SERVERS))
 PYTHON = {name: str(ROOT / f".venv/{name}/bin/python") for name in ("mcp1", "mcp2", "fastmcp")}
 
 
@@ -206,6 +207,13 @@ class Gateway:
         ran = subprocess.run(["sqlite3", str(self.database), query], capture_output=True, text=True, timeout=20)
         assert ran.returncode == 0, ran.stderr
         return ran.stdout.strip()
+
+    def announces_its_end(self):
+        """Whether nobody should send it anything any more."""
+        try:
+            return self.get("/health").status == 503
+        except OSError:
+            return True
 
     def health(self):
         return self.get("/health").json

@@ -13,7 +13,6 @@ import pytest
 import gateway as house
 import wire
 
-sys.path.insert(0, str(house.SERVERS))
 import scripted
 
 
@@ -90,13 +89,7 @@ def test_a_call_in_flight_is_finished_before_the_end(make):
     house.eventually(lambda: scripted.calls["gate"] > before, 10, "the arrival of the call")
     gateway.signal(signal.SIGTERM)
 
-    def refuses():
-        try:
-            return gateway.get("/health").status == 503
-        except OSError:
-            return True
-
-    house.eventually(refuses, 5, "the announcement of the end")
+    house.eventually(gateway.announces_its_end, 5, "the announcement of the end")
     assert gateway.process.poll() is None, "it ended with a call in flight"
     scripted.gate.set()
     thread.join(20)

@@ -136,13 +136,7 @@ def test_a_client_of_the_old_transport_gets_the_answer_it_waits_for(slow):
     arrived(before)
     slow.signal(signal.SIGTERM)
 
-    def refuses():
-        try:
-            return slow.get("/health").status == 503
-        except OSError:
-            return True
-
-    house.eventually(refuses, 5, "the announcement of the end")
+    house.eventually(slow.announces_its_end, 5, "the announcement of the end")
     assert slow.process.poll() is None, "it ended with a call in flight"
     scripted.gate.set()
     answer = json.loads(client.event())
