@@ -93,6 +93,15 @@ final class EpochKeeper {
         }
     }
 
+    /// Whether nothing is wrong with the page that holds the epoch, as a connection sees it.
+    static func isPlaceWhole(_ connection: Connection) -> Bool {
+        do {
+            return try connection.text("PRAGMA integrity_check('meta')") == "ok"
+        } catch {
+            return false
+        }
+    }
+
     static func set(_ epoch: Epoch, _ connection: Connection) throws(SQLiteFailure) {
         try connection.execute("INSERT OR REPLACE INTO meta VALUES ('\(Epoch.metaKey)', '\(epoch)')")
     }

@@ -28,7 +28,7 @@ struct Provenance {
     /// Looks, and changes nothing. Refuses what is not ours while a log lies beside it: SQLite would mix the two.
     init(of path: String) throws(StoreError) {
         mark = EpochFile(database: path)
-        let (epoch, finding) = Self.look(at: path)
+        let (epoch, finding) = Self.look(at: path, named: mark.epochs ?? [])
         self.epoch = epoch
         if StorageFiles.bytes(of: path + "-wal") > 0 {
             switch finding {
@@ -54,7 +54,9 @@ struct Provenance {
             }
     }
 
-    private static func look(at path: String) -> (Epoch?, Schema.Finding?) {
+    /// An epoch that is not `named` is believed only where the page that holds it is whole: the row of one that a
+    /// checkpoint has torn can be out of place, and is then not found.
+    private static func look(at path: String, named: [Epoch]) -> (Epoch?, Schema.Finding?) {
         if StorageFiles.bytes(of: path) == 0 { return (Epoch.none, .empty) }
         do {
             let connection = try Connection(path: path, .mainFileOnly)
@@ -62,7 +64,10 @@ struct Provenance {
             switch finding {
             case .empty: return (Epoch.none, finding)
             case .foreign, .newer: return (nil, finding)
-            case .older, .current: return (EpochKeeper.current(connection), finding)
+            case .older, .current:
+                let epoch = EpochKeeper.current(connection)
+                let isBelieved = epoch.map { named.contains($0) } ?? true
+                return (isBelieved || EpochKeeper.isPlaceWhole(connection) ? epoch : nil, finding)
             }
         } catch {
             return (nil, nil)

@@ -142,6 +142,53 @@ struct EpochTests {
         #expect(crashed.names("queue.db") == ["queue.db", "queue.db.epoch"])
     }
 
+    /// What else the page may come to hold or lose with the same checkpoint.
+    @Test(
+        "whatever sectors of the page with the epoch came through, the log is known for its own",
+        arguments: [
+            "", "INSERT INTO meta VALUES ('restored', 'at some time')",
+            "DELETE FROM meta WHERE key = 'created_at'", "INSERT INTO meta VALUES ('a', zeroblob(900))",
+            "UPDATE meta SET value = value || ' and more' WHERE key < 'epoch'",
+        ])
+    func tornPage(change: String) throws {
+        let path = bench.root + "/x.db"
+        bench.overwrite(path, at: 0, with: [])
+        let connection = try Connection(path: path)
+        connection.keepFilesOnClose(true)
+        _ = try connection.text("PRAGMA journal_mode = WAL")
+        try Schema.bring(connection, from: 0, now: "2026-11-23 18:20:01.123")
+        let page = Int(try connection.integer("SELECT rootpage FROM sqlite_schema WHERE name = 'meta'") ?? 0)
+        for number in [0, 8, 9, 98] as [Int64] {
+            let (old, new) = (Epoch(.checkpoint, after: number), Epoch(.checkpoint, after: number + 1))
+            try EpochKeeper.set(old, connection)
+            #expect(try connection.emptyLog())
+            let before = PowerCutLog.read(path)
+            var mark = EpochFile(database: path)
+            let isMarked = mark.write([old, new])
+            #expect(isMarked)
+            try connection.execute("BEGIN; " + change)
+            try EpochKeeper.set(new, connection)
+            try connection.execute("COMMIT")
+            let log = PowerCutLog.read(path + "-wal")
+            #expect(try connection.emptyLog())
+            let after = PowerCutLog.read(path)
+            // The file that is in use is left alone: a copy has the sectors of both.
+            let copy = bench.root + "/copy.db"
+            bench.overwrite(copy + ".epoch", at: 0, with: PowerCutLog.read(path + ".epoch"))
+            bench.overwrite(copy + "-wal", at: 0, with: log)
+            for sectors in 0..<256 {
+                var torn = before
+                for sector in 0..<8 where sectors & 1 << sector != 0 {
+                    let from = (page - 1) * 4_096 + sector * 512
+                    torn.replaceSubrange(from..<from + 512, with: after[from..<from + 512])
+                }
+                bench.overwrite(copy, at: 0, with: torn)
+                #expect(try Provenance(of: copy).origin == .own, "epoch \(number), sectors \(sectors)")
+            }
+            try connection.execute("DELETE FROM meta WHERE key IN ('restored', 'a')")
+        }
+    }
+
     @Test("without a database the log of the former one is kept, not played into the fresh one")
     func removed() async throws {
         let store = try bench.open()
