@@ -55,6 +55,8 @@ let package = Package(
         .target(name: "JSONSchema", dependencies: ["MCPWire"], swiftSettings: strictMemory),
         .target(name: "Sealing", dependencies: ["MCPWire", crypto], swiftSettings: strict),
         .target(name: "Resilience", dependencies: ["GatewayCore"], swiftSettings: strict),
+        .target(name: "HostLoad", dependencies: ["GatewayCore"], swiftSettings: strictMemory),
+        .target(name: "Access", dependencies: ["GatewayCore", "MCPWire", crypto], swiftSettings: strictMemory),
         .target(name: "Telemetry", dependencies: ["GatewayCore", logging], swiftSettings: strict),
         .target(
             name: "HTTPListener", dependencies: ["GatewayCore", "Telemetry", nioCore, nioPosix, nioHTTP1],
@@ -66,12 +68,15 @@ let package = Package(
         .target(
             name: "Gateway",
             dependencies: [
-                "GatewayCore", "JSONSchema", "MCPWire", "Resilience", "Sealing", "Telemetry", logging, nioCore,
+                "GatewayCore", "HostLoad", "JSONSchema", "MCPWire", "Resilience", "Sealing", "Telemetry", logging,
+                nioCore,
             ],
             swiftSettings: strict),
         .target(
             name: "MCPFront",
-            dependencies: ["GatewayCore", "MCPWire", "Telemetry", "HTTPListener", "Sealing", logging, nioCore],
+            dependencies: [
+                "Access", "GatewayCore", "MCPWire", "Telemetry", "HTTPListener", "Sealing", logging, nioCore,
+            ],
             swiftSettings: strict),
         .target(
             name: "WasmSandbox",
@@ -88,15 +93,15 @@ let package = Package(
             name: "DurableStore", dependencies: ["CSQLite", "GatewayCore", "Resilience", "Telemetry", logging, crypto],
             swiftSettings: strictMemory),
         .target(
-            name: "AdminPlane", dependencies: ["GatewayCore", "MCPWire", "Telemetry", "HTTPListener", nioCore],
+            name: "AdminPlane", dependencies: ["Access", "GatewayCore", "MCPWire", "Telemetry", "HTTPListener", nioCore],
             swiftSettings: strictMemory),
 
         // Wiring.
         .target(
             name: "GatewayDaemon",
             dependencies: [
-                "GatewayCore", "MCPWire", "Telemetry", "HTTPListener", "Outbound", "Gateway", "MCPFront", "WasmSandbox",
-                "Upstreams", "DurableStore", "AdminPlane", "Resilience", "Sealing", "CHost", nioCore, nioPosix, logging,
+                "Access", "GatewayCore", "HostLoad", "MCPWire", "Telemetry", "HTTPListener", "Outbound", "Gateway",
+                "MCPFront", "WasmSandbox", "Upstreams", "DurableStore", "AdminPlane", "Resilience", "Sealing", "CHost", nioCore, nioPosix, logging,
                 toml,
             ],
             swiftSettings: strictMemory),
@@ -114,6 +119,10 @@ let package = Package(
             name: "GatewayCoreTests", dependencies: ["GatewayCore", "GatewayTestKit", "MCPWire", nioCore],
             swiftSettings: strict),
         .testTarget(name: "ResilienceTests", dependencies: ["Resilience", "GatewayCore"], swiftSettings: strict),
+        .testTarget(
+            name: "HostLoadTests", dependencies: ["HostLoad", "GatewayCore", "GatewayTestKit", "Resilience"],
+            swiftSettings: strict),
+        .testTarget(name: "AccessTests", dependencies: ["Access", "GatewayCore", "Resilience"], swiftSettings: strict),
         .testTarget(
             name: "TelemetryTests", dependencies: ["Telemetry", "GatewayCore", logging], swiftSettings: strict),
         .testTarget(
@@ -146,7 +155,7 @@ let package = Package(
         .testTarget(
             name: "AdminPlaneTests",
             dependencies: [
-                "AdminPlane", "GatewayTestKit", "GatewayCore", "MCPWire", "Telemetry", "HTTPListener",
+                "Access", "AdminPlane", "GatewayTestKit", "GatewayCore", "MCPWire", "Telemetry", "HTTPListener",
             ],
             swiftSettings: strict),
         .testTarget(
@@ -158,7 +167,7 @@ let package = Package(
         .testTarget(
             name: "MCPFrontTests",
             dependencies: [
-                "MCPFront", "GatewayTestKit", "GatewayCore", "MCPWire", "HTTPListener", "Sealing", nioCore,
+                "MCPFront", "GatewayTestKit", "GatewayCore", "MCPWire", "HTTPListener", "Sealing", "Telemetry", nioCore,
             ],
             swiftSettings: strict),
         .testTarget(

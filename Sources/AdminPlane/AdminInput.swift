@@ -1,5 +1,6 @@
 // Licensed under the Apache License 2.0; see LICENSE.
 
+internal import GatewayCore
 internal import HTTPListener
 internal import MCPWire
 internal import NIOCore
@@ -38,7 +39,8 @@ struct AdminBody: Sendable {
     }
 
     /// Refuses every member but these.
-    func allow(_ names: String...) throws(AdminRefusal) {
+    func allow(_ fields: [AdminField]) throws(AdminRefusal) {
+        let names = fields.map(\.name)
         var seen: Set<String> = []
         for (key, _) in members {
             guard names.contains(key) else {
@@ -49,6 +51,9 @@ struct AdminBody: Sendable {
             }
             guard seen.insert(key).inserted else { throw .bad("The body has the member \"\(key)\" more than once.") }
         }
+        for field in fields where field.isRequired && value(field.name) == nil {
+            throw .bad("The body lacks \"\(field.name)\": \(field.about)")
+        }
     }
 
     /// nil when it is left out, or null.
@@ -58,6 +63,25 @@ struct AdminBody: Sendable {
             throw .bad("\"\(name)\" is \(value.kindWords); a text would be right.")
         }
         return text
+    }
+
+    func flag(_ name: String) throws(AdminRefusal) -> Bool? {
+        guard let value = value(name) else { return nil }
+        guard case .bool(let flag) = value else {
+            throw .bad("\"\(name)\" is \(value.kindWords); true or false would be right.")
+        }
+        return flag
+    }
+
+    func number(_ name: String, _ range: ClosedRange<Double>) throws(AdminRefusal) -> Double? {
+        guard let value = value(name) else { return nil }
+        guard case .number(let text) = value, let number = Double(text), range.contains(number) else {
+            let least = RateLimit.text(range.lowerBound)
+            throw .bad(
+                "\"\(name)\" is \(value.kindWords); a number from \(least) to \(RateLimit.text(range.upperBound)) "
+                    + "would be right.")
+        }
+        return number
     }
 
     func texts(_ name: String) throws(AdminRefusal) -> [String]? {
@@ -100,7 +124,8 @@ struct AdminQuery: Sendable {
         self.items = items.map { (Self.decoded($0.name), Self.decoded($0.value)) }
     }
 
-    func allow(_ names: String...) throws(AdminRefusal) {
+    func allow(_ fields: [AdminField]) throws(AdminRefusal) {
+        let names = fields.map(\.name)
         for (name, _) in items where !names.contains(name) {
             let known = names.isEmpty ? "none is known here" : "known here: \(names.joined(separator: ", "))"
             throw .bad(
@@ -125,7 +150,7 @@ struct AdminQuery: Sendable {
     }
 
     /// Without `%2C` and its like; what is no such thing stays as it is.
-    private static func decoded(_ text: Substring) -> String {
+    static func decoded(_ text: Substring, plusIsSpace: Bool = true) -> String {
         var out: [UInt8] = []
         var rest = Array(text.utf8)[...]
         while let byte = rest.popFirst() {
@@ -135,7 +160,7 @@ struct AdminQuery: Sendable {
                 out.append(value)
                 rest = rest.dropFirst(2)
             } else {
-                out.append(byte == UInt8(ascii: "+") ? 0x20 : byte)
+                out.append(byte == UInt8(ascii: "+") && plusIsSpace ? 0x20 : byte)
             }
         }
         return String(decoding: out, as: UTF8.self)

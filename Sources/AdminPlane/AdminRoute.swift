@@ -11,27 +11,90 @@ struct AdminCall: Sendable {
     /// What `security.log` calls it.
     let name: String
     let verb: HTTPVerb
-    /// The stored call that the path names.
-    var item: Int64?
+    /// With at most one part in braces, which stands for whatever is asked there: `/admin/queue/{id}/retry`.
+    let path: String
+    /// For people who read the list of all calls.
+    let about: String
+    var query: [AdminField] = []
+    var body: [AdminField] = []
+    /// Answers besides those that every call may give.
+    var refusals: [HTTPStatus] = []
+    /// What stands in the braces is a number: digits and nothing else, so that a thing has one path.
+    var isNumbered = false
     let perform: @Sendable (AdminOrder) async throws(AdminRefusal) -> AdminAnswer
 
     init(
-        _ name: String, _ verb: HTTPVerb, item: Int64? = nil,
+        _ name: String, _ verb: HTTPVerb, _ path: String, _ about: String, query: [AdminField] = [],
+        body: [AdminField] = [], refusals: [HTTPStatus] = [], isNumbered: Bool = false,
         _ perform: @escaping @Sendable (AdminOrder) async throws(AdminRefusal) -> AdminAnswer
     ) {
         self.name = name
         self.verb = verb
-        self.item = item
+        self.path = path
+        self.about = about
+        self.query = query
+        self.body = body
+        self.refusals = refusals
+        self.isNumbered = isNumbered
         self.perform = perform
+    }
+
+    /// What stands where the path has its braces; nil when it is another path.
+    func place(in asked: Substring) -> String? {
+        guard let open = path.firstIndex(of: "{"), let close = path.firstIndex(of: "}") else {
+            return asked == path ? "" : nil
+        }
+        let (head, tail) = (path[..<open], path[path.index(after: close)...])
+        guard asked.hasPrefix(head), asked.hasSuffix(tail), asked.count > head.count + tail.count else { return nil }
+        let place = asked.dropFirst(head.count).dropLast(tail.count)
+        if isNumbered {
+            return place.utf8.allSatisfy { (0x30...0x39).contains($0) } && Int64(place) != nil ? String(place) : nil
+        }
+        return place.contains("/") ? nil : AdminQuery.decoded(place, plusIsSpace: false)
     }
 }
 
-/// What the operator said besides path and verb.
+/// One member of a body, or one parameter of a query: what it is called and what it takes.
+struct AdminField: Sendable {
+    enum Kind: Sendable {
+        case text, flag
+        /// Such as `30m`, `24h`, `7d`.
+        case duration
+        case number(ClosedRange<Double>)
+        case count(ClosedRange<Int64>)
+        case texts([String])
+        /// One of these.
+        case choice([String])
+        /// Some of these, with commas between.
+        case list([String])
+        case path
+    }
+
+    let name: String
+    let kind: Kind
+    let about: String
+    var isRequired = false
+
+    init(_ name: String, _ kind: Kind, _ about: String, isRequired: Bool = false) {
+        self.name = name
+        self.kind = kind
+        self.about = about
+        self.isRequired = isRequired
+    }
+
+    static let lasts = AdminField("for", .duration, "Undoes itself after this time; until somebody does when left out.")
+}
+
+/// What the operator said besides the verb.
 struct AdminOrder: Sendable {
     let body: AdminBody
     let query: AdminQuery
+    /// What the path has in its place in braces.
+    let place: String
     /// For what is written down about it.
     let who: String
+
+    func terms() throws(AdminRefusal) -> OrderTerms { OrderTerms(by: who, lasts: try body.duration("for")) }
 }
 
 /// What was done and what is in force now.
@@ -39,8 +102,10 @@ struct AdminAnswer: Sendable {
     /// One sentence for people; stands in `security.log` too.
     var words: String
     var facts: [(key: String, value: JSONValue)] = []
+    /// Another document instead of words and facts.
+    var document: JSONValue?
 
-    var json: JSONValue { .object([("words", .string(words))] + facts) }
+    var json: JSONValue { document ?? .object([("words", .string(words))] + facts) }
 }
 
 /// Why something was not done.
@@ -48,8 +113,11 @@ struct AdminRefusal: Error, Sendable {
     let status: HTTPStatus
     let code: String
     let words: String
+    /// Single mistakes, where there are several.
+    let problems: [String]
 
-    init(_ status: HTTPStatus, _ code: String, _ words: String) {
+    init(_ status: HTTPStatus, _ code: String, _ words: String, problems: [String] = []) {
+        self.problems = problems
         self.status = status
         self.code = code
         self.words = words
@@ -74,34 +142,50 @@ package struct AdminGate: Sendable {
     /// The largest body an order can need, many times over.
     static let bodyBytesMax = 64 << 10
 
-    /// - Parameter calls: what can be asked for at this path; empty when there is no such path.
-    func handle(_ request: HTTPRequest, _ exchange: HTTPExchange, calls: [AdminCall]) async {
+    /// - Parameter calls: what can be asked for at this path, with its place; empty when there is no such path.
+    func handle(
+        _ request: HTTPRequest, _ exchange: HTTPExchange, calls: [(call: AdminCall, place: String)]
+    ) async {
         let who: String
         switch door.visitor(request) {
-        case .local(let name): who = name
-        case .stranger(let why):
-            refusals.note(SecurityEvent.adminRefused, request, facts: [("path", path(request)), ("detail", why)])
-            return exchange.refuse(
-                .forbidden, code: "operators_only",
-                "Admin routes are for operators: ask on the gateway's machine, as one of the users in admin.local, or "
-                    + "through its control socket (the verbs of mcp-gateway do).")
+        case .operating(let name): who = name
+        case .observing, .stranger:
+            return refuseStranger(request, exchange)
         }
         let verb: HTTPVerb = request.verb == .head ? .get : request.verb
-        guard let call = calls.first(where: { $0.verb == verb }) else {
+        guard let (call, place) = calls.first(where: { $0.call.verb == verb }) else {
             note(who, "\(request.verb.label) \(path(request))", nil, calls.isEmpty ? 404 : 405, nil, request)
-            return refuse(exchange, calls)
+            return refuse(exchange, calls.map(\.call))
         }
         do throws(AdminRefusal) {
             let order = AdminOrder(
                 body: verb == .get ? .none : try AdminBody(request.body), query: AdminQuery(request.queryItems),
-                who: who)
+                place: place, who: who)
+            try order.query.allow(call.query)
+            try order.body.allow(call.body)
             let answer = try await call.perform(order)
-            note(who, call.name, call.item, HTTPStatus.ok.rawValue, answer.words, request)
+            note(who, call.name, place, HTTPStatus.ok.rawValue, answer.words, request)
             exchange.answer(.ok, .json, ByteBuffer(string: answer.json.text + "\n"))
         } catch {
-            note(who, call.name, call.item, error.status.rawValue, error.words, request)
-            exchange.refuse(error.status, code: error.code, error.words)
+            note(who, call.name, place, error.status.rawValue, error.words, request)
+            exchange.refuse(error.status, code: error.code, error.words, problems: error.problems)
         }
+    }
+
+    private func refuseStranger(_ request: HTTPRequest, _ exchange: HTTPExchange) {
+        let visitor = door.visitor(request)
+        refusals.note(SecurityEvent.adminRefused, request, facts: [("path", path(request)), ("detail", visitor.why)])
+        guard visitor.mayTryAgain else {
+            return exchange.refuse(
+                .forbidden, code: "operators_only",
+                "Admin routes are for operators: ask on the gateway's machine, as one of the users in admin.local, "
+                    + "through its control socket (the verbs of mcp-gateway do), or with a token of the role admin.")
+        }
+        exchange.refuse(
+            .unauthorized, code: "token_refused",
+            "The token is not one of this gateway, or is revoked or expired. Ask for another one "
+                + "(mcp-gateway token new).",
+            headers: [("www-authenticate", "Bearer realm=\"mcp-gateway\"")])
     }
 
     private func refuse(_ exchange: HTTPExchange, _ calls: [AdminCall]) {
@@ -116,10 +200,12 @@ package struct AdminGate: Sendable {
     private func path(_ request: HTTPRequest) -> String { String(request.path.prefix(200)) }
 
     private func note(
-        _ who: String, _ what: String, _ item: Int64?, _ status: Int, _ words: String?, _ request: HTTPRequest
+        _ who: String, _ what: String, _ place: String?, _ status: Int, _ words: String?, _ request: HTTPRequest
     ) {
         var facts = [("who", who), ("what", what)]
-        if let item { facts.append((LogKey.item, String(item))) }
+        if let place, !place.isEmpty {
+            facts.append((what.hasPrefix("queue.") ? LogKey.item : "subject", String(place.prefix(200))))
+        }
         facts.append(("status", String(status)))
         if let words { facts.append((LogKey.detail, words)) }
         facts.append((LogKey.requestID, request.id.description))
@@ -127,12 +213,14 @@ package struct AdminGate: Sendable {
     }
 }
 
-/// An admin route at one path, or at all paths below one.
+/// All admin routes at one path, or at all paths below one.
 struct AdminRoute: HTTPRoute {
     let gate: AdminGate
-    let calls: @Sendable (_ path: Substring) -> [AdminCall]
+    /// Those that may be meant.
+    let calls: [AdminCall]
 
     func respond(to request: HTTPRequest, _ exchange: HTTPExchange) async {
-        await gate.handle(request, exchange, calls: calls(request.path))
+        let meant = calls.compactMap { call in call.place(in: request.path).map { (call: call, place: $0) } }
+        await gate.handle(request, exchange, calls: meant)
     }
 }

@@ -1,57 +1,88 @@
 // Licensed under the Apache License 2.0; see LICENSE.
 
+package import Access
 package import GatewayCore
 package import HTTPListener
 package import MCPWire
 
 /// Everything that stands behind the admin routes.
 package struct AdminRooms: Sendable {
-    var queue: any CallQueue
-    var cache: any ReplyCache
-    var care: any StorageCare
-    var time: any TimeSource
+    package var queue: any CallQueue
+    package var cache: any ReplyCache
+    package var care: any StorageCare
+    package var traffic: any TrafficOrders
+    package var configuration: any ReloadOrders
+    package var tokens: TokenBook
+    package var time: any TimeSource
+    package var version: String
+    package var uptime: @Sendable () -> Duration
+    /// What the rooms say about themselves.
+    package var health: @Sendable () -> [ComponentStatus]
+    /// Memory and processor, as JSON.
+    package var load: @Sendable () -> JSONValue
     /// Tries every upstream now, lists it anew and sends what waits for it; by upstream what happened.
-    var sync: @Sendable () async -> JSONValue
+    package var sync: @Sendable () async -> JSONValue
 
     package init(
-        queue: any CallQueue, cache: any ReplyCache, care: any StorageCare, time: any TimeSource,
-        sync: @escaping @Sendable () async -> JSONValue
+        queue: any CallQueue, cache: any ReplyCache, care: any StorageCare, traffic: any TrafficOrders,
+        configuration: any ReloadOrders, tokens: TokenBook, time: any TimeSource, version: String,
+        uptime: @escaping @Sendable () -> Duration, health: @escaping @Sendable () -> [ComponentStatus],
+        load: @escaping @Sendable () -> JSONValue, sync: @escaping @Sendable () async -> JSONValue
     ) {
         self.queue = queue
         self.cache = cache
         self.care = care
+        self.traffic = traffic
+        self.configuration = configuration
+        self.tokens = tokens
         self.time = time
+        self.version = version
+        self.uptime = uptime
+        self.health = health
+        self.load = load
         self.sync = sync
     }
 }
 
-/// The orders and questions of operators. All of them can be asked for again without doing more than once.
+/// The orders and questions of operators. All of them can be asked for again without doing more than once, but for a
+/// new token.
 package struct AdminRoutes: Sendable {
     private let gate: AdminGate
-    private let storage: StorageCalls
-    private let queue: QueueCalls
+    /// One table for the routes, for what they take, and for their description.
+    let calls: [AdminCall]
 
     package init(gate: AdminGate, rooms: AdminRooms) {
         self.gate = gate
-        storage = StorageCalls(rooms: rooms)
-        queue = QueueCalls(queue: rooms.queue, time: rooms.time)
+        let known =
+            GatewayCalls(rooms: rooms).calls + TrafficCalls(traffic: rooms.traffic, time: rooms.time).calls
+            + QueueCalls(queue: rooms.queue, time: rooms.time).calls + StorageCalls(rooms: rooms).calls
+            + TokenCalls(book: rooms.tokens, time: rooms.time).calls
+        let description = AdminCall(
+            "openapi", .get, "/admin/openapi.json", "This description, in OpenAPI 3.1."
+        ) { _ throws(AdminRefusal) in
+            AdminAnswer(
+                words: "\(known.count) calls described", document: OpenAPI.document(of: known, version: rooms.version))
+        }
+        calls = known + [description]
     }
 
     package func add(to router: inout Router) {
-        let exact: [(path: String, calls: [AdminCall])] = [
-            ("/admin/cache/clear", [AdminCall("cache.clear", .post, storage.clearCache)]),
-            ("/admin/rebuild-indices", [AdminCall("storage.rebuild", .post, storage.rebuild)]),
-            ("/admin/backup", [AdminCall("storage.backup", .post, storage.backUp)]),
-            ("/admin/verify", [AdminCall("storage.verify", .post, storage.verify)]),
-            ("/admin/sync/force", [AdminCall("upstreams.sync", .post, storage.sync)]),
-            ("/admin/queue", [AdminCall("queue.list", .get, queue.list)]),
-            ("/admin/queue/purge", [AdminCall("queue.purge", .post, queue.purge)]),
-        ]
-        for one in exact {
-            router.add(one.path, AdminRoute(gate: gate) { _ in one.calls }, isForOperators: true)
+        var places: [String: [AdminCall]] = [:]
+        var order: [String] = []
+        for call in calls {
+            let key = call.path.firstIndex(of: "{").map { String(call.path[..<$0]) } ?? call.path
+            if places[key] == nil { order.append(key) }
+            places[key, default: []].append(call)
         }
-        let queue = queue
-        router.add(
-            prefix: QueueCalls.prefix, AdminRoute(gate: gate) { queue.calls(at: $0) }, isForOperators: true)
+        for key in order {
+            let route = AdminRoute(gate: gate, calls: places[key] ?? [])
+            if key.hasSuffix("/") {
+                router.add(prefix: key, route, isForOperators: true)
+            } else {
+                router.add(key, route, isForOperators: true)
+            }
+        }
+        // Strangers do not learn which paths there are.
+        router.add(prefix: "/admin/", AdminRoute(gate: gate, calls: []), isForOperators: true)
     }
 }

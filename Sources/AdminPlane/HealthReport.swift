@@ -12,9 +12,16 @@ package final class HealthReport: Sendable {
     private let time: any TimeSource
     private let startedAt: Moment
     private let draining = Atomic<Bool>(false)
+    private let traffic: (any TrafficOrders)?
 
-    /// - Parameter instance: tells this process from others in logs and health.
-    package init(sources: [any StatusSource], version: String, instance: String, time: any TimeSource) {
+    /// - Parameters:
+    ///   - instance: tells this process from others in logs and health.
+    ///   - traffic: what operators have changed by hand.
+    package init(
+        sources: [any StatusSource], version: String, instance: String, traffic: (any TrafficOrders)? = nil,
+        time: any TimeSource
+    ) {
+        self.traffic = traffic
         self.sources = sources
         self.version = version
         self.instance = instance
@@ -25,8 +32,10 @@ package final class HealthReport: Sendable {
     /// From here on nothing new is taken.
     package func drain() { draining.store(true, ordering: .relaxed) }
 
+    package var uptime: Duration { time.now().since(startedAt) }
+
     package var components: [ComponentStatus] {
-        let isDraining = draining.load(ordering: .relaxed)
+        let isDraining = draining.load(ordering: .relaxed) || traffic?.isDraining ?? false
         let server = ComponentStatus(
             name: "server", status: isDraining ? .unhealthy : .healthy,
             detail: isDraining ? "draining: finishing what runs, taking nothing new" : "accepting calls", isVital: true,
@@ -50,19 +59,19 @@ package final class HealthReport: Sendable {
             JSONValue.object([("status", status)]).write(to: &out)
             return out
         }
-        let uptime = time.now().since(startedAt).milliseconds / 1_000
+        let uptime = uptime.milliseconds / 1_000
         JSONValue.object([
             ("status", status),
             ("version", .string(version)),
             ("instance", .string(instance)),
             ("uptime_seconds", .number(String((uptime * 10).rounded() / 10))),
             ("components", .array(components.map(Self.json))),
-            ("overrides", .array([])),
+            ("overrides", .array((traffic?.overrides() ?? []).map(TrafficFacts.json))),
         ]).write(to: &out)
         return out
     }
 
-    private static func json(_ component: ComponentStatus) -> JSONValue {
+    static func json(_ component: ComponentStatus) -> JSONValue {
         var members: [(key: String, value: JSONValue)] = [
             ("name", .string(component.name)),
             ("status", .string(component.status.rawValue)),

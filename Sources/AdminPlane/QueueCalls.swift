@@ -6,32 +6,45 @@ internal import MCPWire
 
 /// What operators see of stored calls and do with them.
 struct QueueCalls: Sendable {
-    static let prefix = "/admin/queue/"
-
     let queue: any CallQueue
     let time: any TimeSource
 
-    /// `/admin/queue/{id}` and `/admin/queue/{id}/retry`.
-    func calls(at path: Substring) -> [AdminCall] {
-        let parts = path.dropFirst(Self.prefix.count).split(separator: "/", omittingEmptySubsequences: false)
-        // Ids are digits and nothing else, so that a call has one path.
-        guard let first = parts.first, first.utf8.allSatisfy({ (0x30...0x39).contains($0) }), let id = Int64(first)
-        else { return [] }
-        if parts.count == 2, parts[1] == "retry" {
-            return [
-                AdminCall("queue.retry", .post, item: id) { order throws(AdminRefusal) in try await retry(id, order) }
-            ]
-        }
-        guard parts.count == 1 else { return [] }
-        return [
-            AdminCall("queue.show", .get, item: id) { order throws(AdminRefusal) in try await show(id, order) },
-            AdminCall("queue.cancel", .delete, item: id) { order throws(AdminRefusal) in try await cancel(id, order) },
+    private static let statusNames = StoredStatus.allCases.map(\.rawValue)
+
+    var calls: [AdminCall] {
+        [
+            AdminCall(
+                "queue.list", .get, "/admin/queue", "Stored calls, newest first.",
+                query: [
+                    AdminField("status", .list(Self.statusNames), "Only those in one of these states."),
+                    AdminField("upstream", .text, "Only those for this upstream."),
+                    AdminField("limit", .count(1...1_000), "At most so many; 100 when left out."),
+                    AdminField("before", .count(1...Int64.max), "Only those with a lower id."),
+                ], list),
+            AdminCall(
+                "queue.purge", .post, "/admin/queue/purge", "Removes calls that are over.",
+                body: [
+                    AdminField(
+                        "statuses", .texts(StoredStatus.allCases.filter(\.isOver).map(\.rawValue)),
+                        "which calls are meant, such as [\"failed\",\"expired\"].", isRequired: true),
+                    AdminField("older_than", .duration, "Only those that ended longer ago; any when left out."),
+                ], purge),
+            AdminCall(
+                "queue.show", .get, "/admin/queue/{id}", "One stored call.", refusals: [.notFound], isNumbered: true,
+                show),
+            AdminCall(
+                "queue.cancel", .delete, "/admin/queue/{id}", "Takes a stored call back that was not sent.",
+                refusals: [.notFound, .conflict], isNumbered: true, cancel),
+            AdminCall(
+                "queue.retry", .post, "/admin/queue/{id}/retry", "Has a stored call sent again.",
+                refusals: [.notFound, .conflict], isNumbered: true, retry),
         ]
     }
 
+    private static func id(_ order: AdminOrder) -> Int64 { Int64(order.place) ?? 0 }
+
     /// `?status=failed,unknown&upstream=erp&limit=100&before=4711`
     func list(_ order: AdminOrder) async throws(AdminRefusal) -> AdminAnswer {
-        try order.query.allow("status", "upstream", "limit", "before")
         var filter = QueueFilter()
         filter.statuses = try Self.statuses(order.query.texts("status"))
         filter.upstream = order.query.text("upstream")
@@ -82,17 +95,16 @@ struct QueueCalls: Sendable {
         return statuses
     }
 
-    private func show(_ id: Int64, _ order: AdminOrder) async throws(AdminRefusal) -> AdminAnswer {
-        try order.query.allow()
+    private func show(_ order: AdminOrder) async throws(AdminRefusal) -> AdminAnswer {
+        let id = Self.id(order)
         guard let found = await queue.find(id: id) else { throw Self.noSuchCall(id) }
         return AdminAnswer(
             words: "call \(id) is \(found.call.status.rawValue)",
             facts: [("item", QueueFacts.json(found, now: time.wallMilliseconds()))])
     }
 
-    private func retry(_ id: Int64, _ order: AdminOrder) async throws(AdminRefusal) -> AdminAnswer {
-        try order.query.allow()
-        try order.body.allow()
+    private func retry(_ order: AdminOrder) async throws(AdminRefusal) -> AdminAnswer {
+        let id = Self.id(order)
         switch await queue.retry(id: id, now: time.wallMilliseconds()) {
         case .done(let call): return answer("call \(id) is queued and will be sent again", call, hasChanged: true)
         case .notPossible(let call):
@@ -108,9 +120,8 @@ struct QueueCalls: Sendable {
         }
     }
 
-    private func cancel(_ id: Int64, _ order: AdminOrder) async throws(AdminRefusal) -> AdminAnswer {
-        try order.query.allow()
-        try order.body.allow()
+    private func cancel(_ order: AdminOrder) async throws(AdminRefusal) -> AdminAnswer {
+        let id = Self.id(order)
         let words = "cancelled by an operator (\(order.who))"
         switch await queue.cancel(id: id, words: words, now: time.wallMilliseconds()) {
         case .done(let call): return answer("call \(id) is cancelled", call, hasChanged: true)
@@ -147,8 +158,6 @@ struct QueueCalls: Sendable {
 
     /// `{"statuses":["failed"],"older_than":"24h"}`; without `older_than` those of any age.
     func purge(_ order: AdminOrder) async throws(AdminRefusal) -> AdminAnswer {
-        try order.query.allow()
-        try order.body.allow("statuses", "older_than")
         let statuses = try Self.statuses(try order.body.texts("statuses") ?? [])
         guard !statuses.isEmpty else {
             throw .bad(#"Say which calls are meant: {"statuses":["failed","expired"],"older_than":"24h"}."#)

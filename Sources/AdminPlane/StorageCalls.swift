@@ -8,10 +8,32 @@ internal import MCPWire
 struct StorageCalls: Sendable {
     let rooms: AdminRooms
 
+    var calls: [AdminCall] {
+        [
+            AdminCall(
+                "cache.clear", .post, "/admin/cache/clear", "Forgets answers that are kept.",
+                body: [AdminField("tool", .text, "Only those of this tool, by the name that clients know.")], clearCache),
+            AdminCall(
+                "storage.rebuild", .post, "/admin/rebuild-indices",
+                "Rebuilds the indices of the database, and finds payload files that no row names.",
+                refusals: [.unavailable], rebuild),
+            AdminCall(
+                "storage.backup", .post, "/admin/backup", "Makes a verified copy of the database.",
+                body: [
+                    AdminField("to", .path, "Where to, as an absolute path; the day's own backup when left out.")
+                ], refusals: [.conflict, .unavailable], backUp),
+            AdminCall(
+                "storage.verify", .post, "/admin/verify", "Looks at every page of a database file.",
+                body: [AdminField("file", .path, "Which, as an absolute path; the one in use when left out.")],
+                verify),
+            AdminCall(
+                "upstreams.sync", .post, "/admin/sync/force",
+                "Tries every upstream now, lists it anew, and sends what is stored for it.", sync),
+        ]
+    }
+
     /// `{}` or `{"tool":"erp__price"}`.
     func clearCache(_ order: AdminOrder) async throws(AdminRefusal) -> AdminAnswer {
-        try order.query.allow()
-        try order.body.allow("tool")
         let tool = try order.body.text("tool")
         let gone = await rooms.cache.clear(tool: tool)
         let left = rooms.cache.size()
@@ -31,8 +53,6 @@ struct StorageCalls: Sendable {
     }
 
     func rebuild(_ order: AdminOrder) async throws(AdminRefusal) -> AdminAnswer {
-        try order.query.allow()
-        try order.body.allow()
         let report = await rooms.care.rebuild()
         return AdminAnswer(
             words: report.words,
@@ -46,8 +66,6 @@ struct StorageCalls: Sendable {
 
     /// `{}` or `{"to":"/absolute/path"}`.
     func backUp(_ order: AdminOrder) async throws(AdminRefusal) -> AdminAnswer {
-        try order.query.allow()
-        try order.body.allow("to")
         let path = try Self.path("to", order.body)
         let report: BackupReport
         do {
@@ -73,8 +91,6 @@ struct StorageCalls: Sendable {
 
     /// `{}` for the database in use, or `{"file":"/absolute/path"}`.
     func verify(_ order: AdminOrder) async throws(AdminRefusal) -> AdminAnswer {
-        try order.query.allow()
-        try order.body.allow("file")
         let report = await rooms.care.verify(try Self.path("file", order.body))
         let rows = report.rows.sorted { $0.key < $1.key }
         let words =
@@ -102,8 +118,6 @@ struct StorageCalls: Sendable {
     }
 
     func sync(_ order: AdminOrder) async throws(AdminRefusal) -> AdminAnswer {
-        try order.query.allow()
-        try order.body.allow()
         let upstreams = await rooms.sync()
         let waiting = rooms.queue.counts().waiting
         let left = waiting == 0 ? "no stored calls wait" : "\(Words.count(waiting, "stored call")) still to be sent"

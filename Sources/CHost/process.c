@@ -64,7 +64,8 @@ int csystem_signal_descriptor(void) {
     return ends[0];
 }
 
-int csystem_sd_notify(const char *socket_path, const char *state) {
+// One datagram to the service manager, with a descriptor when `handed` is not negative.
+static int tell_manager(const char *socket_path, const char *state, int handed) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     size_t length = strlen(socket_path);
     if (length < 2 || (socket_path[0] != '/' && socket_path[0] != '@')) return EINVAL;
@@ -74,12 +75,34 @@ int csystem_sd_notify(const char *socket_path, const char *state) {
     // An abstract name is as long as it says; a path ends with a zero byte, which is part of the address.
     socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length + (socket_path[0] == '/' ? 1 : 0));
 
+    struct iovec text = {.iov_base = (char *)state, .iov_len = strlen(state)};
+    union {
+        char bytes[CMSG_SPACE(sizeof(int))];
+        struct cmsghdr aligned;
+    } rights = {{0}};
+    struct msghdr message = {.msg_name = &address, .msg_namelen = size, .msg_iov = &text, .msg_iovlen = 1};
+    if (handed >= 0) {
+        message.msg_control = rights.bytes;
+        message.msg_controllen = sizeof rights.bytes;
+        struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+        header->cmsg_level = SOL_SOCKET;
+        header->cmsg_type = SCM_RIGHTS;
+        header->cmsg_len = CMSG_LEN(sizeof handed);
+        memcpy(CMSG_DATA(header), &handed, sizeof handed);
+    }
+
     int descriptor = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (descriptor < 0) return errno;
-    ssize_t sent = sendto(descriptor, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&address, size);
+    ssize_t sent = sendmsg(descriptor, &message, MSG_NOSIGNAL);
     int problem = sent < 0 ? errno : 0;
     close(descriptor);
     return problem;
+}
+
+int csystem_sd_notify(const char *socket_path, const char *state) { return tell_manager(socket_path, state, -1); }
+
+int csystem_sd_notify_descriptor(const char *socket_path, const char *state, int descriptor) {
+    return descriptor < 0 ? EBADF : tell_manager(socket_path, state, descriptor);
 }
 
 int csystem_parent_death_signal(int signal, int32_t parent) {

@@ -47,7 +47,7 @@ extension CallEngine {
         }
         while let lack = lack(of: bytes) {
             if index.waiting < settings.queueItemsMax, try removeFinished(for: bytes) { continue }
-            guard settings.whenFull == .dropOldest, let oldest = index.leastWorthKeeping,
+            guard mayDrop, let oldest = index.leastWorthKeeping,
                 let row = try rows.row(id: oldest), row.call.status == .queued
             else { return .full(detail: lack) }
             toll.dropped += 1
@@ -60,15 +60,15 @@ extension CallEngine {
         return nil
     }
 
+    private var mayDrop: Bool { settings.whenFull == .dropOldest && !refusesMore }
+
     private static let finishedAtOnce = 16
 
     /// What is over makes room for what waits, first what would go first anyway. Never one that waits for a person.
     /// False when nothing went, also because it would not be enough.
     private func removeFinished(for bytes: Int64) throws(SQLiteFailure) -> Bool {
         let needed = index.bytes + bytes - settings.queueBytesMax
-        guard index.finishedBytes > 0, settings.whenFull == .dropOldest || index.finishedBytes >= needed else {
-            return false
-        }
+        guard index.finishedBytes > 0, mayDrop || index.finishedBytes >= needed else { return false }
         let found = try rows.heavy(limit: Self.finishedAtOnce)
         for row in found where index.bytes + bytes > settings.queueBytesMax { try remove(row) }
         return !found.isEmpty

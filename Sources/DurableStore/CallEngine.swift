@@ -18,7 +18,10 @@ final class CallEngine {
         var dropped = 0
     }
 
-    let settings: StoreSettings
+    private(set) var settings: StoreSettings
+    /// The bounds were lowered below what is stored: new calls are refused and nothing is dropped for them until what
+    /// is stored is within the bounds.
+    private(set) var refusesMore = false
     let rows: CallRows
     let ledger: LedgerRows
     /// Tells this life of the gateway from every other one.
@@ -43,6 +46,18 @@ final class CallEngine {
         life = RequestID.random().description
     }
 
+    /// Between two transactions only. Calls that are over stay for as long as they were told.
+    func change(_ next: StoreSettings) {
+        settings = next
+        refusesMore = isBeyondBounds
+        // There may be more that can go now.
+        ledgerTryAt = 0
+    }
+
+    private var isBeyondBounds: Bool {
+        index.waiting > settings.queueItemsMax || index.bytes - index.finishedBytes > settings.queueBytesMax
+    }
+
     // MARK: In step with the transaction
 
     var mark: Mark { Mark(index: index.mark, orphans: orphans.count, toll: toll) }
@@ -64,6 +79,8 @@ final class CallEngine {
     /// The transaction is on disk. Returns the files that nothing refers to any more.
     func settled() -> [String] {
         index.settled()
+        // Not before, because what has made room may still have been undone.
+        if refusesMore { refusesMore = isBeyondBounds }
         defer { orphans = [] }
         return orphans
     }

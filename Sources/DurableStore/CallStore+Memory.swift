@@ -21,13 +21,15 @@ extension CallStore {
     }
 
     func status(isWritable: Bool, now: Int64) -> ComponentStatus {
-        view.withLock { $0.status(settings, isWritable: isWritable, now: now) }
+        let settings = settings
+        return view.withLock { $0.status(settings, isWritable: isWritable, now: now) }
     }
 
     /// After a commit: lets everybody see it.
     func follow(_ engine: CallEngine) {
         let (notices, stirred) = view.withLock { view in
             view.follow(&engine.index)
+            view.refusesMore = engine.refusesMore
             return (view.notices, engine.index.stirred)
         }
         for upstream in stirred.sorted() where !notices.isEmpty {

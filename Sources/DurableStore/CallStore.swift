@@ -11,7 +11,6 @@ import Telemetry
 /// database cannot be written every order is refused in words and nothing of it is left; ends of calls and
 /// cancellations still go through while the disk is almost full, new calls do not.
 package final class CallStore: CallQueue, CallLedger, Sendable {
-    let settings: StoreSettings
     let shared: StoreShared
     let files: PayloadFiles
     let desk: FileDesk
@@ -19,16 +18,16 @@ package final class CallStore: CallQueue, CallLedger, Sendable {
     let time: any TimeSource
 
     init(
-        _ settings: StoreSettings, shared: StoreShared, files: PayloadFiles, desk: FileDesk, view: QueueView,
-        time: any TimeSource
+        shared: StoreShared, files: PayloadFiles, desk: FileDesk, view: QueueView, time: any TimeSource
     ) {
-        self.settings = settings
         self.shared = shared
         self.files = files
         self.desk = desk
         self.view = Mutex(view)
         self.time = time
     }
+
+    var settings: StoreSettings { shared.settings.withLock { $0 } }
 
     // MARK: Asking the writer
 
@@ -73,6 +72,7 @@ package final class CallStore: CallQueue, CallLedger, Sendable {
     // MARK: Coming
 
     package func accept(_ call: NewStoredCall) async throws(QueueRefusal) -> Receipt {
+        let settings = settings
         var payload = call.arguments.map { Payload.inline($0) } ?? .none
         if let arguments = call.arguments, arguments.count > settings.payloadInlineMax {
             // A file is dear, so it is not written for a call that will be refused anyway.
@@ -80,7 +80,7 @@ package final class CallStore: CallQueue, CallLedger, Sendable {
             if isFull, settings.whenFull == .refuse, call.ledgerKey == nil {
                 throw .full(detail: "no more than \(settings.queueItemsMax) calls may wait")
             }
-            switch await desk.perform({ [files] in files.write(arguments, keepsReserve: true) }) {
+            switch await desk.perform({ [files] in files.write(arguments, reserveBytes: settings.reserveBytes) }) {
             case .success(let reference): payload = .file(reference)
             case .failure(let trouble): throw .unwritable(detail: trouble.words)
             case nil: throw .closing
@@ -142,7 +142,7 @@ package final class CallStore: CallQueue, CallLedger, Sendable {
             var payload = Payload.inline(answer.bytes)
             if answer.bytes.count > settings.payloadInlineMax {
                 let bytes = answer.bytes
-                let written = await desk.perform { [files] in files.write(bytes, keepsReserve: false) }
+                let written = await desk.perform { [files] in files.write(bytes) }
                 guard case .success(let reference) = written else { return false }
                 payload = .file(reference)
             }

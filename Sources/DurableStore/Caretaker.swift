@@ -20,7 +20,6 @@ final class Caretaker: Sendable {
         var isClosing = false
     }
 
-    let settings: StoreSettings
     let time: any TimeSource
     let log: Logger
     private let shared: StoreShared
@@ -29,8 +28,7 @@ final class Caretaker: Sendable {
     private let notBefore = Mutex<Moment?>(nil)
     private let thread = Mutex<WriterThread?>(nil)
 
-    init(_ settings: StoreSettings, shared: StoreShared, time: any TimeSource, log: Logger) throws(StoreError) {
-        self.settings = settings
+    init(shared: StoreShared, time: any TimeSource, log: Logger) throws(StoreError) {
         self.shared = shared
         self.time = time
         self.log = log
@@ -53,6 +51,11 @@ final class Caretaker: Sendable {
         }
         thread.withLock { $0 = started }
     }
+
+    private var settings: StoreSettings { shared.settings.withLock { $0 } }
+
+    /// Has it look anew at what is due and when: the settings have changed.
+    func wake() { bell.ring() }
 
     /// False as soon as the store closes. Asked in the middle of everything that takes long.
     var keepsOn: Bool { !work.withLock { $0.isClosing } }

@@ -13,9 +13,8 @@ package import Telemetry
 /// writes and at least every five seconds, so that a plain copy is of use. When the disk cannot take rows they are
 /// dropped and counted, `storage` says so, and it recovers by itself.
 package final class DurableStore: Journal, Tombstones, StatusSource, Sendable {
-    let settings: StoreSettings
     let time: any TimeSource
-    private let shared: StoreShared
+    let shared: StoreShared
     private let lock: StorageLock
     private let tombstones: Mutex<TombstoneSet>
     private let thread: Mutex<WriterThread?>
@@ -26,6 +25,8 @@ package final class DurableStore: Journal, Tombstones, StatusSource, Sendable {
     package let calls: CallStore
     package let replies: ReplyShelf
     package let offers: OffersShelf
+    /// What operators have changed by hand.
+    package let overrides: OverrideShelf
 
     /// Takes the storage lock before anything else, then opens the database; makes what is missing, sets a damaged
     /// file aside and goes on with a fresh one. Waits for the disk; after an unclean stop up to two seconds for a
@@ -52,7 +53,6 @@ package final class DurableStore: Journal, Tombstones, StatusSource, Sendable {
         _ settings: StoreSettings, _ opened: OpenDatabase, lock: StorageLock, time: any TimeSource, log: Logger,
         metrics: MetricsRegistry
     ) throws {
-        self.settings = settings
         self.time = time
         self.lock = lock
         let connection = opened.connection
@@ -60,11 +60,11 @@ package final class DurableStore: Journal, Tombstones, StatusSource, Sendable {
         tombstones = Mutex(try Self.loadTombstones(connection, now: now))
         let seed = time.now().nanoseconds ^ UInt64(bitPattern: now)
         let shared = try StoreShared(
-            inbox: Inbox(rowsPerSecond: settings.requestRowsPerSecond, seed: seed),
+            settings, inbox: Inbox(rowsPerSecond: settings.requestRowsPerSecond, seed: seed),
             state: StoreState(quarantine: opened.quarantine, now: now))
         self.shared = shared
         shared.care.withLock { $0 = opened.care }
-        caretaker = try Caretaker(settings, shared: shared, time: time, log: log)
+        caretaker = try Caretaker(shared: shared, time: time, log: log)
         let behind: ReplyShelf.Writer = { job in
             let isTaken = shared.inbox.withLock { $0.put(job) }
             if isTaken { shared.bell.ring() }
@@ -72,6 +72,7 @@ package final class DurableStore: Journal, Tombstones, StatusSource, Sendable {
         }
         replies = try ReplyShelf(connection, bytesMax: settings.cacheBytesMax, writer: behind)
         offers = try OffersShelf(connection, writer: behind)
+        overrides = try OverrideShelf(connection) { body in await Self.perform(shared, body) }
         let engine = try CallEngine(settings, connection)
         let found = try engine.count()
         if !found.sending.isEmpty {
@@ -84,10 +85,10 @@ package final class DurableStore: Journal, Tombstones, StatusSource, Sendable {
         view.follow(&engine.index)
         _ = engine.settled()
         desk = try FileDesk()
-        calls = CallStore(settings, shared: shared, files: files, desk: desk, view: view, time: time)
+        calls = CallStore(shared: shared, files: files, desk: desk, view: view, time: time)
         let writer = try StoreWriter(
-            settings, connection: connection, calls: calls, engine: engine, shared: shared, lock: lock, time: time,
-            log: log, numbers: StoreNumbers(in: metrics))
+            settings, connection: connection, calls: calls, engine: engine, replies: replies, shared: shared,
+            lock: lock, time: time, log: log, numbers: StoreNumbers(in: metrics))
         thread = Mutex(try WriterThread { writer.run() })
         try caretaker.start(deepCheck: opened.needsDeepCheck)
         calls.show(in: metrics)
@@ -96,6 +97,8 @@ package final class DurableStore: Journal, Tombstones, StatusSource, Sendable {
     }
 
     deinit { close() }
+
+    var settings: StoreSettings { shared.settings.withLock { $0 } }
 
     private static func loadTombstones(_ connection: Connection, now: Int64) throws -> TombstoneSet {
         var loaded = TombstoneSet()
@@ -170,6 +173,12 @@ package final class DurableStore: Journal, Tombstones, StatusSource, Sendable {
 
     /// Has the writer's thread do something with its connection; nil after `close`.
     func perform<Value: Sendable>(_ body: @escaping @Sendable (Connection) -> Value) async -> Value? {
+        await Self.perform(shared, body)
+    }
+
+    private static func perform<Value: Sendable>(
+        _ shared: StoreShared, _ body: @escaping @Sendable (Connection) -> Value
+    ) async -> Value? {
         await withCheckedContinuation { continuation in
             let isTaken = shared.inbox.withLock { inbox in
                 inbox.put { connection in continuation.resume(returning: connection.map(body)) }

@@ -64,6 +64,8 @@ struct Inbox: Sendable {
         sampler = RequestSampler(rowsPerSecond: rowsPerSecond, seed: seed)
     }
 
+    mutating func change(rowsPerSecond: Int) { sampler.change(rowsPerSecond: rowsPerSecond) }
+
     /// Each `put` tells whether the bell has to be rung.
     mutating func put(_ call: CallRecord) -> Bool {
         guard !isClosed else { return false }

@@ -28,14 +28,12 @@ final class PayloadFiles: Sendable {
 
     private let directory: String
     private let backups: String
-    private let reserveBytes: UInt64
     /// Files that rows name, or will name in a moment.
     private let named = Mutex<Set<String>>([])
 
     init(_ settings: StoreSettings) {
         directory = settings.payloadDirectory
         backups = settings.backupDirectory
-        reserveBytes = settings.reserveBytes
     }
 
     /// At the start, before anything is written.
@@ -43,9 +41,10 @@ final class PayloadFiles: Sendable {
 
     // MARK: One file
 
-    /// Writes a file of its own. `keepsReserve` is for what may be refused when the disk is almost full.
-    func write(_ bytes: [UInt8], keepsReserve: Bool) -> Result<PayloadReference, Trouble> {
-        if keepsReserve, let space = StorageFiles.space(at: directory),
+    /// Writes a file of its own. `reserveBytes` have to be free besides it, for what may be refused when the disk is
+    /// almost full.
+    func write(_ bytes: [UInt8], reserveBytes: UInt64? = nil) -> Result<PayloadReference, Trouble> {
+        if let reserveBytes, let space = StorageFiles.space(at: directory),
             space.free < reserveBytes.addingReportingOverflow(UInt64(bytes.count)).partialValue
                 || space.free < reserveBytes
         {

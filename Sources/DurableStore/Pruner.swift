@@ -10,7 +10,7 @@ struct Pruner {
     private static let lookAfterRows = 1_000
     private static let lookEvery = Duration.seconds(60)
 
-    private let settings: StoreSettings
+    private var settings: StoreSettings
     private var byAge: [Statement] = []
     private var byCount: [Statement] = []
     private var tombstones: Statement?
@@ -34,11 +34,17 @@ struct Pruner {
             byCount.append(
                 try connection.prepare(
                     """
-                    DELETE FROM \(table) WHERE id <= (SELECT max(id) FROM \(table)) - \(settings.rowsMax)
+                    DELETE FROM \(table) WHERE id <= (SELECT max(id) FROM \(table)) - ?
                         AND id < (SELECT min(id) FROM \(table)) + \(Self.stepRows)
                     """))
         }
         tombstones = try connection.prepare("DELETE FROM session_tombstones WHERE expires_at < ?")
+    }
+
+    /// The next step looks by them.
+    mutating func change(_ next: StoreSettings) {
+        settings = next
+        last = nil
     }
 
     /// Whether something was removed. Does nothing most of the time.
@@ -55,7 +61,10 @@ struct Pruner {
             statement.bind(1, oldest)
             removed += try count(statement)
         }
-        for statement in byCount { removed += try count(statement) }
+        for statement in byCount {
+            statement.bind(1, Int64(settings.rowsMax))
+            removed += try count(statement)
+        }
         if let tombstones {
             tombstones.bind(1, WallTime.text(milliseconds: wallMilliseconds))
             removed += try connection.changes(by: tombstones)

@@ -14,6 +14,8 @@ struct QueueView: Sendable {
     /// By upstream: when the next call may be sent.
     private(set) var next: [String: Int64] = [:]
     private(set) var notices: [Notice] = []
+    /// The bounds were lowered below what is stored: nothing is dropped for new calls until it is within them.
+    var refusesMore = false
 
     mutating func add(_ notice: @escaping Notice) { notices.append(notice) }
 
@@ -47,7 +49,9 @@ struct QueueView: Sendable {
         }
         let isFull = waiting >= settings.queueItemsMax || counts.bytes - finishedBytes >= settings.queueBytesMax
         if isFull {
-            let deed = settings.whenFull == .refuse ? "new ones are refused" : "the oldest are dropped"
+            let isBeyond = waiting > settings.queueItemsMax || counts.bytes - finishedBytes > settings.queueBytesMax
+            let isRefusing = settings.whenFull == .refuse || (refusesMore && isBeyond)
+            let deed = isRefusing ? "new ones are refused" : "the oldest are dropped"
             words.append(
                 "the queue is full (\(settings.queueItemsMax) calls, \(settings.queueBytesMax >> 20) MiB), \(deed): "
                     + "bring the upstreams back, or cancel what is not needed")

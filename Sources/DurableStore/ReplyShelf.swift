@@ -23,6 +23,9 @@ package final class ReplyShelf: ReplyCache, Sendable {
     static let entriesMax = 100_000
 
     private struct State {
+        var bytesMax: Int64
+        /// In memory.
+        var memoryMax: Int
         var entries: [[UInt8]: Entry] = [:]
         /// Of results alone.
         var bytes: Int64 = 0
@@ -34,19 +37,17 @@ package final class ReplyShelf: ReplyCache, Sendable {
         var unwritten: Set<[UInt8]> = []
         var unlisted: Set<[UInt8]> = []
         var isWriting = false
+
+        init(bytesMax: Int) { (self.bytesMax, memoryMax) = (Int64(bytesMax), bytesMax / 8) }
     }
 
     private let state: Mutex<State>
-    private let bytesMax: Int64
-    private let memoryMax: Int
     private let writer: Writer
 
     /// Reads what there is; call on the thread that owns the connection.
     init(_ connection: Connection, bytesMax: Int, writer: @escaping Writer) throws(SQLiteFailure) {
-        self.bytesMax = Int64(bytesMax)
-        memoryMax = bytesMax / 8
         self.writer = writer
-        var loaded = State()
+        var loaded = State(bytesMax: bytesMax)
         let rows = try connection.prepare("SELECT key, tool, length(result), kept_at FROM reply_cache")
         while try rows.step() {
             let keptAt = rows.text(3).flatMap { WallTime.milliseconds($0) } ?? 0
@@ -54,7 +55,7 @@ package final class ReplyShelf: ReplyCache, Sendable {
             let entry = Entry(tool: rows.text(1) ?? "", bytes: bytes, keptAt: keptAt, isWritten: true)
             Self.enter(rows.bytes(0), entry, &loaded)
         }
-        Self.makeRoom(Int64(bytesMax), &loaded)
+        Self.makeRoom(&loaded)
         state = Mutex(loaded)
     }
 
@@ -67,7 +68,7 @@ package final class ReplyShelf: ReplyCache, Sendable {
         guard let entry, let result = await read(key) else { return nil }
         state.withLock { state in
             guard state.entries[key]?.keptAt == entry.keptAt else { return }
-            Self.hold(key, result, memoryMax, &state)
+            Self.hold(key, result, &state)
         }
         return KeptReply(result: result, keptAt: entry.keptAt)
     }
@@ -88,10 +89,23 @@ package final class ReplyShelf: ReplyCache, Sendable {
         let mustWrite = state.withLock { state in
             Self.forget(key, &state)
             Self.enter(key, Entry(tool: tool, bytes: reply.result.count, keptAt: reply.keptAt), &state)
-            Self.hold(key, reply.result, memoryMax, &state)
-            Self.makeRoom(bytesMax, &state)
+            Self.hold(key, reply.result, &state)
+            Self.makeRoom(&state)
             state.unwritten.insert(key)
             state.unlisted.remove(key)
+            defer { state.isWriting = true }
+            return !state.isWriting
+        }
+        if mustWrite { writeSoon() }
+    }
+
+    /// Another bound for what is kept on disk and in memory. Beyond a lower one the oldest go at once.
+    func change(bytesMax: Int) {
+        let mustWrite = state.withLock { state in
+            (state.bytesMax, state.memoryMax) = (Int64(bytesMax), bytesMax / 8)
+            Self.makeRoom(&state)
+            Self.thin(&state)
+            guard !state.unlisted.isEmpty else { return false }
             defer { state.isWriting = true }
             return !state.isWriting
         }
@@ -113,13 +127,17 @@ package final class ReplyShelf: ReplyCache, Sendable {
     }
 
     /// Keeps a result in memory; those that came first leave it. What is not on disk yet stays.
-    private static func hold(_ key: [UInt8], _ result: [UInt8], _ memoryMax: Int, _ state: inout State) {
+    private static func hold(_ key: [UInt8], _ result: [UInt8], _ state: inout State) {
         guard state.entries[key]?.result == nil else { return }
         state.entries[key]?.result = result
         state.bytesInMemory += result.count
         state.inMemory.append(key)
+        thin(&state, except: key)
+    }
+
+    private static func thin(_ state: inout State, except key: [UInt8]? = nil) {
         var index = 0
-        while state.bytesInMemory > memoryMax, index < state.inMemory.count {
+        while state.bytesInMemory > state.memoryMax, index < state.inMemory.count {
             let old = state.inMemory[index]
             index += 1
             guard let entry = state.entries[old], entry.result != nil, entry.isWritten, old != key else { continue }
@@ -140,11 +158,11 @@ package final class ReplyShelf: ReplyCache, Sendable {
         state.inMemory = rest + state.inMemory.dropFirst(index)
     }
 
-    private static func makeRoom(_ bytesMax: Int64, _ state: inout State) {
-        guard state.weight > bytesMax || state.entries.count > entriesMax else { return }
+    private static func makeRoom(_ state: inout State) {
+        guard state.weight > state.bytesMax || state.entries.count > entriesMax else { return }
         // A tenth at once, so that this is seldom done.
         for (key, _) in state.entries.sorted(by: { $0.value.keptAt < $1.value.keptAt }) {
-            guard state.weight > bytesMax / 10 * 9 || state.entries.count > entriesMax / 10 * 9 else { break }
+            guard state.weight > state.bytesMax / 10 * 9 || state.entries.count > entriesMax / 10 * 9 else { break }
             forget(key, &state)
             state.unlisted.insert(key)
         }
@@ -152,16 +170,23 @@ package final class ReplyShelf: ReplyCache, Sendable {
 
     // MARK: On the writer's thread
 
+    /// Rows that are taken away in one go; orders of the queue come in between.
+    private static let goneAtOnce = 10_000
+
     private func writeSoon() {
         let isTaken = writer { [self] connection in
             guard let connection else { return }
-            let (rows, gone) = state.withLock { state in
+            let (rows, gone, isMore) = state.withLock { state in
                 let rows = state.unwritten.compactMap { key in
                     state.entries[key].flatMap { entry in entry.result.map { (key, entry, $0) } }
                 }
-                defer { (state.unwritten, state.unlisted, state.isWriting) = ([], [], false) }
-                return (rows, state.unlisted)
+                let gone = Array(state.unlisted.prefix(Self.goneAtOnce))
+                state.unlisted.subtract(gone)
+                state.unwritten = []
+                state.isWriting = !state.unlisted.isEmpty
+                return (rows, gone, state.isWriting)
             }
+            defer { if isMore { writeSoon() } }
             // What cannot be written now is there in memory, and asked for anew after a start.
             let isWritten: ()? = try? connection.transaction { () throws(SQLiteFailure) in
                 let insert = try connection.prepare("INSERT OR REPLACE INTO reply_cache VALUES (?, ?, ?, ?)")

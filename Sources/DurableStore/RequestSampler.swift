@@ -43,7 +43,7 @@ struct RequestSampler: Sendable {
     }
 
     static let errorFactor = 10
-    let rowsPerSecond: Int
+    private(set) var rowsPerSecond: Int
     private let readyMax: Int
     private var chance: Chance
     private var second: Int64 = .min
@@ -100,6 +100,14 @@ struct RequestSampler: Sendable {
         let rows = ready
         ready = []
         return (rows, lost)
+    }
+
+    /// What came before is sampled by the former rate; the rest of this second counts as one of its own.
+    mutating func change(rowsPerSecond next: Int) {
+        guard next != rowsPerSecond else { return }
+        rowsPerSecond = next
+        seal()
+        errors.capacity = next * Self.errorFactor
     }
 
     /// Takes rows back that could not be written yet.

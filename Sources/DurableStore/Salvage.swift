@@ -16,6 +16,7 @@ struct Salvage {
     /// replies and known lists come again by themselves.
     private static let tables: [(name: String, what: String)] = [
         ("queue_items", "stored calls"), ("call_ledger", "noted calls"), ("session_tombstones", "ended sessions"),
+        ("overrides", "overrides"),
         ("meta", "notes"), ("error_log", "logged problems"),
     ]
     /// Notes on the damaged file itself.

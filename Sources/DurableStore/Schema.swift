@@ -4,7 +4,7 @@
 enum Schema {
     /// `MCPG`: tells our files from other programs' databases.
     static let applicationID: Int64 = 0x4D43_5047
-    static let version: Int64 = 2
+    static let version: Int64 = 3
 
     /// What version 1 had.
     private static let first = """
@@ -115,12 +115,25 @@ enum Schema {
         ) WITHOUT ROWID;
         """
 
+    /// Version 3: what operators change by hand stays over a restart.
+    private static let third = """
+        CREATE TABLE overrides (
+            kind TEXT NOT NULL,
+            subject TEXT NOT NULL,
+            value TEXT NOT NULL,
+            since TEXT NOT NULL,
+            made_by TEXT NOT NULL,
+            until TEXT,
+            PRIMARY KEY (kind, subject)
+        ) WITHOUT ROWID;
+        """
+
     /// The step that leads to each version from the one before.
-    private static let steps = [first, second]
+    private static let steps = [first, second, third]
 
     static let tables: Set<String> = [
         "meta", "queue_items", "error_log", "request_log", "session_tombstones", "call_ledger", "reply_cache",
-        "known_offers",
+        "known_offers", "overrides",
     ]
 
     /// What a file is, before anything in it is changed.

@@ -1,5 +1,7 @@
 // Licensed under the Apache License 2.0; see LICENSE.
 
+import Synchronization
+
 /// Why the writer did not do what it was asked to.
 enum OrderRefusal: Sendable {
     /// What stands in the way, and what an operator can do.
@@ -24,6 +26,28 @@ struct StoreOrder: Sendable {
     var isNew: Bool
     var body: @Sendable (CallEngine) throws(SQLiteFailure) -> OrderOutcome<Answer>
     var refused: @Sendable (OrderRefusal) -> Void
+}
+
+extension StoreOrder {
+    /// What the engine does by itself.
+    static func upkeep(now: Int64) -> StoreOrder {
+        StoreOrder(
+            isNew: false,
+            body: { (engine) throws(SQLiteFailure) in
+                try engine.upkeep(now: now)
+                return .keep {}
+            }, refused: { _ in })
+    }
+
+    /// The end of a call that could not be written before.
+    static func late(_ end: Inbox.LateEnd, _ shared: StoreShared) -> StoreOrder {
+        StoreOrder(
+            isNew: false,
+            body: { (engine) throws(SQLiteFailure) in
+                try engine.end(end.key, end.answer)
+                return .keep {}
+            }, refused: { _ in shared.inbox.withLock { $0.postpone(end.key, end.answer) } })
+    }
 }
 
 /// Something to be read between two transactions; without an engine the store is closed.

@@ -1,7 +1,7 @@
 // Licensed under the Apache License 2.0; see LICENSE.
 
 /// How the store is set up.
-package struct StoreSettings: Sendable {
+package struct StoreSettings: Sendable, Equatable {
     package var directory: String
     /// Above this rate rows of `request_log` are sampled.
     package var requestRowsPerSecond: Int

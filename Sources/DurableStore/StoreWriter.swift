@@ -23,7 +23,7 @@ final class StoreWriter: @unchecked Sendable {
     private static let checkpointTicks = 20
     private static let quietTicks = 4
 
-    private let settings: StoreSettings
+    private var settings: StoreSettings
     private let shared: StoreShared
     private let lock: StorageLock
     private let time: any TimeSource
@@ -33,6 +33,7 @@ final class StoreWriter: @unchecked Sendable {
     private var rows: RowWriter?
     private var pruner: Pruner
     private let calls: CallStore
+    private let replies: ReplyShelf
     private var engine: CallEngine?
     private var group: GroupCommit?
     private let inode: UInt64?
@@ -55,8 +56,8 @@ final class StoreWriter: @unchecked Sendable {
     private var logBytesNext = StoreWriter.logBytesMax
 
     init(
-        _ settings: StoreSettings, connection: Connection, calls: CallStore, engine: CallEngine, shared: StoreShared,
-        lock: StorageLock, time: any TimeSource, log: Logger, numbers: StoreNumbers
+        _ settings: StoreSettings, connection: Connection, calls: CallStore, engine: CallEngine, replies: ReplyShelf,
+        shared: StoreShared, lock: StorageLock, time: any TimeSource, log: Logger, numbers: StoreNumbers
     ) throws(SQLiteFailure) {
         self.settings = settings
         self.connection = connection
@@ -67,6 +68,7 @@ final class StoreWriter: @unchecked Sendable {
         self.numbers = numbers
         self.calls = calls
         self.engine = engine
+        self.replies = replies
         group = try GroupCommit(connection, engine)
         rows = try RowWriter(connection)
         pruner = try Pruner(settings, connection)
@@ -131,33 +133,29 @@ final class StoreWriter: @unchecked Sendable {
     private func serveOrders() -> Bool {
         guard let engine else { return false }
         var (orders, looks) = shared.inbox.withLock { $0.takeOrders(GroupCommit.ordersMax) }
+        follow(engine)
         let now = time.wallMilliseconds()
         if !isInTrouble {
-            orders.insert(contentsOf: shared.inbox.withLock { $0.takeLateEnds() }.map(lateOrder), at: 0)
+            orders.insert(contentsOf: shared.inbox.withLock { $0.takeLateEnds() }.map { .late($0, shared) }, at: 0)
             // First, so that nobody finds a call whose time is over.
-            if engine.isUpkeepDue(now: now) { orders.insert(upkeepOrder(now), at: 0) }
+            if engine.isUpkeepDue(now: now) { orders.insert(.upkeep(now: now), at: 0) }
         }
         let didCommit = !orders.isEmpty && commit(orders, engine)
         for look in looks { look(engine) }
         return didCommit
     }
 
-    private func upkeepOrder(_ now: Int64) -> StoreOrder {
-        StoreOrder(
-            isNew: false,
-            body: { (engine) throws(SQLiteFailure) in
-                try engine.upkeep(now: now)
-                return .keep {}
-            }, refused: { _ in })
-    }
-
-    private func lateOrder(_ end: Inbox.LateEnd) -> StoreOrder {
-        StoreOrder(
-            isNew: false,
-            body: { (engine) throws(SQLiteFailure) in
-                try engine.end(end.key, end.answer)
-                return .keep {}
-            }, refused: { [shared] _ in shared.inbox.withLock { $0.postpone(end.key, end.answer) } })
+    /// Takes over settings that have changed. Behind the taking of orders, so that who asks for something after a
+    /// change gets it by the new ones.
+    private func follow(_ engine: CallEngine) {
+        let next = shared.settings.withLock { $0 }
+        guard next != settings else { return }
+        settings = next
+        shared.inbox.withLock { $0.change(rowsPerSecond: next.requestRowsPerSecond) }
+        pruner.change(next)
+        engine.change(next)
+        calls.follow(engine)
+        replies.change(bytesMax: next.cacheBytesMax)
     }
 
     private func commit(_ offered: [StoreOrder], _ engine: CallEngine) -> Bool {

@@ -4,6 +4,7 @@ internal import GatewayCore
 internal import Logging
 internal import MCPWire
 internal import NIOCore
+internal import Resilience
 internal import Telemetry
 
 /// Writes down what became of each message: counters, the journal's rows, a log line where somebody should look.
@@ -11,15 +12,21 @@ struct CallRecorder: Sendable {
     private let journal: any Journal
     private let time: any TimeSource
     private let log: Logger
-    private let slowCall: Duration
+    private let settings: LiveSettings
     private let metrics: MetricsRegistry
     private let requests: RequestCounters
+    private let rateLimited: [Counter]
+    /// What calls came to lately.
+    let pulse = CallPulse()
 
-    init(journal: any Journal, time: any TimeSource, metrics: MetricsRegistry, log: Logger, slowCall: Duration) {
+    init(journal: any Journal, time: any TimeSource, metrics: MetricsRegistry, log: Logger, settings: LiveSettings) {
+        rateLimited = RateGate.Refusal.Scope.allCases.map {
+            metrics.counter(.rateLimited, labels: [("scope", $0.rawValue)])
+        }
         self.journal = journal
         self.time = time
         self.log = log
-        self.slowCall = slowCall
+        self.settings = settings
         self.metrics = metrics
         requests = RequestCounters(registry: metrics)
     }
@@ -122,13 +129,22 @@ struct CallRecorder: Sendable {
     }
 
     /// Turned away because of load.
-    func shed(_ inbound: InboundMessage) {
-        write(inbound, tool: nil, upstream: nil, route: "gateway", status: "failed")
+    func shed(_ inbound: InboundMessage, _ words: String) {
+        let took = write(inbound, tool: nil, upstream: nil, route: "gateway", status: "failed")
+        pulse.note(.failed, took: took, at: time.now())
         journal.record(
             ErrorRecord(
-                wallMilliseconds: time.wallMilliseconds(), errorType: "overloaded",
-                message: "more calls at once than limits.max_in_flight allows", component: LogComponent.gateway,
-                requestID: inbound.requestID))
+                wallMilliseconds: time.wallMilliseconds(), errorType: "overloaded", message: words,
+                component: LogComponent.gateway, requestID: inbound.requestID))
+    }
+
+    /// Turned away because it came too soon: what was asked for, and no error.
+    func limited(_ inbound: InboundMessage, _ scope: RateGate.Refusal.Scope) {
+        let took = write(inbound, tool: nil, upstream: nil, route: "gateway", status: "limited")
+        pulse.note(.limited, took: took, at: time.now())
+        for (known, counter) in zip(RateGate.Refusal.Scope.allCases, rateLimited) where known == scope {
+            counter.increment()
+        }
     }
 
     private func note(_ inbound: InboundMessage, _ destination: Destination, _ status: String) {
@@ -137,7 +153,8 @@ struct CallRecorder: Sendable {
             route: destination.backend.route,
             status: status)
         destination.counters?.duration.observe(seconds: took.milliseconds / 1_000)
-        if took > slowCall {
+        pulse.note(status == "failed" ? .failed : .good, took: took, at: time.now())
+        if took > settings.now.slowCall {
             log.warning(
                 "slow call",
                 metadata: [

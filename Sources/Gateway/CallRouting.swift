@@ -32,6 +32,9 @@ enum CallRouting {
             if QueueDesk.isTool(name) { return .queueTool(name) }
             if snapshot.index != nil, let way = compact(name, inbound, snapshot) { return way }
             if let found = snapshot.routes.tool(name) { return .destination(found, inbound) }
+            if snapshot.disabled[name] != nil {
+                return .refused(-32602, "This tool is taken out of service by an operator; try again later")
+            }
             return .refused(-32602, "There is no tool of this name; tools/list tells which there are")
         case .promptsGet:
             guard let name = text("name") else { return .refused(-32602, "\"params.name\" must name the prompt") }

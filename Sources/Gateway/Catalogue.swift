@@ -7,18 +7,18 @@ package import Resilience
 internal import Synchronization
 package import Telemetry
 
-/// A backend with the prefix its tools carry, and what of it is shown how.
+/// A backend with the prefix its tools carry, what of it is shown how, and how calls go to it.
 package struct CatalogueEntry: Sendable {
     package let backend: any Backend
     package let prefix: String
     package let exposure: Exposure
-    /// nil for owners that need none.
-    package let breaker: Breaker.Settings?
+    package let traffic: TrafficSettings
 
     package init(
-        backend: any Backend, prefix: String, exposure: Exposure = Exposure(), breaker: Breaker.Settings? = nil
+        backend: any Backend, prefix: String, exposure: Exposure = Exposure(), breaker: Breaker.Settings? = nil,
+        traffic: TrafficSettings? = nil
     ) {
-        self.breaker = breaker
+        self.traffic = traffic ?? TrafficSettings(breaker: breaker)
         self.backend = backend
         self.prefix = prefix
         self.exposure = exposure
@@ -34,16 +34,19 @@ final class Snapshot: Sendable {
     let tools: [ListedItem]
     /// Ranked search over `tools`; only in compact mode.
     let index: ToolIndex?
+    /// Tools that operators have taken out, by exposed name.
+    let disabled: [String: Owner]
     let instructions: [(label: String, text: String)]
 
     init(
-        owners: [Owner], routes: RouteTable, lists: [Listing], tools: [ListedItem], index: ToolIndex?,
-        instructions: [(label: String, text: String)]
+        owners: [Owner], routes: RouteTable, lists: [Listing], tools: [ListedItem], disabled: [String: Owner] = [:],
+        index: ToolIndex?, instructions: [(label: String, text: String)]
     ) {
         self.owners = owners
         self.routes = routes
         self.lists = lists
         self.tools = tools
+        self.disabled = disabled
         self.index = index
         self.instructions = instructions
     }
@@ -56,15 +59,28 @@ final class Snapshot: Sendable {
 /// The order is that of the configuration, then each backend's own: it does not depend on who answered first. A backend
 /// that is away keeps its last known offers in the lists.
 package final class Catalogue: Sendable {
-    private let entries: [(entry: CatalogueEntry, owner: Owner)]
     private let identity: ServerIdentity
-    private let isCompact: Bool
+    private let time: any TimeSource
     private let metrics: MetricsRegistry
     private let log: Logger
-    private let state: Mutex<(ticket: Int, snapshot: Snapshot)>
+    private let trafficLog: Logger
+    private let state: Mutex<State>
     private let tickets = Atomic<Int>(0)
     /// What was found out of definitions that have not changed, by owner and name.
     private let known = Mutex<(tools: [String: KnownTool], bytes: Int)>(([:], 0))
+    /// By owner and exposed name. They outlive the snapshots, so that a changed list empties no bucket.
+    private let gates = Mutex<[String: (policy: ToolPolicy, gate: ToolGate)]>([:])
+
+    private struct State: Sendable {
+        var ticket = 0
+        var snapshot: Snapshot
+        var entries: [(entry: CatalogueEntry, owner: Owner)] = []
+        var isCompact = false
+        /// Exposed names that operators have taken out.
+        var takenOut: Set<String> = []
+        /// Some tool's calls may be stored, by the configuration.
+        var storesCalls = false
+    }
 
     struct KnownTool: Sendable {
         let definition: [UInt8]
@@ -77,32 +93,70 @@ package final class Catalogue: Sendable {
         entries: [CatalogueEntry], identity: ServerIdentity, isCompact: Bool = false, time: any TimeSource,
         metrics: MetricsRegistry, logs: LogFiles
     ) {
-        let breakerLog = logs.logger(component: LogComponent.gateway)
-        self.entries = entries.map { entry in
-            let breaker = entry.breaker.map {
-                OwnerBreaker($0, owner: entry.backend.name, time: time, log: breakerLog)
-            }
-            return (entry, Owner(backend: entry.backend, prefix: entry.prefix, breaker: breaker))
-        }
-        owners = self.entries.map(\.owner)
-        storesCalls = entries.contains { $0.exposure.edits.values.contains { $0.policy.offline == .queue } }
         self.identity = identity
-        self.isCompact = isCompact
+        self.time = time
         self.metrics = metrics
         log = logs.logger(component: LogComponent.catalogue)
+        trafficLog = logs.logger(component: LogComponent.gateway)
         let nothing = RouteTable(tools: [:], prompts: [:], resources: ResourceRoutes([]))
         let lists = ListKind.allCases.map { Listing(kind: $0, items: [], identity: identity) }
-        state = Mutex((0, Snapshot(owners: [], routes: nothing, lists: lists, tools: [], index: nil, instructions: [])))
+        state = Mutex(
+            State(
+                snapshot: Snapshot(
+                    owners: [], routes: nothing, lists: lists, tools: [], index: nil, instructions: [])))
+        change(to: entries, isCompact: isCompact)
         _ = rebuild()
     }
 
     var current: Snapshot { state.withLock { $0.snapshot } }
 
     /// The owners, in the order of the configuration.
-    let owners: [Owner]
-    /// Some tool's calls may be stored, by the configuration.
-    let storesCalls: Bool
-    var sources: [(entry: CatalogueEntry, owner: Owner)] { entries }
+    var owners: [Owner] { state.withLock { $0.entries.map(\.owner) } }
+    var storesCalls: Bool { state.withLock { $0.storesCalls } }
+    var sources: [(entry: CatalogueEntry, owner: Owner)] { state.withLock { $0.entries } }
+    var takenOut: Set<String> { state.withLock { $0.takenOut } }
+
+    func owner(_ name: String) -> Owner? {
+        state.withLock { $0.entries.first { $0.owner.backend.name == name }?.owner }
+    }
+
+    /// Other owners, or the same ones otherwise. In force with the next `rebuild`. What stands before an owner that
+    /// stays (its breaker, its line, its budget) stays too.
+    package func change(to entries: [CatalogueEntry], isCompact: Bool) {
+        let before = sources
+        let made = entries.map { entry in
+            let former = before.first { $0.owner.backend.name == entry.backend.name }
+            let isSame = former.map { $0.owner.backend as AnyObject === entry.backend as AnyObject } ?? false
+            let kept = isSame ? former?.owner.traffic?.changed(to: entry.traffic) : nil
+            let traffic = kept ?? traffic(of: entry)
+            return (entry: entry, owner: Owner(backend: entry.backend, prefix: entry.prefix, traffic: traffic))
+        }
+        state.withLock { state in
+            state.entries = made
+            state.isCompact = isCompact
+            state.storesCalls = entries.contains { $0.exposure.edits.values.contains { $0.policy.offline == .queue } }
+        }
+    }
+
+    private func traffic(of entry: CatalogueEntry) -> OwnerTraffic? {
+        guard entry.traffic != TrafficSettings() else { return nil }
+        return OwnerTraffic(entry.traffic, owner: entry.backend.name, time: time, log: trafficLog)
+    }
+
+    /// Takes tools out, or in again. In force with the next `rebuild`.
+    func takeOut(_ names: Set<String>) { state.withLock { $0.takenOut = names } }
+
+    /// The one that was made for this tool before, while its policy is the same.
+    func gate(_ policy: ToolPolicy, tool: String, _ owner: Owner) -> ToolGate? {
+        let key = "\(owner.backend.name) \(tool)"
+        return gates.withLock { gates in
+            if let known = gates[key], known.policy == policy { return known.gate }
+            let made = ToolGate(policy, tool: tool, owner: owner.backend.name, time: time, log: trafficLog)
+            // Policies stand in the configuration, so there are as many as somebody wrote.
+            gates[key] = made.map { (policy, $0) }
+            return made
+        }
+    }
 
     /// How many tools there are now.
     package var toolCount: Int { current.routes.tools.count }
@@ -115,8 +169,9 @@ package final class Catalogue: Sendable {
     func rebuild() -> Set<ListKind> {
         // Two may run at once: what was read later wins, whoever finishes last.
         let ticket = tickets.add(1, ordering: .sequentiallyConsistent).newValue
+        let (entries, isCompact, takenOut) = state.withLock { ($0.entries, $0.isCompact, $0.takenOut) }
         let offers = entries.map { $0.entry.backend.offers() }
-        var builder = SnapshotBuilder(identity: identity, metrics: metrics, log: log)
+        var builder = SnapshotBuilder(identity: identity, takenOut: takenOut, metrics: metrics, log: log)
         for ((entry, owner), offers) in zip(entries, offers) {
             for tool in offers.tools { builder.add(tool, entry, owner, self) }
             for prompt in offers.prompts { builder.add(prompt: prompt, owner) }
@@ -125,11 +180,11 @@ package final class Catalogue: Sendable {
             builder.add(instructions: offers.instructions, owner)
         }
         let routes = ResourceRoutes(zip(entries, offers).map { ($0.owner, $1) })
-        let snapshot = builder.snapshot(owners, routes, isCompact: isCompact)
+        let snapshot = builder.snapshot(entries.map(\.owner), routes, isCompact: isCompact)
         let previous = state.withLock { state -> Snapshot? in
             guard ticket > state.ticket else { return nil }
             let previous = state.snapshot
-            state = (ticket, snapshot)
+            (state.ticket, state.snapshot) = (ticket, snapshot)
             return previous
         }
         guard let previous else { return [] }

@@ -26,7 +26,7 @@ final class Changes: Sendable {
     }
 
     func updated(_ uri: String, of backend: String) {
-        guard let owner = catalogue.owners.first(where: { $0.backend.name == backend }) else { return }
+        guard let owner = catalogue.owner(backend) else { return }
         hub.tell(updated: owner.resources.exposed(uri))
     }
 
@@ -59,6 +59,17 @@ final class Changes: Sendable {
             }
         }
         for one in orders { await one.backend.watch(one.uris, order: one.order) }
+    }
+
+    /// Tells every owner again what is wanted of it: one that was replaced knows nothing of it.
+    func repeatWatches() async {
+        let orders = watched.withLock { watched in
+            watched.order += 1
+            return catalogue.owners.compactMap { owner in
+                watched.uris[owner.backend.name].map { (owner.backend, $0, watched.order) }
+            }
+        }
+        for (backend, uris, order) in orders { await backend.watch(uris, order: order) }
     }
 
     func end(_ session: SessionKey) {

@@ -1,32 +1,12 @@
 // Licensed under the Apache License 2.0; see LICENSE.
 
 package import GatewayCore
+package import HostLoad
 internal import Logging
 package import MCPWire
 package import NIOCore
 package import Sealing
 package import Telemetry
-
-/// Settings of the pipeline.
-package struct PipelineSettings: Sendable {
-    /// Calls that may run at once.
-    package var inFlightMax: Int
-    /// The longest a call may take from admission to reply; a tool's own limit may be shorter.
-    package var timeout: Duration
-    /// A call that takes longer gets a line in the log.
-    package var slowCall: Duration
-    /// How long the result of a stored call can be asked for.
-    package var resultKept: Duration
-
-    package init(
-        inFlightMax: Int, timeout: Duration, slowCall: Duration, resultKept: Duration = .seconds(86_400)
-    ) {
-        self.resultKept = resultKept
-        self.inFlightMax = inFlightMax
-        self.timeout = timeout
-        self.slowCall = slowCall
-    }
-}
 
 /// The one way of every message: admission → route → checks → delivery over all questions → reply.
 package final class Pipeline: MCPService {
@@ -44,46 +24,84 @@ package final class Pipeline: MCPService {
     private let settling: Settling
     private let desk: Desk
     private let changes: Changes
+    private let settings: LiveSettings
+    private let metrics: MetricsRegistry
+    /// What operators order about traffic.
+    package let traffic: TrafficControl
 
-    /// - Parameter keys: seal what clients carry from one round of a call to the next.
+    /// - Parameters:
+    ///   - keys: seal what clients carry from one round of a call to the next.
+    ///   - archive: where what operators change by hand is written down.
+    ///   - pressure: how short memory is.
     package init(
         settings: PipelineSettings, catalogue: Catalogue, settling: Settling = Settling(expected: 0),
         identity: ServerIdentity, keys: SealKeys, calls: any CallKeeping, cache: any ReplyCache,
-        journal: any Journal,
+        journal: any Journal, archive: any OverrideArchive, pressure: @escaping @Sendable () -> Pressure = { .none },
         time: any TimeSource, metrics: MetricsRegistry, logs: LogFiles
     ) {
         self.catalogue = catalogue
         self.settling = settling
-        admission = Admission(inFlightMax: settings.inFlightMax, timeout: settings.timeout)
+        self.metrics = metrics
+        let settings = LiveSettings(settings)
+        self.settings = settings
+        admission = Admission(settings: settings, pressure: pressure, time: time)
         metrics.gauge(.callsInFlight) { [admission] in Double(admission.running) }
+        metrics.gauge(.callsWaiting) { [admission] in Double(admission.waiting) }
         metrics.gauge(.callsParked) { [parked] in Double(parked.count) }
         let dispatcher = Dispatcher(time: time)
         states = StateKeeper(keys: keys, time: time)
-        legacyBridge = LegacyClientBridge(dispatcher: dispatcher, time: time, timeout: settings.timeout)
+        legacyBridge = LegacyClientBridge(dispatcher: dispatcher, time: time, settings: settings)
         modernBridge = ModernClientBridge(dispatcher: dispatcher, time: time, states: states, parked: parked)
         replies = ReplyBuilder(identity: identity)
-        delivery = Delivery(store: calls, cache: cache, time: time, metrics: metrics)
+        delivery = Delivery(
+            store: calls, cache: cache, mustStore: { [admission] in admission.isShortOfMemory }, time: time,
+            metrics: metrics)
         queueDesk = QueueDesk(
-            queue: calls, shape: StoredShape(resultKept: settings.resultKept), replies: replies, catalogue: catalogue,
+            queue: calls, shape: StoredShape(settings: settings), replies: replies, catalogue: catalogue,
             time: time)
         recorder = CallRecorder(
             journal: journal, time: time, metrics: metrics, log: logs.logger(component: LogComponent.gateway),
-            slowCall: settings.slowCall)
+            settings: settings)
         worker = DeferredWorker(
             queue: calls, catalogue: catalogue, dispatcher: dispatcher, recorder: recorder, time: time,
-            timeout: settings.timeout,
-            metrics: metrics, log: logs.logger(component: LogComponent.gateway))
+            settings: settings, metrics: metrics, log: logs.logger(component: LogComponent.gateway))
         changes = Changes(catalogue: catalogue)
         metrics.gauge(.listeners) { [changes] in Double(changes.hub.listenerCount) }
         desk = Desk(catalogue: catalogue, identity: identity, changes: changes, replies: replies)
+        traffic = TrafficControl(
+            catalogue: catalogue, admission: admission, settings: settings, archive: archive, changes: changes,
+            pulse: recorder.pulse, time: time, log: logs.logger(component: LogComponent.gateway))
+        meetOwners()
+        traffic.restore()
+    }
+
+    /// Takes up what a reload has changed in the catalogue and in the settings. Calls that run end as they began.
+    package func change(to new: PipelineSettings) {
+        settings.change(to: new)
+        admission.change()
+        meetOwners()
+        worker.ownersChanged()
+        traffic.reapply()
+        changes.offersChanged()
+        // An owner that cannot be told now is told when it can be reached.
+        Task { await changes.repeatWatches() }
+    }
+
+    /// For owners that come and for those that go.
+    private func meetOwners() {
         for owner in catalogue.owners {
-            owner.breaker?.whenClosed { [worker] in worker.ring(owner.backend.name) }
-            guard let breaker = owner.breaker else { continue }
-            metrics.gauge(.breakerState, labels: [("upstream", owner.backend.name)]) {
-                breaker.level
+            let name = owner.backend.name
+            owner.breaker?.whenClosed { [worker] in worker.ring(name) }
+            guard owner.breaker != nil else { continue }
+            // Asked by name: after a reload another breaker may stand there.
+            metrics.gauge(.breakerState, labels: [("upstream", name)]) { [catalogue] in
+                catalogue.owner(name)?.breaker?.level ?? 0
             }
         }
     }
+
+    /// An owner is not in the configuration any more.
+    package func forget(owner name: String) { metrics.remove(.breakerState, labels: [("upstream", name)]) }
 
     /// Calls that are being worked on now.
     package var callsInFlight: Int { admission.running }
@@ -100,7 +118,14 @@ package final class Pipeline: MCPService {
                 "There is no method of this name in revision \(inbound.revision.name) that this gateway offers.",
                 to: inbound, status: dialect.unknownMethodStatus)
         }
+        if !inbound.message.method.isFree, !inbound.message.method.isCall {
+            do throws(Admission.Refusal) { try admission.checkRate(inbound) } catch {
+                return turnedAway(error, inbound, dialect)
+            }
+        }
         switch inbound.message.method {
+        case .initialize where admission.isDraining:
+            return turnedAway(.busy(words: Admission.drainingWords, retryAfter: 5), inbound, dialect)
         case .toolsCall, .promptsGet, .resourcesRead, .complete, .tasksGet, .tasksResult, .tasksUpdate,
             .tasksCancel:
             return await call(inbound, dialect)
@@ -126,8 +151,11 @@ package final class Pipeline: MCPService {
 
     private func call(_ original: InboundMessage, _ dialect: any Dialect) async -> Reply {
         // May it enter?
-        guard let permit = admission.admit(at: original.arrivedAt, counts: !original.message.method.isTaskPoll) else {
-            return overloaded(original, dialect)
+        let permit: Admission.Permit
+        do throws(Admission.Refusal) {
+            permit = try await admission.admit(original)
+        } catch {
+            return turnedAway(error, original, dialect)
         }
         // Whom is it for?
         let inbound: InboundMessage
@@ -139,6 +167,9 @@ package final class Pipeline: MCPService {
         case .queueTool(let name): return answered(original, await queueDesk.answer(name, original, dialect))
         case .storedTask(let handle): return answered(original, await queueDesk.task(handle, original, dialect))
         case .destination(let found, let message): (destination, inbound) = (found, message)
+        }
+        do throws(RateGate.Refusal) { try destination.gate?.take(at: inbound.arrivedAt) } catch {
+            return turnedAway(.limited(error), inbound, dialect)
         }
         // Is it what its owner takes?
         switch CallChecks.judge(inbound, destination) {
@@ -195,7 +226,10 @@ package final class Pipeline: MCPService {
             return refused(
                 inbound, -32602,
                 "The call that asked this is not waiting any more; begin it anew if it is still wanted.")
-        case .tooManyParked: return overloaded(inbound, dialect)
+        case .tooManyParked:
+            return turnedAway(
+                .busy(words: "Too many calls wait for answers of their clients. Try again in 1 s.", retryAfter: 1),
+                inbound, dialect)
         case .clientLeft:
             recorder.failed(inbound, destination, .cancelled)
             return .accepted
@@ -237,16 +271,23 @@ package final class Pipeline: MCPService {
         return replies.error(code, words, data: data, to: inbound, status: status)
     }
 
-    private func overloaded(_ inbound: InboundMessage, _ dialect: any Dialect) -> Reply {
-        recorder.shed(inbound)
-        let words =
-            "This gateway already runs \(admission.limit) calls at once (limits.max_in_flight). Try again in 1 s."
-        // A legacy client would end its whole session at a 503.
-        if !inbound.revision.isModern, inbound.message.method == .toolsCall {
-            return replies.toolError(words, to: inbound, dialect)
+    /// Refused for load. A legacy client would end its whole session at any status but 200.
+    private func turnedAway(
+        _ refusal: Admission.Refusal, _ inbound: InboundMessage, _ dialect: any Dialect
+    ) -> Reply {
+        let (words, status): (String, ReplyStatus)
+        switch refusal {
+        case .left: return .accepted
+        case .busy(let text, let seconds):
+            recorder.shed(inbound, text)
+            (words, status) = (text, .overloaded(retryAfter: seconds))
+        case .limited(let limited):
+            recorder.limited(inbound, limited.scope)
+            (words, status) = (limited.words, .limited(retryAfter: limited.retryAfter))
         }
-        let status: ReplyStatus = inbound.revision.isModern ? .overloaded(retryAfter: 1) : .ok
-        return replies.error(-32603, words, to: inbound, status: status)
+        if inbound.revision.isModern { return replies.error(-32603, words, to: inbound, status: status) }
+        if inbound.message.method == .toolsCall { return replies.toolError(words, to: inbound, dialect) }
+        return replies.error(-32603, words, to: inbound)
     }
 
     // MARK: What the gateway answers itself
@@ -286,14 +327,13 @@ package final class Pipeline: MCPService {
 
     /// An owner that was away answers again.
     package func ownerReturned(_ name: String) {
-        catalogue.owners.first { $0.backend.name == name }?.breaker?.serverReturned()
+        catalogue.owner(name)?.breaker?.serverReturned()
         worker.ring(name)
     }
 
     /// What an owner's breaker does, in words, and whether it holds calls back; nil while traffic flows.
     package func breaker(of name: String) -> (words: String, isOpen: Bool)? {
-        guard let breaker = catalogue.owners.first(where: { $0.backend.name == name })?.breaker,
-            let words = breaker.words
+        guard let breaker = catalogue.owner(name)?.breaker, let words = breaker.words
         else { return nil }
         return (words, breaker.level == 2)
     }
@@ -321,7 +361,19 @@ package final class Pipeline: MCPService {
 
 extension MCPWire.Method {
     /// A client that asks how its task is does so again and again, and takes next to nothing.
-    fileprivate var isTaskPoll: Bool { self == .tasksGet || self == .tasksResult }
+    var isTaskPoll: Bool { self == .tasksGet || self == .tasksResult }
+
+    /// Counts against no limit.
+    fileprivate var isFree: Bool { self == .initialize || self == .ping || isTaskPoll }
+
+    /// Is carried out by an owner, and counted where it is let in.
+    fileprivate var isCall: Bool {
+        switch self {
+        case .toolsCall, .promptsGet, .resourcesRead, .complete, .tasksGet, .tasksResult, .tasksUpdate, .tasksCancel:
+            true
+        default: false
+        }
+    }
 }
 
 extension InboundMessage {

@@ -9,14 +9,21 @@ final class Owner: Sendable {
     let backend: any Backend
     let prefix: String
     let resources: ResourceNames
-    /// nil for modules, which run here.
-    let breaker: OwnerBreaker?
+    /// nil where nothing is limited.
+    let traffic: OwnerTraffic?
+    var breaker: OwnerBreaker? { traffic?.breaker }
 
-    init(backend: any Backend, prefix: String, breaker: OwnerBreaker? = nil) {
+    init(backend: any Backend, prefix: String, traffic: OwnerTraffic? = nil) {
         self.backend = backend
         self.prefix = prefix
-        self.breaker = breaker
+        self.traffic = traffic
         resources = ResourceNames(prefix: prefix)
+    }
+
+    /// The moment from which on a call is worth trying; nil when that is now.
+    var refusesUntil: Moment? {
+        guard let own = breaker?.refusesUntil else { return backend.refusesUntil }
+        return max(own, backend.refusesUntil ?? own)
     }
 }
 
@@ -31,6 +38,8 @@ struct Destination: Sendable {
     let counters: CallCounters?
     let tool: ToolFacts?
     let policy: ToolPolicy
+    /// nil where the policy limits nothing.
+    let gate: ToolGate?
     /// The JSON text of the target when it is more than a string.
     var targetJSON: [UInt8]?
 
@@ -38,9 +47,10 @@ struct Destination: Sendable {
 
     init(
         _ operation: Operation, _ exposedName: String, target: String, owner: Owner, counters: CallCounters? = nil,
-        tool: ToolFacts? = nil, policy: ToolPolicy = .plain
+        tool: ToolFacts? = nil, policy: ToolPolicy = .plain, gate: ToolGate? = nil
     ) {
         self.policy = policy
+        self.gate = gate
         self.operation = operation
         self.exposedName = exposedName
         self.target = target

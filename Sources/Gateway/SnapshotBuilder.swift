@@ -18,8 +18,12 @@ struct SnapshotBuilder {
     private var storesCalls = false
     private var documents: [ToolDocument] = []
     private var instructions: [(label: String, text: String)] = []
+    /// Exposed names that operators have taken out.
+    private let takenOut: Set<String>
+    private var disabled: [String: Owner] = [:]
 
-    init(identity: ServerIdentity, metrics: MetricsRegistry, log: Logger) {
+    init(identity: ServerIdentity, takenOut: Set<String>, metrics: MetricsRegistry, log: Logger) {
+        self.takenOut = takenOut
         self.identity = identity
         self.metrics = metrics
         self.log = log
@@ -32,11 +36,15 @@ struct SnapshotBuilder {
         let policy = edit?.policy ?? .plain
         let known = catalogue.know(tool, owner, isStored: policy.offline == .queue)
         guard case .success(let facts) = known.facts else { return }
-        guard tools[name] == nil, !name.hasPrefix(QueueDesk.reservedPrefix) else { return collision(name, owner) }
+        guard tools[name] == nil, disabled[name] == nil, !name.hasPrefix(QueueDesk.reservedPrefix) else { return collision(name, owner) }
+        guard !takenOut.contains(name) else {
+            disabled[name] = owner
+            return
+        }
         tools[name] = Destination(
             .tool, name, target: tool.name, owner: owner,
             counters: CallCounters(registry: metrics, tool: name, route: owner.backend.route), tool: facts,
-            policy: policy)
+            policy: policy, gate: catalogue.gate(policy, tool: name, owner))
         if policy.offline == .queue { storesCalls = true }
         let definition = edit?.applied(to: known.tree) ?? known.tree
         items[.tools, default: []].append(
@@ -91,6 +99,6 @@ struct SnapshotBuilder {
         }
         return Snapshot(
             owners: owners, routes: RouteTable(tools: tools, prompts: prompts, resources: resources), lists: lists,
-            tools: items[.tools] ?? [], index: isCompact ? ToolIndex(documents) : nil, instructions: instructions)
+            tools: items[.tools] ?? [], disabled: disabled, index: isCompact ? ToolIndex(documents) : nil, instructions: instructions)
     }
 }

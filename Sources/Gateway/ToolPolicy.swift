@@ -1,5 +1,8 @@
 // Licensed under the Apache License 2.0; see LICENSE.
 
+package import GatewayCore
+package import Resilience
+
 /// What may be done with a tool's calls besides sending them on.
 package struct ToolPolicy: Sendable, Equatable {
     /// What becomes of a call while the tool's owner is away.
@@ -24,7 +27,21 @@ package struct ToolPolicy: Sendable, Equatable {
     /// Within this time equal arguments of one client mean the same call; nil for never.
     package var dedupe: Duration?
 
+    /// How often it may be called; nil for as often as anybody likes.
+    package var rate: RateLimit?
+    /// Calls of it under way at one time; nil for as many as there are.
+    package var inFlightMax: Int?
+    /// A breaker of its own, besides its owner's.
+    package var breaker: Breaker.Settings?
+    /// After this time without an answer a second call goes out beside the first; nil for never. Only for tools that
+    /// may be called twice.
+    package var hedge: Duration?
+
     package init() {}
+
+    /// The operator's word, not the server's: sending it twice does no harm, or its answers may be given again, which
+    /// only makes sense for what changes nothing.
+    var isRepeatable: Bool { isIdempotent || cache != nil || offline == .stale }
 
     static let plain = ToolPolicy()
 }

@@ -4,20 +4,20 @@ import ArgumentParser
 import GatewayDaemon
 
 /// What would become of a call.
-struct Explain: AsyncParsableCommand {
+struct Explain: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Shows what would become of a call: verdict, owner, checks.",
+        abstract: "Shows what would become of a call: verdict, owner, limits, breaker, queue.",
         discussion: """
-            Example: mcp-gateway explain tools/call units__convert
+            Example: mcp-gateway explain tools/call erp__create_ticket --as anna
 
             The running gateway answers, from the tables that decide real calls.
-            Exit status: 0 the call would be sent, 1 it would not, or no gateway runs.
+            Exit status: 0 the call would be taken, 1 it would not, or no gateway runs.
             """)
 
-    @OptionGroup var configuration: ConfigurationOption
+    @OptionGroup var options: OperatorOptions
 
-    @Flag(help: "Print one JSON object.")
-    var json = false
+    @Option(name: .customLong("as"), help: "The caller whose limit would count, by the name of the token.")
+    var caller: String?
 
     @Argument(help: "What is done; tools/call.")
     var method: String
@@ -29,16 +29,7 @@ struct Explain: AsyncParsableCommand {
         guard method == "tools/call" else { throw ValidationError("only tools/call can be explained") }
     }
 
-    func run() async throws {
-        HelperProcess.begin("explain")
-        let settings = try configuration.load(strict: false)
-        do throws(StartError) {
-            let answer = try await ControlClient(socketPath: settings.admin.controlSocket).explain(name)
-            Terminal.say(json ? answer.json : answer.screen)
-            if !answer.isAllowed { throw StartError("the call would be refused") }
-        } catch {
-            Terminal.complain("mcp-gateway: \(error.words)")
-            throw ExitCode(1)
-        }
+    func run() throws {
+        try options.run("explain") { client throws(StartError) in try client.explain(name, caller: caller) }
     }
 }

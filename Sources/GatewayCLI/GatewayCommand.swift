@@ -13,7 +13,8 @@ struct GatewayCommand: AsyncParsableCommand {
         discussion: "Example: mcp-gateway serve --config /etc/mcp-gateway/production.toml",
         version: GatewayVersion.text,
         subcommands: [
-            Serve.self, Stdio.self, Status.self, Explain.self, Upstreams.self, Queue.self, Backup.self, Verify.self,
+            Serve.self, Stdio.self, Status.self, Top.self, Explain.self, Tools.self, Upstreams.self, Token.self,
+            Reload.self, Drain.self, Breaker.self, Limit.self, Overrides.self, Queue.self, Backup.self, Verify.self,
             Restore.self, ValidateConfig.self,
         ],
         defaultSubcommand: Serve.self)
@@ -57,15 +58,24 @@ enum HelperProcess {
 
 /// Past the C library's streams, whose globals Swift rightly distrusts.
 enum Terminal {
-    static func say(_ text: String) { write(text, to: STDOUT_FILENO) }
-    static func complain(_ text: String) { write(text, to: STDERR_FILENO) }
+    // A reader that has gone away is no concern of ours.
+    static func say(_ text: String) { ProcessOutput.write(text + "\n", to: STDOUT_FILENO) }
+    static func complain(_ text: String) { ProcessOutput.write(text + "\n", to: STDERR_FILENO) }
 
-    private static func write(_ text: String, to descriptor: Int32) {
-        var bytes = Array((text + "\n").utf8)[...]
-        while !bytes.isEmpty {
-            let written = unsafe bytes.withUnsafeBytes { unsafe Glibc.write(descriptor, $0.baseAddress, $0.count) }
-            // A reader that has gone away is no concern of ours.
-            if written > 0 { bytes = bytes.dropFirst(written) } else if errno != EINTR { return }
-        }
+    /// Somebody sits before it, and may want to know how far something is.
+    static var isWatched: Bool { isatty(STDERR_FILENO) == 1 }
+
+    /// Only on a terminal that has them, and where nobody has said otherwise.
+    static var isColoured: Bool { look.isColoured }
+
+    static var look: LiveStatus.Look {
+        let environment = ProcessEnvironment.current()
+        let kind = environment["TERM"] ?? ""
+        let canMove = !kind.isEmpty && kind != "dumb"
+        let language = ["LC_ALL", "LC_CTYPE", "LANG"].compactMap { environment[$0] }.first { !$0.isEmpty } ?? ""
+        return LiveStatus.Look(
+            isColoured: isatty(STDOUT_FILENO) == 1 && canMove && environment["NO_COLOR"] == nil,
+            hasBlocks: language.uppercased().hasSuffix("UTF-8") || language.uppercased().hasSuffix("UTF8"),
+            canMove: canMove)
     }
 }

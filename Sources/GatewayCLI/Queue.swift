@@ -16,20 +16,6 @@ struct Queue: ParsableCommand {
             """,
         subcommands: [List.self, Show.self, Retry.self, Cancel.self, Purge.self])
 
-    /// What every one of them takes.
-    struct Options: ParsableArguments {
-        @OptionGroup var configuration: ConfigurationOption
-
-        @Flag(help: "Print the gateway's JSON.")
-        var json = false
-
-        func run(_ body: (ControlClient) throws(StartError) -> OperatorAnswer) throws {
-            HelperProcess.begin("queue")
-            let client = ControlClient(socketPath: try configuration.load(strict: false).admin.controlSocket)
-            try OperatorVerb.run(json: json) { () throws(StartError) in try body(client) }
-        }
-    }
-
     /// The number of a stored call.
     struct Item: ParsableArguments {
         @Argument(help: "The call's id, as queue list shows it.")
@@ -45,7 +31,7 @@ struct Queue: ParsableCommand {
             abstract: "Lists stored calls, newest first, and what a person has to decide.",
             discussion: "Example: mcp-gateway queue list --status queued,unknown --upstream erp")
 
-        @OptionGroup var options: Options
+        @OptionGroup var options: OperatorOptions
 
         @Option(
             help: "Only these: queued, in_flight, completed, failed, expired, cancelled, unknown; with commas between.")
@@ -61,7 +47,7 @@ struct Queue: ParsableCommand {
         var before: Int64?
 
         func run() throws {
-            try options.run { client throws(StartError) in
+            try options.run("queue") { client throws(StartError) in
                 try client.queueList(
                     statuses: status.map { $0.split(separator: ",").map(String.init) } ?? [], upstream: upstream,
                     limit: limit, before: before)
@@ -75,10 +61,10 @@ struct Queue: ParsableCommand {
             discussion: "Example: mcp-gateway queue show 4711")
 
         @OptionGroup var item: Item
-        @OptionGroup var options: Options
+        @OptionGroup var options: OperatorOptions
 
         func run() throws {
-            try options.run { client throws(StartError) in try client.queueShow(item.id) }
+            try options.run("queue") { client throws(StartError) in try client.queueShow(item.id) }
         }
     }
 
@@ -88,10 +74,10 @@ struct Queue: ParsableCommand {
             discussion: "Example: mcp-gateway queue retry 4711")
 
         @OptionGroup var item: Item
-        @OptionGroup var options: Options
+        @OptionGroup var options: OperatorOptions
 
         func run() throws {
-            try options.run { client throws(StartError) in try client.queueRetry(item.id) }
+            try options.run("queue") { client throws(StartError) in try client.queueRetry(item.id) }
         }
     }
 
@@ -101,10 +87,10 @@ struct Queue: ParsableCommand {
             discussion: "Example: mcp-gateway queue cancel 4711")
 
         @OptionGroup var item: Item
-        @OptionGroup var options: Options
+        @OptionGroup var options: OperatorOptions
 
         func run() throws {
-            try options.run { client throws(StartError) in try client.queueCancel(item.id) }
+            try options.run("queue") { client throws(StartError) in try client.queueCancel(item.id) }
         }
     }
 
@@ -113,7 +99,7 @@ struct Queue: ParsableCommand {
             abstract: "Removes calls that are over.",
             discussion: "Example: mcp-gateway queue purge failed expired --older-than 24h")
 
-        @OptionGroup var options: Options
+        @OptionGroup var options: OperatorOptions
 
         @Argument(help: "Which: completed, failed, expired, cancelled, unknown.")
         var statuses: [String]
@@ -122,7 +108,7 @@ struct Queue: ParsableCommand {
         var olderThan: String?
 
         func run() throws {
-            try options.run { client throws(StartError) in
+            try options.run("queue") { client throws(StartError) in
                 try client.queuePurge(statuses: statuses, olderThan: olderThan)
             }
         }

@@ -4,31 +4,24 @@ import ArgumentParser
 import GatewayDaemon
 
 /// One screen from a running gateway.
-struct Status: AsyncParsableCommand {
+struct Status: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Shows how the running gateway is.",
+        abstract: "Shows how the running gateway is, on one screen.",
         discussion: """
-            Example: mcp-gateway status
+            Example: mcp-gateway status --all
 
-            Asks over the control socket, so it works whatever state the listener is in.
+            Asks over the control socket, so it works whatever state the listener is in. BREAKER says what a breaker
+            does that does not let calls through; RUN and WAIT are calls to the upstream now, STORED those that wait on
+            disk.
             Exit status: 0 healthy or degraded, 1 unhealthy or not running.
             """)
 
-    @OptionGroup var configuration: ConfigurationOption
+    @OptionGroup var options: OperatorOptions
 
-    @Flag(help: "Print the JSON of /health.")
-    var json = false
+    @Flag(help: "Show also the components that are well.")
+    var all = false
 
-    func run() async throws {
-        HelperProcess.begin("status")
-        let settings = try configuration.load(strict: false)
-        do throws(StartError) {
-            let answer = try await ControlClient(socketPath: settings.admin.controlSocket).health()
-            Terminal.say(json ? answer.text : answer.screen)
-            if !answer.canServe { throw StartError("the gateway cannot accept calls") }
-        } catch {
-            Terminal.complain("mcp-gateway: \(error.words)")
-            throw ExitCode(1)
-        }
+    func run() throws {
+        try options.run("status") { client throws(StartError) in try client.status(showsAll: all) }
     }
 }

@@ -7,8 +7,47 @@ import GatewayDaemon
 struct Upstreams: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "upstreams",
-        abstract: "What has to do with the MCP servers behind the gateway.",
-        subcommands: [Import.self])
+        abstract: "Shows, tries and imports the MCP servers behind the gateway.",
+        discussion: """
+            Example: mcp-gateway upstreams check erp
+
+            Exit status: 0 done, 1 not possible, something is wrong, or no gateway runs, 64 wrong usage.
+            """,
+        subcommands: [List.self, Check.self, Import.self])
+
+    struct List: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Shows all upstreams of the running gateway, and how calls go to them.",
+            discussion: "Example: mcp-gateway upstreams list --json")
+
+        @OptionGroup var options: OperatorOptions
+
+        func run() throws {
+            try options.run("upstreams") { client throws(StartError) in try client.upstreamsList() }
+        }
+    }
+
+    /// Tries them now.
+    struct Check: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Has the running gateway try its upstreams now, and send what is stored for them.",
+            discussion: """
+                Example: mcp-gateway upstreams check erp
+
+                Takes some seconds when one does not answer. SENT are stored calls that went out, STORED those that
+                still wait.
+                Exit status: 0 all healthy, 1 one is not, or no gateway runs.
+                """)
+
+        @OptionGroup var options: OperatorOptions
+
+        @Argument(help: "Only this one counts. All of them are tried.")
+        var name: String?
+
+        func run() throws {
+            try options.run("upstreams") { client throws(StartError) in try client.upstreamsCheck(name) }
+        }
+    }
 
     /// Turns a client's list of servers into configuration.
     struct Import: ParsableCommand {

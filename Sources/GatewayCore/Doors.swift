@@ -52,6 +52,8 @@ package protocol Backend: Sendable {
     var asksDuringCalls: Bool { get }
     /// Whether calls can reach it now, as far as is known.
     var isReachable: Bool { get }
+    /// It has asked for a pause until then; nil when it takes calls now.
+    var refusesUntil: Moment? { get }
     /// Whether calls reach it with headers, so that arguments can be asked for in them.
     var takesHeaders: Bool { get }
     /// From here on exactly these resources are watched, by their owner's URIs. Returns when that is in force, or after
@@ -65,6 +67,7 @@ package protocol Backend: Sendable {
 extension Backend {
     package var asksDuringCalls: Bool { false }
     package var takesHeaders: Bool { true }
+    package var refusesUntil: Moment? { nil }
     package var isReachable: Bool { true }
     package func watch(_ uris: Set<String>, order: Int) async {}
     package func forget(_ session: SessionKey) {}
@@ -123,7 +126,7 @@ package struct CallRecord: Sendable {
     package var tool: String?
     package var upstream: String?
     package var route: String
-    /// `ok`, `tool_error`, `failed`, `refused`.
+    /// `ok`, `tool_error`, `failed`, `refused`, `limited`.
     package var status: String
     package var responseMilliseconds: Double
     package var caller: String

@@ -44,6 +44,8 @@ package struct InboundMessage: Sendable {
     /// The revision this message is to be read by and answered in.
     package var revision: Revision
     package var caller: Caller
+    /// Where it comes from, for limits on those who give no name: an address, or `local`.
+    package var address = "local"
     package var requestID: RequestID
     package var arrivedAt: Moment
     package var loop: any EventLoop
@@ -97,6 +99,8 @@ package enum ReplyStatus: Sendable, Equatable {
     case ownFault
     /// Refused because too much is going on; with the seconds to wait (HTTP 503).
     case overloaded(retryAfter: Int)
+    /// Refused because it came too soon; with the seconds to wait (HTTP 429).
+    case limited(retryAfter: Int)
 }
 
 /// The way in: every message of every transport passes here.

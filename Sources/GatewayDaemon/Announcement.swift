@@ -9,7 +9,7 @@ internal import WasmSandbox
 enum Announcement {
     static func text(_ assembly: Assembly, address: String) -> String {
         var lines = [
-            "", "mcp-gateway \(GatewayVersion.text) serves MCP at http://\(address)\(assembly.settings.server.path)",
+            "", "mcp-gateway \(GatewayVersion.text) serves MCP at http://\(address)\(assembly.reloader.settings.server.path)",
             "",
         ]
         for component in assembly.sandbox.components() + assembly.upstreams.components() {
@@ -21,7 +21,7 @@ enum Announcement {
         lines.append(
             "  "
                 + curl(
-                    address: address, path: assembly.settings.server.path,
+                    address: address, path: assembly.reloader.settings.server.path,
                     example: exampleArguments.keys.sorted().reversed().first(where: assembly.catalogue.has)))
         lines.append("Look at it:  curl -s http://\(address)/health | jq .")
         lines.append("Stop it:     Ctrl-C")

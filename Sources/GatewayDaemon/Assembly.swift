@@ -1,11 +1,13 @@
 // Licensed under the Apache License 2.0; see LICENSE.
 
+internal import Access
 internal import AdminPlane
 internal import CHost
 internal import DurableStore
 internal import Gateway
 internal import GatewayCore
 internal import HTTPListener
+internal import HostLoad
 internal import Logging
 internal import MCPFront
 internal import MCPWire
@@ -19,7 +21,6 @@ internal import WasmSandbox
 
 /// All rooms, wired together. Reads like the list of what there is; decides nothing.
 struct Assembly: Sendable {
-    let settings: GatewaySettings
     let time: SystemTime
     let group: MultiThreadedEventLoopGroup
     let logs: LogFiles
@@ -34,13 +35,17 @@ struct Assembly: Sendable {
     let pipeline: Pipeline
     let endpoint: MCPEndpoint
     let oldEndpoint: EventSourceEndpoint
+    let callers: CallerDoor
+    let tokens: TokenDesk
+    let load: LoadWatch
+    let reloader: Reloader
 
     static let instructions =
         "Tools of several servers behind one gateway. A tool's name begins with the name of the server it belongs to."
 
     /// Opens everything but the listeners. Nothing is written before the storage directory is ours.
     static func make(
-        _ settings: GatewaySettings, environment: [String: String], group: MultiThreadedEventLoopGroup
+        _ settings: GatewaySettings, source: Reloader.Source, group: MultiThreadedEventLoopGroup
     ) async throws(StartError) -> Assembly {
         let time = SystemTime()
         let metrics = MetricsRegistry()
@@ -66,20 +71,25 @@ struct Assembly: Sendable {
         logs.register(in: metrics)
 
         let sandbox = sandbox(settings, time: time, logs: logs)
-        let modules = await load(
-            settings.tools, into: sandbox, environment: environment, logs: logs)
+        let modules = ModuleShelf(sandbox: sandbox, environment: source.environment, logs: logs)
+        await modules.loadAll(settings.tools)
         metrics.gauge(.wasmInstances) { Double(sandbox.usage().running) }
 
         let identity = ServerIdentity(version: GatewayVersion.text, instructions: instructions)
         let upstreams: UpstreamPool
         let keys: SealKeys
+        let book: TokenBook
         do {
             upstreams = try UpstreamPool(
-                settings.upstreams.map { $0.room(base: environment) }, identity: identity.json,
+                settings.upstreams.map { $0.room(base: source.environment) }, identity: identity.json,
                 children: ChildSettings(lineBytesMax: 16 << 20, pendingBytesMax: 32 << 20), group: group,
                 archive: store.offers, time: time, metrics: metrics, logs: logs)
             keys = try SessionKeyFile.load(directory: settings.storage.directory)
+            book = try TokenBook(directory: settings.storage.directory)
         } catch let error as UpstreamSettingsError {
+            store.close()
+            throw StartError(error.words)
+        } catch let error as AccessError {
             store.close()
             throw StartError(error.words)
         } catch {
@@ -89,26 +99,35 @@ struct Assembly: Sendable {
         let catalogue = Catalogue(
             entries: entries(settings, modules, upstreams), identity: identity,
             isCompact: settings.server.hasCompactTools, time: time, metrics: metrics, logs: logs)
+        let load = LoadWatch(time: time)
+        _ = load.look()
+        metrics.gauge(.memoryLimit) { Double(load.reading?.memoryLimitBytes ?? 0) }
+        metrics.gauge(.memoryPressure) { Double(load.pressure.rawValue) }
         let pipeline = Pipeline(
-            settings: PipelineSettings(
-                inFlightMax: settings.limits.inFlightMax, timeout: settings.server.requestTimeout,
-                slowCall: settings.log.slowCall, resultKept: settings.storage.resultKept),
-            catalogue: catalogue, settling: upstreams.settling, identity: identity, keys: keys, calls: store.calls,
-            cache: store.replies, journal: store, time: time, metrics: metrics, logs: logs)
+            settings: settings.pipeline, catalogue: catalogue, settling: upstreams.settling, identity: identity,
+            keys: keys, calls: store.calls, cache: store.replies, journal: store, archive: store.overrides,
+            pressure: { load.pressure }, time: time, metrics: metrics, logs: logs)
+        let log = logs.logger(component: LogComponent.daemon)
+        let reloader = Reloader(settings, source: source, modules: modules, journal: store, time: time, log: log)
         let sessions = SessionBook(keys: keys, tombstones: store, time: time, lifetime: .seconds(30 * 86_400))
         let health = HealthReport(
-            sources: [store, sandbox, WithBreakers(upstreams, pipeline)], version: GatewayVersion.text,
-            instance: "\(RequestID.random())",
-            time: time)
+            sources: [store, sandbox, load, reloader, WithBreakers(upstreams, pipeline)], version: GatewayVersion.text,
+            instance: "\(RequestID.random())", traffic: pipeline.traffic, time: time)
+        let tokens = TokenDesk(book: book, time: time)
+        let callers = CallerDoor(mode: settings.auth.door, desk: tokens, log: logs, metrics: metrics, time: time)
         let endpoint = MCPEndpoint(
-            service: pipeline, sessions: sessions, bodyBytesMax: settings.server.bodyBytesMax, time: time, logs: logs)
+            service: pipeline, sessions: sessions, door: callers, bodyBytesMax: bodyBytesMax, time: time, logs: logs)
         let oldEndpoint = EventSourceEndpoint(
-            service: pipeline, bodyBytesMax: settings.server.bodyBytesMax, messagesPath: "/messages", time: time)
+            service: pipeline, door: callers, bodyBytesMax: bodyBytesMax, messagesPath: "/messages", time: time)
         return Assembly(
-            settings: settings, time: time, group: group, logs: logs, log: logs.logger(component: LogComponent.daemon),
-            metrics: metrics, store: store, sandbox: sandbox, upstreams: upstreams, catalogue: catalogue,
-            sessions: sessions, health: health, pipeline: pipeline, endpoint: endpoint, oldEndpoint: oldEndpoint)
+            time: time, group: group, logs: logs, log: log, metrics: metrics, store: store, sandbox: sandbox,
+            upstreams: upstreams, catalogue: catalogue, sessions: sessions, health: health, pipeline: pipeline,
+            endpoint: endpoint, oldEndpoint: oldEndpoint, callers: callers, tokens: tokens, load: load,
+            reloader: reloader)
     }
+
+    /// The listener holds requests to `server.max_body`, which a reload may change; what it lets through is taken.
+    private static let bodyBytesMax = 256 << 20
 
     private static func sandbox(_ settings: GatewaySettings, time: SystemTime, logs: LogFiles) -> Sandbox {
         let log = logs.logger(component: LogComponent.wasm)
@@ -129,47 +148,21 @@ struct Assembly: Sendable {
             })
     }
 
-    /// A module that cannot be loaded is left out and reported; the others are served.
-    private static func load(
-        _ tools: [ToolSettings], into sandbox: Sandbox, environment: [String: String], logs: LogFiles
-    ) async -> [String: WasmModule] {
-        let log = logs.logger(component: LogComponent.wasm)
-        return await withTaskGroup(of: (String, WasmModule?).self) { tasks in
-            for tool in tools {
-                tasks.addTask {
-                    do throws(SandboxError) {
-                        return (tool.name, try await sandbox.load(tool.room(environment: environment)))
-                    } catch {
-                        if case .wrongDigest = error {
-                            logs.security(
-                                SecurityEvent.toolPinMismatch, facts: [("tool", tool.name), ("file", tool.modulePath)])
-                        }
-                        log.warning(
-                            "a module is left out",
-                            metadata: [LogKey.tool: "\(tool.name)", LogKey.detail: "\(error.text)"])
-                        return (tool.name, nil)
-                    }
-                }
-            }
-            var modules: [String: WasmModule] = [:]
-            for await (name, module) in tasks { modules[name] = module }
-            return modules
-        }
-    }
-
     /// In the order of the file, modules before upstreams.
-    private static func entries(
-        _ settings: GatewaySettings, _ modules: [String: WasmModule], _ upstreams: UpstreamPool
+    static func entries(
+        _ settings: GatewaySettings, _ modules: ModuleShelf, _ upstreams: UpstreamPool
     ) -> [CatalogueEntry] {
         let own = settings.tools.compactMap { tool in
-            modules[tool.name].map {
-                CatalogueEntry(backend: $0, prefix: tool.prefix, exposure: tool.exposure.room)
+            modules.module(tool.name).map {
+                CatalogueEntry(
+                    backend: $0, prefix: tool.prefix, exposure: tool.exposure.room(patience: tool.timeout),
+                    traffic: tool.traffic)
             }
         }
         let others = zip(settings.upstreams, upstreams.upstreams).map {
             CatalogueEntry(
-                backend: $1, prefix: $0.prefix, exposure: $0.exposure.room,
-                breaker: $0.breaker.room(patience: $0.timeout))
+                backend: $1, prefix: $0.prefix, exposure: $0.exposure.room(patience: $0.timeout),
+                traffic: $0.traffic(waitMax: settings.limits.waitMax))
         }
         return own + others
     }
@@ -208,8 +201,8 @@ struct Assembly: Sendable {
     // MARK: Routes
 
     /// What the public listener serves.
-    var router: Router {
-        var router = operatorRouter
+    func router(_ settings: GatewaySettings) -> Router {
+        var router = operatorRouter(settings)
         router.add(settings.server.path, endpoint)
         router.add("/sse", oldEndpoint.stream)
         router.add("/messages", oldEndpoint.messages)
@@ -217,15 +210,17 @@ struct Assembly: Sendable {
     }
 
     /// What the control socket serves: the operator's side only.
-    var controlRouter: Router {
-        var router = operatorRouter
+    func controlRouter(_ settings: GatewaySettings) -> Router {
+        var router = operatorRouter(settings)
         router.add("/admin/explain", ExplainRoute(explain: pipeline.explain), isForOperators: true)
         return router
     }
 
     /// What both serve.
-    private var operatorRouter: Router {
-        let door = OperatorDoor(isPublic: settings.admin.hasPublicMetrics, local: LocalUsers(settings.admin.local))
+    private func operatorRouter(_ settings: GatewaySettings) -> Router {
+        let door = OperatorDoor(
+            isPublic: settings.admin.hasPublicMetrics, local: LocalUsers(settings.admin.local),
+            requiresToken: settings.admin.requiresToken, tokens: tokens)
         var router = Router()
         router.add("/health", HealthRoute(.whole, report: health, door: door), isForOperators: true)
         router.add("/health/live", HealthRoute(.live, report: health, door: door), isForOperators: true)
@@ -233,7 +228,11 @@ struct Assembly: Sendable {
         router.add("/metrics", MetricsRoute(registry: metrics, door: door), isForOperators: true)
         AdminRoutes(
             gate: AdminGate(door: door, log: logs, time: time),
-            rooms: AdminRooms(queue: store.calls, cache: store.replies, care: store, time: time) { await syncNow() }
+            rooms: AdminRooms(
+                queue: store.calls, cache: store.replies, care: store, traffic: pipeline.traffic,
+                configuration: reloader, tokens: tokens.book, time: time, version: GatewayVersion.text,
+                uptime: { [health] in health.uptime }, health: { [health] in health.components },
+                load: { [load] in load.json }, sync: { await syncNow() })
         ).add(to: &router)
         return router
     }
@@ -244,12 +243,6 @@ struct Assembly: Sendable {
         pipeline.drain()
         endpoint.drain()
         oldEndpoint.drain()
-    }
-
-    var limits: HTTPLimits {
-        HTTPLimits(
-            bodyBytesMax: settings.server.bodyBytesMax, connectionsMax: settings.server.connectionsMax,
-            receiveTimeout: settings.server.headerTimeout)
     }
 
     /// Every half minute lets sessions go that nobody uses, and looks whether a burst of large messages has left pages
@@ -270,6 +263,34 @@ struct Assembly: Sendable {
 
     private static let trimWorthwhile = 32 << 20
 
+    /// What has to be looked at once a second: memory and processor, tokens that others have changed, overrides whose
+    /// time is over, a reload on probation.
+    ///
+    /// - Parameter lastRelease: when caches were dropped last for want of memory.
+    func lookAround(_ lastRelease: inout Moment) async {
+        for change in load.look() { note(change) }
+        if load.pressure >= .high, time.now().since(lastRelease) >= Self.releasesApart {
+            lastRelease = time.now()
+            await releaseMemory()
+        }
+        do throws(AccessError) {
+            if try tokens.book.refreshIfChanged() { log.notice("tokens read again") }
+        } catch {
+            log.warning("the tokens are as they were", metadata: [LogKey.detail: "\(error.words)"])
+        }
+        await pipeline.traffic.undoOverdue()
+        await reloader.watch()
+    }
+
+    private static let releasesApart = Duration.seconds(30)
+
+    private func note(_ change: LoadChange) {
+        switch change {
+        case .memory(_, .none), .cpu(isBusy: false): log.notice("\(change.message)")
+        case .memory, .cpu(isBusy: true): log.warning("\(change.message)")
+        }
+    }
+
     /// Drops what can be had again and hands the pages back.
     func releaseMemory() async {
         let before = ProcessMetrics.residentBytes()
@@ -282,6 +303,22 @@ struct Assembly: Sendable {
         log.info(
             "gave back what was not in use",
             metadata: [LogKey.residentBefore: "\(before)", LogKey.residentAfter: "\(after)"])
+    }
+}
+
+extension LoadWatch {
+    /// For the operator's screen.
+    fileprivate var json: JSONValue {
+        guard let reading else { return .null }
+        func number(_ value: some BinaryInteger) -> JSONValue { .number(String(value)) }
+        let share: JSONValue = cpuShare.map { .number(String(($0 * 1_000).rounded() / 1_000)) } ?? .null
+        var facts: [(key: String, value: JSONValue)] = [
+            ("cpu_share", share), ("cores", .number(String(reading.cpuCores))),
+        ]
+        facts.append(("resident_bytes", reading.residentBytes.map { number($0) } ?? .null))
+        facts.append(("memory_used_bytes", reading.memoryUsedBytes.map { number($0) } ?? .null))
+        facts.append(("memory_limit_bytes", reading.memoryLimitBytes.map { number($0) } ?? .null))
+        return .object(facts)
     }
 }
 

@@ -32,9 +32,13 @@ package struct Daemon: Sendable {
     /// - Parameter announce: takes the few lines a person at a terminal wants to see once calls are answered.
     package func run(signals: SignalSource, announce: @escaping @Sendable (String) -> Void) async throws(StartError) {
         let group = MultiThreadedEventLoopGroup(numberOfThreads: System.coreCount)
-        let assembly = try await Assembly.make(settings, environment: environment, group: group)
+        // First of all, so that no child inherits what the service manager hands over.
+        var sockets = SocketStore(environment: environment)
+        let source = Reloader.Source(
+            environment: environment, installation: Installation.current(), isQuiet: !listens)
+        let assembly = try await Assembly.make(settings, source: source, group: group)
         do {
-            try await serve(assembly, signals: signals, announce: announce)
+            try await serve(assembly, &sockets, signals: signals, announce: announce)
         } catch {
             await close(assembly)
             throw error as? StartError ?? StartError("\(error)")
@@ -43,7 +47,8 @@ package struct Daemon: Sendable {
     }
 
     private func serve(
-        _ assembly: Assembly, signals: SignalSource, announce: @escaping @Sendable (String) -> Void
+        _ assembly: Assembly, _ sockets: inout SocketStore, signals: SignalSource,
+        announce: @escaping @Sendable (String) -> Void
     ) async throws {
         let control = try await openControlSocket(assembly)
         let socket = ControlSocketFile(path: settings.admin.controlSocket)
@@ -51,17 +56,20 @@ package struct Daemon: Sendable {
         let listener: HTTPListener?
         do {
             lines = try await LineListener.start(assembly)
-            listener = listens ? try await openListener(assembly) : nil
+            listener = listens ? try await openListener(assembly, &sockets) : nil
         } catch {
             await control.stop(grace: .zero)
             socket.remove()
             throw error
         }
         assembly.store.noteListening(port: listener?.port ?? settings.server.listen.port)
+        let isKept = keep(listener, in: sockets)
+        assembly.reloader.begin(assembly, listener: listener, control: control)
         let (stream, channel) = try await signals.open(on: assembly.group.next())
 
         let upkeep = Task {
             async let trimming: Void = assembly.trimWhenIdle()
+            async let watching: Void = watch(assembly)
             await assembly.upstreams.run {
                 assembly.pipeline.offersChanged()
             } returned: { upstream in
@@ -70,6 +78,7 @@ package struct Daemon: Sendable {
                 assembly.pipeline.updated(uri, of: upstream)
             }
             await trimming
+            await watching
         }
         let sending = Task { await assembly.pipeline.sendStoredCalls(on: assembly.loops) }
         notify("READY=1")
@@ -83,12 +92,14 @@ package struct Daemon: Sendable {
         }
 
         greeting.cancel()
-        assembly.log.info("stopping", metadata: [LogKey.grace: "\(settings.server.shutdownGrace)"])
+        let grace = assembly.reloader.settings.server.shutdownGrace
+        assembly.log.info("stopping", metadata: [LogKey.grace: "\(grace)"])
         notify("STOPPING=1")
+        if isKept { await listener?.leaveQueue() }
         assembly.drain()
-        let ends = Deadline(assembly.time.now() + settings.server.shutdownGrace)
-        async let linesEnd: Void = lines.stop(grace: settings.server.shutdownGrace)
-        await listener?.stop(grace: settings.server.shutdownGrace)
+        let ends = Deadline(assembly.time.now() + grace)
+        async let linesEnd: Void = lines.stop(grace: grace)
+        await listener?.stop(grace: grace)
         await linesEnd
         await assembly.pipeline.finishDetached(within: ends.remaining(at: assembly.time.now()))
         await end(sending, within: ends.remaining(at: assembly.time.now()))
@@ -131,22 +142,45 @@ package struct Daemon: Sendable {
                 assembly.log.warning("log files could not be opened anew", metadata: [LogKey.detail: "\(error.text)"])
             }
         case .reload:
-            assembly.log.notice(
-                "told to read the configuration again, which this version does only by a restart: nothing was changed")
+            // A module may have to be compiled; TERM must not wait for that. What came of it is in the log.
+            Task { _ = try? await assembly.reloader.reload(by: "HUP") }
+        }
+    }
+
+    /// Has the service manager hold the listening socket from here on: so a restart loses no connection, and a stop
+    /// leaves nothing behind.
+    private func keep(_ listener: HTTPListener?, in sockets: SocketStore) -> Bool {
+        guard settings.server.listen.port != 0 else { return false }
+        return listener?.withListeningDescriptor { sockets.keep($0, name: SocketStore.listener) } ?? false
+    }
+
+    /// Looks once a second at what nobody tells.
+    private func watch(_ assembly: Assembly) async {
+        let hasWatchdog = environment["WATCHDOG_USEC"] != nil
+        var lastRelease = assembly.time.now()
+        while true {
+            // Cancelled means that the gateway is stopping.
+            do { try await Task.sleep(for: .seconds(1)) } catch { return }
+            if hasWatchdog { notify("WATCHDOG=1") }
+            await assembly.lookAround(&lastRelease)
         }
     }
 
     // MARK: Listeners
 
-    private func openListener(_ assembly: Assembly) async throws(StartError) -> HTTPListener {
+    /// On the socket that the service manager has kept for us, or on a new one.
+    private func openListener(
+        _ assembly: Assembly, _ sockets: inout SocketStore
+    ) async throws(StartError) -> HTTPListener {
         let listen = settings.server.listen
+        let kept = sockets.take(name: SocketStore.listener, address: listen)
+        let place: HTTPListener.Address =
+            kept.map { .inherited(descriptor: $0) } ?? .tcp(host: listen.host, port: listen.port)
         do {
             return try await HTTPListener.start(
-                .tcp(host: listen.host, port: listen.port), router: assembly.router, limits: assembly.limits,
-                guardian: OriginGuard(
-                    listenHost: listen.host, hosts: settings.server.allowedHosts,
-                    origins: settings.server.allowedOrigins),
-                group: assembly.group, time: assembly.time, metrics: assembly.metrics, security: assembly.logs)
+                place, router: assembly.router(settings), limits: settings.listenerLimits,
+                guardian: settings.guardian, group: assembly.group, time: assembly.time, metrics: assembly.metrics,
+                security: assembly.logs)
         } catch {
             let reason = (error as? IOError).map { SystemText.of($0.errnoCode) } ?? "\(error)"
             throw StartError(
@@ -165,7 +199,7 @@ package struct Daemon: Sendable {
         }
         do {
             let control = try await HTTPListener.start(
-                .unix(path: path), router: assembly.controlRouter, limits: assembly.limits, guardian: nil,
+                .unix(path: path), router: assembly.controlRouter(settings), limits: settings.listenerLimits, guardian: nil,
                 group: assembly.group, time: assembly.time, metrics: assembly.metrics)
             // The folder keeps strangers out while the mode is still being set.
             unsafe chmod(path, 0o660)

@@ -27,14 +27,14 @@ final class LineListener: Sendable {
     }
 
     static func start(_ assembly: Assembly) async throws(StartError) -> LineListener {
-        let path = assembly.settings.admin.messageSocket
+        let path = assembly.reloader.settings.admin.messageSocket
         let open = OpenChannels()
         do {
             let channel = try await ServerBootstrap(group: assembly.group)
                 .childChannelOption(.allowRemoteHalfClosure, value: true)
                 .childChannelInitializer { channel in
                     let handler = LineClientHandler(
-                        service: assembly.pipeline, bodyBytesMax: assembly.settings.server.bodyBytesMax,
+                        service: assembly.pipeline, bodyBytesMax: assembly.reloader.settings.server.bodyBytesMax,
                         caller: .anonymous, time: assembly.time)
                     let isFull = open.clients.withLock { clients in
                         guard clients.count < connectionsMax else { return true }

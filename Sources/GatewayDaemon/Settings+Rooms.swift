@@ -3,7 +3,9 @@
 internal import DurableStore
 internal import Gateway
 internal import GatewayCore
+internal import HTTPListener
 internal import Logging
+internal import MCPFront
 internal import Outbound
 internal import Resilience
 internal import Telemetry
@@ -68,17 +70,19 @@ extension ToolSettings {
 }
 
 extension ExposureSettings {
-    var room: Exposure {
+    /// - Parameter patience: the longest a call takes.
+    func room(patience: Duration) -> Exposure {
         Exposure(
             filter: NameFilter(allow: allowed.map(NamePattern.init), deny: denied.map(NamePattern.init)),
             edits: edits.mapValues {
-                ToolEdit(name: $0.name, title: $0.title, description: $0.description, policy: $0.policy.room)
+                ToolEdit(name: $0.name, title: $0.title, description: $0.description, policy: $0.policy.room(patience: patience))
             })
     }
 }
 
 extension ToolPolicySettings {
-    var room: ToolPolicy {
+    /// - Parameter patience: as for `BreakerSettings.room`.
+    func room(patience: Duration) -> ToolPolicy {
         var policy = ToolPolicy()
         policy.offline =
             switch offline {
@@ -91,7 +95,41 @@ extension ToolPolicySettings {
         policy.priority = priority
         policy.cache = cache
         policy.dedupe = dedupe
+        policy.rate = rate
+        policy.inFlightMax = inFlightMax
+        policy.hedge = hedge
+        policy.breaker = breaker?.room(patience: patience)
         return policy
+    }
+}
+
+extension UpstreamSettings {
+    /// How calls go to it.
+    func traffic(waitMax: Duration) -> TrafficSettings {
+        var settings = TrafficSettings(breaker: breaker.room(patience: timeout))
+        settings.inFlightMax = inFlightMax
+        settings.waitingMax = waitingMax
+        settings.waitMax = waitMax
+        settings.attemptsMax = attemptsMax
+        settings.backoff = backoff
+        return settings
+    }
+}
+
+extension GatewaySettings.Auth {
+    var door: CallerDoor.Mode {
+        switch mode {
+        case .none: .open
+        case .token: .token
+        }
+    }
+}
+
+extension ToolSettings {
+    var traffic: TrafficSettings {
+        var settings = TrafficSettings()
+        settings.inFlightMax = inFlightMax
+        return settings
     }
 }
 
@@ -106,6 +144,28 @@ extension BreakerSettings {
 }
 
 extension GatewaySettings {
+    var pipeline: PipelineSettings {
+        var pipeline = PipelineSettings(
+            inFlightMax: limits.inFlightMax, timeout: server.requestTimeout, slowCall: log.slowCall,
+            resultKept: storage.resultKept)
+        pipeline.waitingMax = limits.waitingMax
+        pipeline.waitMax = limits.waitMax
+        pipeline.rate = limits.rate
+        pipeline.ratePerCaller = limits.ratePerCaller
+        return pipeline
+    }
+
+    var listenerLimits: HTTPLimits {
+        HTTPLimits(
+            bodyBytesMax: server.bodyBytesMax, connectionsMax: server.connectionsMax,
+            receiveTimeout: server.headerTimeout)
+    }
+
+    var guardian: OriginGuard {
+        OriginGuard(
+            listenHost: server.listen.host, hosts: server.allowedHosts, origins: server.allowedOrigins)
+    }
+
     var store: StoreSettings {
         var settings = StoreSettings(
             directory: storage.directory, requestRowsPerSecond: log.requestRowsPerSecond,

@@ -17,7 +17,7 @@ extension HTTPConnection {
         out.writeStaticString("connection: close\r\ncontent-type: application/json\r\ncontent-length: ")
         out.writeString("\(text.readableBytes)\r\n\r\n")
         out.writeImmutableBuffer(text)
-        loop.count(verb: head.map { Self.verb($0.method) } ?? .other, path: pathIndex, status: status, seconds: 0)
+        rules.count(verb: head.map { Self.verb($0.method) } ?? .other, path: pathIndex, status: status, seconds: 0)
         send(out, context)
         closeAfterFlush(context)
     }
@@ -32,7 +32,7 @@ extension HTTPConnection {
     /// our side is closed for writing first, and the rest is dropped until the client ends or its time is over. That
     /// time begins when the client has taken the whole answer.
     private func closeAfterFlush(_ context: ChannelHandlerContext) {
-        patienceEnds = loop.now() + site.limits.idleTimeout
+        patienceEnds = loop.now() + rules.limits.idleTimeout
         let flushed = context.eventLoop.makePromise(of: Void.self)
         flushed.futureResult.assumeIsolated().whenComplete { [self] _ in
             patienceEnds = loop.now() + .seconds(2)
@@ -132,7 +132,7 @@ extension HTTPConnection {
 
     private func count(_ request: HTTPRequest, _ status: HTTPStatus) {
         let seconds = loop.now().since(request.arrivedAt).milliseconds / 1_000
-        loop.count(verb: request.verb, path: pathIndex, status: status, seconds: seconds)
+        rules.count(verb: request.verb, path: pathIndex, status: status, seconds: seconds)
     }
 
     // MARK: Event streams

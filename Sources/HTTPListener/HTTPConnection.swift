@@ -16,6 +16,8 @@ final class HTTPConnection: ChannelDuplexHandler, @unchecked Sendable {
 
     let site: HTTPSite
     let loop: LoopContext
+    /// Those of the request that is coming or being answered; between two of them the latest.
+    private(set) var rules: LoopRules
     private let peer: HTTPPeer
     /// Beyond the ordinary number of connections: serves operators only.
     let isReserved: Bool
@@ -33,7 +35,7 @@ final class HTTPConnection: ChannelDuplexHandler, @unchecked Sendable {
     var patienceEnds: Moment?
     /// The connection ends with the answer that is being made.
     var mustClose = false
-    private var hasServed = false
+    private(set) var hasServed = false
     /// The Host header that was found right last; clients rarely change it within a connection.
     var knownHost: String?
 
@@ -53,7 +55,8 @@ final class HTTPConnection: ChannelDuplexHandler, @unchecked Sendable {
         self.loop = loop
         self.peer = peer
         self.isReserved = isReserved
-        pathIndex = site.router.entries.count
+        rules = loop.rules
+        pathIndex = rules.otherPath
     }
 
     // MARK: Life
@@ -61,7 +64,7 @@ final class HTTPConnection: ChannelDuplexHandler, @unchecked Sendable {
     func handlerAdded(context: ChannelHandlerContext) {
         self.context = context
         // Places kept for operators are not to be sat on.
-        patienceEnds = loop.now() + (isReserved ? .seconds(2) : site.limits.receiveTimeout)
+        patienceEnds = loop.now() + (isReserved ? .seconds(2) : rules.limits.receiveTimeout)
         loop.add(self)
     }
 
@@ -165,7 +168,7 @@ final class HTTPConnection: ChannelDuplexHandler, @unchecked Sendable {
         case .head(let head): begin(head)
         case .body(var more):
             guard phase == .receiving else { return }
-            guard body.readableBytes + more.readableBytes <= site.limits.bodyBytesMax else { return refuseLargeBody() }
+            guard body.readableBytes + more.readableBytes <= rules.limits.bodyBytesMax else { return refuseLargeBody() }
             if body.readableBytes == 0, body.capacity < more.readableBytes {
                 body = more
             } else {
@@ -183,18 +186,18 @@ final class HTTPConnection: ChannelDuplexHandler, @unchecked Sendable {
         self.head = head
         body = ByteBuffer()
         mustClose = false
-        pathIndex = site.router.find(HTTPRequest.path(of: head.uri)) ?? site.router.entries.count
+        pathIndex = rules.router.find(HTTPRequest.path(of: head.uri)) ?? rules.otherPath
         // NIO's decoder reads nothing more after a request that offers another protocol.
         if head.headers.contains(name: "upgrade") || head.method == .CONNECT { mustClose = true }
-        var length = site.limits.bodyBytesMax
+        var length = rules.limits.bodyBytesMax
         if let text = head.headers.first(name: "content-length") {
             length = Int(text) ?? 0
-            guard length <= site.limits.bodyBytesMax else { return refuseLargeBody() }
+            guard length <= rules.limits.bodyBytesMax else { return refuseLargeBody() }
             // The client's word is only a hint: reserve no more than a little ahead of what has really come.
             if length > 4_096 { body.reserveCapacity(min(length, 1 << 20)) }
         }
         // A body has a slow line's time on top: 64 KiB a second.
-        patienceEnds = loop.now() + site.limits.receiveTimeout + .milliseconds(length / 64)
+        patienceEnds = loop.now() + rules.limits.receiveTimeout + .milliseconds(length / 64)
         if let expect = head.headers.first(name: "expect"), expect.lowercased() == "100-continue" {
             context?.writeAndFlush(wrapOutboundOut(ByteBuffer(string: "HTTP/1.1 100 Continue\r\n\r\n")), promise: nil)
         }
@@ -203,7 +206,7 @@ final class HTTPConnection: ChannelDuplexHandler, @unchecked Sendable {
     private func refuseLargeBody() {
         refuse(
             .contentTooLarge, code: "body_too_large",
-            "The body is larger than the \(site.limits.bodyBytesMax) bytes this gateway takes (server.max_body)."
+            "The body is larger than the \(rules.limits.bodyBytesMax) bytes this gateway takes (server.max_body)."
         )
     }
 
@@ -221,11 +224,13 @@ final class HTTPConnection: ChannelDuplexHandler, @unchecked Sendable {
         hasServed = true
         let exchange = HTTPExchange(connection: self, request: request)
         self.exchange = exchange
-        if let refusal = site.refusal(of: request, path: pathIndex, isReserved: isReserved, knownHost: &knownHost) {
+        let refusal = site.refusal(
+            of: request, by: rules, path: pathIndex, isReserved: isReserved, knownHost: &knownHost)
+        if let refusal {
             exchange.refuse(refusal.status, code: refusal.code, refusal.message, headers: refusal.headers)
             return
         }
-        let route = site.router.entries[pathIndex].route
+        let route = rules.router.entries[pathIndex].route
         // The one place where work for a client begins; it ends with its answer, and the connection holds it.
         exchange.work = Task(executorPreference: loop.executor) {
             await route.respond(to: request, exchange)
@@ -237,9 +242,19 @@ final class HTTPConnection: ChannelDuplexHandler, @unchecked Sendable {
         exchange = nil
         head = nil
         phase = .idle
-        pathIndex = site.router.entries.count
-        patienceEnds = loop.now() + site.limits.idleTimeout
+        follow()
+        pathIndex = rules.otherPath
+        patienceEnds = loop.now() + rules.limits.idleTimeout
         takeWaiting()
+    }
+
+    /// Takes over the latest rules, unless a request is under way.
+    func follow() {
+        guard phase == .idle || phase == .closing, rules !== loop.rules else { return }
+        rules = loop.rules
+        pathIndex = rules.otherPath
+        // Found right by the former guardian.
+        knownHost = nil
     }
 
     /// Goes on with what the client has sent already, unless it first has to take what it asked for.

@@ -107,8 +107,14 @@ package final class HTTPExchange: @unchecked Sendable {
     }
 
     /// The JSON error of everything that is not JSON-RPC.
-    package func refuse(_ status: HTTPStatus, code: String, _ message: String, headers: [(String, String)] = []) {
-        answer(status, .json, HTTPRefusal.body(code: code, message: message, request: request.id), headers: headers)
+    ///
+    /// - Parameter problems: single mistakes, where there are several.
+    package func refuse(
+        _ status: HTTPStatus, code: String, _ message: String, headers: [(String, String)] = [],
+        problems: [String] = []
+    ) {
+        let body = HTTPRefusal.body(code: code, message: message, request: request.id, problems: problems)
+        answer(status, .json, body, headers: headers)
     }
 
     /// Commits to an event stream (`text/event-stream`).
@@ -172,7 +178,14 @@ package final class HTTPExchange: @unchecked Sendable {
 
 enum HTTPRefusal {
     /// `{"error":{"code":…,"message":…,"request_id":…}}`. Neither text comes from the client.
-    static func body(code: String, message: String, request: RequestID) -> ByteBuffer {
+    static func body(code: String, message: String, request: RequestID, problems: [String] = []) -> ByteBuffer {
+        let list = problems.map { "\"\(escaped($0))\"" }.joined(separator: ",")
+        let more = problems.isEmpty ? "" : #","problems":[\#(list)]"#
+        return ByteBuffer(
+            string: #"{"error":{"code":"\#(code)","message":"\#(escaped(message))","request_id":"\#(request)"\#(more)}}"#)
+    }
+
+    private static func escaped(_ message: String) -> String {
         var escaped = ""
         for character in message.unicodeScalars {
             switch character {
@@ -181,7 +194,6 @@ enum HTTPRefusal {
             default: escaped.unicodeScalars.append(character)
             }
         }
-        return ByteBuffer(
-            string: #"{"error":{"code":"\#(code)","message":"\#(escaped)","request_id":"\#(request)"}}"#)
+        return escaped
     }
 }

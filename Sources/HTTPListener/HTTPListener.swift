@@ -1,10 +1,10 @@
 // Licensed under the Apache License 2.0; see LICENSE.
 
 package import GatewayCore
+internal import Glibc
 package import NIOCore
 internal import NIOHTTP1
 internal import NIOPosix
-internal import Synchronization
 package import Telemetry
 
 /// Bounds of one listener.
@@ -27,118 +27,34 @@ package struct HTTPLimits: Sendable {
     }
 }
 
-/// What all connections of a listener share.
-final class HTTPSite: Sendable {
-    let router: Router
-    let limits: HTTPLimits
-    /// nil on the control socket, which no web page can reach.
-    private let guardian: OriginGuard?
-    private let refusals: RefusalLog?
-    private let connections = Atomic<Int>(0)
-    private let draining = Atomic<Bool>(false)
-
-    init(router: Router, limits: HTTPLimits, guardian: OriginGuard?, refusals: RefusalLog?) {
-        self.refusals = refusals
-        self.router = router
-        self.limits = limits
-        self.guardian = guardian
-    }
-
-    enum Place { case ordinary, reserved, none }
-
-    /// Counts a connection for as long as its channel is open.
-    func admit(_ channel: any Channel) -> Place {
-        channel.closeFuture.whenComplete { _ in self.connections.subtract(1, ordering: .relaxed) }
-        let count = connections.add(1, ordering: .relaxed).newValue
-        if count <= limits.connectionsMax { return .ordinary }
-        return count <= limits.connectionsMax + 16 ? .reserved : .none
-    }
-
-    var isDraining: Bool { draining.load(ordering: .relaxed) }
-
-    var connectionCount: Int { connections.load(ordering: .relaxed) }
-
-    func drain() { draining.store(true, ordering: .relaxed) }
-
-    struct Refusal {
-        let status: HTTPStatus
-        let code: String
-        let message: String
-        var headers: [(String, String)] = []
-    }
-
-    /// What is wrong with a request before any route sees it; nil when nothing is.
-    ///
-    /// - Parameter knownHost: the Host found right last on this connection.
-    func refusal(of request: HTTPRequest, path: Int, isReserved: Bool, knownHost: inout String?) -> Refusal? {
-        if request.headers("host").count > 1 {
-            return Refusal(
-                status: .badRequest, code: "bad_http", message: "A request has one Host header; this one has several.")
-        }
-        if let guardian {
-            let host = request.header("host")
-            let origin = request.header("origin")
-            let isKnown = origin == nil && host != nil && host == knownHost
-            switch isKnown ? .allowed : guardian.judge(host: host, origin: origin) {
-            case .allowed: knownHost = host
-            case .badHost:
-                refusals?.note(SecurityEvent.hostRefused, request, header: "host")
-                return Refusal(
-                    status: .misdirected, code: "host_not_allowed",
-                    message:
-                        "The Host header does not name this gateway. Add the name to server.allowed_hosts if it should."
-                )
-            case .badOrigin:
-                refusals?.note(SecurityEvent.originRefused, request, header: "origin")
-                return Refusal(
-                    status: .forbidden, code: "origin_not_allowed",
-                    message:
-                        "Pages of this origin may not send requests. Add it to server.allowed_origins if they should."
-                )
-            }
-        }
-        guard path < router.entries.count else {
-            return Refusal(
-                status: .notFound, code: "not_found", message: "There is nothing at this path; MCP is served at /mcp.")
-        }
-        if isDraining, !router.entries[path].isForOperators {
-            return Refusal(
-                status: .unavailable, code: "draining",
-                message: "This gateway is stopping and takes nothing new. Try again shortly, or another one.",
-                headers: [("retry-after", "5")])
-        }
-        if isReserved, !router.entries[path].isForOperators {
-            return Refusal(
-                status: .unavailable, code: "too_many_connections",
-                message:
-                    "All \(limits.connectionsMax) connections are in use (server.max_connections). Try again shortly.",
-                headers: [("retry-after", "1")])
-        }
-        return nil
-    }
-}
-
-/// An HTTP/1.1 server on one address: a TCP port or a Unix socket. Rooms hang routes on it; it decides nothing else.
+/// An HTTP/1.1 server on one address: a TCP port, one that somebody else has opened, or a Unix socket. Rooms hang routes
+/// on it; it decides nothing else.
 package final class HTTPListener: Sendable {
     package enum Address: Sendable, Equatable {
         case tcp(host: String, port: Int)
         case unix(path: String)
+        /// A TCP socket that is bound and listens already. It is the listener's from here on, also when the start is
+        /// refused.
+        case inherited(descriptor: Int32)
     }
 
     /// The port it really has; nil on a Unix socket.
     package let port: Int?
     private let channel: any Channel
+    /// nil on a Unix socket.
+    private let socket: ListeningSocket?
     private let site: HTTPSite
     private let loops: [LoopContext]
 
-    private init(channel: any Channel, site: HTTPSite, loops: [LoopContext]) {
+    private init(channel: any Channel, socket: ListeningSocket?, site: HTTPSite, loops: [LoopContext]) {
         self.channel = channel
+        self.socket = socket
         self.site = site
         self.loops = loops
         port = channel.localAddress?.port
     }
 
-    /// Binds and serves. Throws what the system says about the address.
+    /// Binds and serves. Throws what the system says about the address, as `IOError`.
     ///
     /// - Parameters:
     ///   - guardian: checks `Host` and `Origin` on every route; nil on a Unix socket.
@@ -147,25 +63,22 @@ package final class HTTPListener: Sendable {
         _ address: Address, router: Router, limits: HTTPLimits, guardian: OriginGuard?, group: any EventLoopGroup,
         time: any TimeSource, metrics: MetricsRegistry, security: (any SecurityLog)? = nil
     ) async throws -> HTTPListener {
-        let site = HTTPSite(
-            router: router, limits: limits, guardian: guardian,
-            refusals: security.map { RefusalLog(log: $0, time: time) })
+        let site = HTTPSite(refusals: security.map { RefusalLog(log: $0, time: time) })
+        let rules = site.rules(router: router, limits: limits, guardian: guardian)
         let kind = if case .unix = address { "control" } else { "public" }
         metrics.gauge(.connections, labels: [("listener", kind)]) { Double(site.connectionCount) }
-        let labels = HTTPMetrics(registry: metrics, paths: router.entries.map(\.label) + ["other"])
-        let loops = group.makeIterator().map { LoopContext(loop: $0, time: time, metrics: labels) }
+        let loops = group.makeIterator().map { LoopContext(loop: $0, time: time, rules: rules, metrics: metrics) }
         let contexts = Dictionary(uniqueKeysWithValues: loops.map { (ObjectIdentifier($0.loop), $0) })
 
         let bootstrap = ServerBootstrap(group: group)
-            .serverChannelOption(.backlog, value: 1_024)
+            .serverChannelOption(.backlog, value: ListeningSocket.waitingMax)
             .childChannelOption(.maxMessagesPerRead, value: 4)
             .childChannelOption(.writeBufferWaterMark, value: .init(low: 64 << 10, high: 256 << 10))
             .childChannelOption(.allowRemoteHalfClosure, value: true)
             .childChannelInitializer { channel in
-                let place = site.admit(channel)
-                guard place != .none, let loop = contexts[ObjectIdentifier(channel.eventLoop)] else {
-                    return channel.close()
-                }
+                guard let loop = contexts[ObjectIdentifier(channel.eventLoop)] else { return channel.close() }
+                let place = site.admit(channel, connectionsMax: loop.rules.limits.connectionsMax)
+                guard place != .none else { return channel.close() }
                 return Self.peer(of: channel).flatMapThrowing { peer in
                     let pipeline = channel.pipeline.syncOperations
                     try pipeline.addHandler(
@@ -175,18 +88,25 @@ package final class HTTPListener: Sendable {
                         HTTPConnection(site: site, loop: loop, peer: peer, isReserved: place == .reserved))
                 }
             }
-        let channel: any Channel
+        let (channel, socket) = try await open(address, bootstrap)
+        return HTTPListener(channel: channel, socket: socket, site: site, loops: loops)
+    }
+
+    private static func open(
+        _ address: Address, _ bootstrap: ServerBootstrap
+    ) async throws -> (any Channel, ListeningSocket?) {
+        let socket: ListeningSocket
         switch address {
-        case .tcp(let host, let port):
-            channel =
-                try await bootstrap
-                .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-                .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
-                .bind(host: host, port: port).get()
+        case .tcp(let host, let port): socket = try ListeningSocket(host: host, port: port)
+        case .inherited(let descriptor): socket = ListeningSocket(owning: descriptor)
         case .unix(let path):
-            channel = try await bootstrap.bind(unixDomainSocketPath: path, cleanupExistingSocketFile: true).get()
+            return (try await bootstrap.bind(unixDomainSocketPath: path, cleanupExistingSocketFile: true).get(), nil)
         }
-        return HTTPListener(channel: channel, site: site, loops: loops)
+        let channel = try await bootstrap.childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
+            .withBoundSocket(socket.copy()).get()
+        // A bound socket is given NIO's usual queue of 128, whatever the options say.
+        socket.lengthenQueue()
+        return (channel, socket)
     }
 
     private static func peer(of channel: any Channel) -> EventLoopFuture<HTTPPeer> {
@@ -201,6 +121,55 @@ package final class HTTPListener: Sendable {
         return PeerCredentials.of(channel).map { .local(uid: $0.uid, pid: $0.pid) }
     }
 
+    /// Lends a descriptor of the socket that listens, for handing it on, and closes it afterwards. nil on a Unix
+    /// socket, and once the address is closed.
+    package func withListeningDescriptor<Result>(_ body: (Int32) throws -> Result) rethrows -> Result? {
+        // No descriptor to be had means that there is nothing to hand on.
+        guard let descriptor = try? socket?.copy() else { return nil }
+        defer { close(descriptor) }
+        return try body(descriptor)
+    }
+
+    /// Leaves the address to whoever else holds the socket: takes no connection from now on, so that those who come
+    /// wait for the next gateway, and closes our copies. Connections that are here already are served one more request.
+    /// Returns when each of them has said what it came for, after half a second at the latest. Does nothing on a Unix
+    /// socket.
+    package func leaveQueue() async {
+        guard socket != nil else { return }
+        site.leave()
+        // A channel that is closed already takes nothing.
+        try? await channel.setOption(.autoRead, value: false).get()
+        // What it has taken is being set up, once on the connection's loop and once on its own. A channel that closes
+        // in between would drop it.
+        await onEachLoop { _ in 0 }
+        try? await channel.eventLoop.submit {}.get()
+        await closeAddress()
+        let clock = ContinuousClock()
+        let end = clock.now + Self.firstWordsMax
+        // Twice, so that a request that has just come is under way and not only read.
+        var quietLooks = 0
+        while quietLooks < 2, clock.now < end {
+            let expected = await onEachLoop { loop in loop.all.count { $0.isExpected } }
+            quietLooks = expected == 0 ? quietLooks + 1 : 0
+            // Cancellation only ends the waiting early.
+            try? await Task.sleep(for: .milliseconds(20))
+        }
+    }
+
+    /// How long a connection that was just taken may take to begin its request when the gateway stops.
+    private static let firstWordsMax: Duration = .milliseconds(500)
+
+    /// Has new requests judged and served otherwise, those on connections that are open already as well. A request
+    /// whose head has come ends as it began, and no connection is closed: beyond a lower number of them only operators
+    /// are served until enough have left. Returns when it is in force on every loop.
+    package func change(router: Router, limits: HTTPLimits, guardian: OriginGuard?) async {
+        let rules = site.rules(router: router, limits: limits, guardian: guardian)
+        await onEachLoop { loop in
+            loop.change(to: rules)
+            return 0
+        }
+    }
+
     /// Takes nothing new (health says 503, everything else is refused), lets the running answers finish for `grace`,
     /// then closes the address and cuts what is left.
     package func stop(grace: Duration) async {
@@ -211,12 +180,17 @@ package final class HTTPListener: Sendable {
             // Cancellation only ends the waiting early.
             try? await Task.sleep(for: .milliseconds(20))
         }
-        // Closing a listener that is closed already is what we want, so what close says is of no interest.
-        _ = try? await channel.close().get()
+        await closeAddress()
         await onEachLoop { loop in
             for connection in loop.all { connection.cutOff() }
             return 0
         }
+    }
+
+    private func closeAddress() async {
+        // Closing a listener that is closed already is what we want, so what close says is of no interest.
+        _ = try? await channel.close().get()
+        socket?.close()
     }
 
     private func busyConnections() async -> Int {

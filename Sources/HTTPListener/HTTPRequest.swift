@@ -32,6 +32,21 @@ package struct HTTPRequest: Sendable {
     package let peer: HTTPPeer
     package let loop: any EventLoop
 
+    /// Where it comes from, as text: an address, or `local`.
+    package var peerAddress: String {
+        switch peer {
+        case .network(let peer): peer.address
+        case .local: "local"
+        }
+    }
+
+    package var isFromThisMachine: Bool {
+        switch peer {
+        case .network(let peer): peer.isLoopback
+        case .local: true
+        }
+    }
+
     /// The path without the query.
     package var path: Substring { Self.path(of: head.uri) }
 

@@ -4,7 +4,7 @@ internal import GatewayCore
 internal import NIOCore
 internal import Telemetry
 
-/// What the connections of one event loop share: their list, the clock tick, the numbers they count.
+/// What the connections of one event loop share: their list, the clock tick, the rules for new requests.
 final class LoopContext: @unchecked Sendable {
     // Confined to `loop`; needs no lock.
     let loop: any EventLoop
@@ -13,17 +13,18 @@ final class LoopContext: @unchecked Sendable {
     private var ticker: RepeatedTask?
     private(set) var dateLine: String = ""
     private let time: any TimeSource
-    private let metrics: HTTPMetrics
-    private var counters: [Int: Counter] = [:]
-    private var histograms: [Int: Histogram] = [:]
+    private let metrics: MetricsRegistry
+    /// For requests that begin now.
+    private(set) var rules: LoopRules
     private let idHigh = UInt64.random(in: .min ... .max)
     private var idCounter = UInt64.random(in: .min ... .max)
 
-    init(loop: any EventLoop, time: any TimeSource, metrics: HTTPMetrics) {
+    init(loop: any EventLoop, time: any TimeSource, rules: HTTPRules, metrics: MetricsRegistry) {
         self.loop = loop
         executor = LoopExecutor(loop)
         self.time = time
         self.metrics = metrics
+        self.rules = LoopRules(rules, metrics)
     }
 
     func now() -> Moment { time.now() }
@@ -50,6 +51,13 @@ final class LoopContext: @unchecked Sendable {
         }
     }
 
+    /// Connections between two requests follow at once, so that nobody holds on to routes of yesterday.
+    func change(to next: HTTPRules) {
+        guard next.edition > rules.edition else { return }
+        rules = LoopRules(next, metrics)
+        for connection in connections.values { connection.follow() }
+    }
+
     var all: [HTTPConnection] { Array(connections.values) }
 
     /// One tick a second looks after every connection's patience and the `Date` header; without connections nothing
@@ -61,42 +69,6 @@ final class LoopContext: @unchecked Sendable {
             let now = time.now()
             for connection in connections.values { connection.checkPatience(at: now) }
         }
-    }
-
-    func count(verb: HTTPVerb, path: Int, status: HTTPStatus, seconds: Double) {
-        let key = (path * HTTPVerb.allCases.count + verb.rawValue) * 1_000 + status.rawValue
-        if let counter = counters[key] {
-            counter.increment()
-        } else {
-            let counter = metrics.requests(verb: verb, path: path, status: status)
-            counters[key] = counter
-            counter.increment()
-        }
-        if let histogram = histograms[path] {
-            histogram.observe(seconds: seconds)
-        } else {
-            let histogram = metrics.duration(path: path)
-            histograms[path] = histogram
-            histogram.observe(seconds: seconds)
-        }
-    }
-}
-
-/// The two request metrics of the playbook. Labels come from our own tables, never from a client.
-struct HTTPMetrics: Sendable {
-    let registry: MetricsRegistry
-    /// The path label of each route; the last one stands for every path that is not ours.
-    let paths: [String]
-
-    func requests(verb: HTTPVerb, path: Int, status: HTTPStatus) -> Counter {
-        registry.counter(
-            .httpRequests,
-            labels: [("method", verb.label), ("path", paths[path]), ("status", String(status.rawValue))])
-    }
-
-    func duration(path: Int) -> Histogram {
-        registry.histogram(
-            .httpDuration, labels: [("path", paths[path])])
     }
 }
 

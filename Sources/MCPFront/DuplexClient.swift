@@ -14,7 +14,7 @@ package final class DuplexClient: ClientSession, @unchecked Sendable {
     private let limits: WireLimits
     private let time: any TimeSource
     private let loop: any EventLoop
-    private let caller: Caller
+    let caller: Caller
     private let out: @Sendable (ByteBuffer) -> Void
     private let questions = QuestionBook()
     private let requests = RequestBook()

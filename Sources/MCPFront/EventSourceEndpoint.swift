@@ -11,6 +11,7 @@ internal import Synchronization
 package final class EventSourceEndpoint: Sendable {
     private let service: any MCPService
     private let bodyBytesMax: Int
+    private let door: CallerDoor
     private let time: any TimeSource
     private let messagesPath: String
     private let clients = Mutex<[String: DuplexClient]>([:])
@@ -19,7 +20,10 @@ package final class EventSourceEndpoint: Sendable {
     private static let clientsMax = 1_024
 
     /// - Parameter messagesPath: where `messages` is served.
-    package init(service: any MCPService, bodyBytesMax: Int, messagesPath: String, time: any TimeSource) {
+    package init(
+        service: any MCPService, door: CallerDoor, bodyBytesMax: Int, messagesPath: String, time: any TimeSource
+    ) {
+        self.door = door
         self.service = service
         self.bodyBytesMax = bodyBytesMax
         self.messagesPath = messagesPath
@@ -55,15 +59,16 @@ package final class EventSourceEndpoint: Sendable {
                 return exchange.refuse(
                     .notAcceptable, code: "not_acceptable", "The Accept header must allow text/event-stream.")
             }
-            await endpoint.hold(request, exchange)
+            guard let caller = endpoint.door.caller(of: request, exchange) else { return }
+            await endpoint.hold(request, exchange, caller)
         }
     }
 
-    private func hold(_ request: HTTPRequest, _ exchange: HTTPExchange) async {
+    private func hold(_ request: HTTPRequest, _ exchange: HTTPExchange, _ caller: Caller) async {
         let id = Base64URL.encode(SessionKey.random().bytes)
         let outlet = EventOutlet(exchange)
         let client = DuplexClient(
-            service: service, bodyBytesMax: bodyBytesMax, caller: .anonymous, allowsModern: false, loop: request.loop,
+            service: service, bodyBytesMax: bodyBytesMax, caller: caller, allowsModern: false, loop: request.loop,
             time: time
         ) { outlet.send($0, id: nil) }
         let isFull = clients.withLock { clients in
@@ -103,7 +108,8 @@ package final class EventSourceEndpoint: Sendable {
                     "The body must be JSON: Content-Type: application/json.")
             }
             let id = request.query("session_id").map(String.init)
-            guard let id, let (client, outlet) = endpoint.find(id) else {
+            guard let caller = endpoint.door.caller(of: request, exchange) else { return }
+            guard let id, let (client, outlet) = endpoint.find(id), client.caller == caller else {
                 return exchange.refuse(
                     .notFound, code: "session_unknown", "There is no such session; open one with GET /sse.")
             }

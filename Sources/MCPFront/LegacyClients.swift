@@ -32,29 +32,32 @@ struct LegacyClients: Sendable {
 
     // MARK: POST
 
-    func initialize(_ message: Message, _ request: HTTPRequest, _ writer: ReplyWriter) async {
+    func initialize(
+        _ message: Message, _ request: HTTPRequest, _ writer: ReplyWriter, _ caller: Caller
+    ) async {
         guard let greeting = Greeting(message, request.body, limits: limits) else {
             return writer.refuse(Greeting.refusal(message, request.body))
         }
         let (id, session) = sessions.begin(
-            revision: greeting.revision, capabilities: greeting.capabilities, caller: .anonymous)
+            revision: greeting.revision, capabilities: greeting.capabilities, caller: caller)
         writer.headers = [("mcp-session-id", id)]
         _ = live.find(session)
         writer.awaitReply()
-        let inbound = InboundMessage(
+        var inbound = InboundMessage(
             bytes: request.body, message: message, revision: session.revision, caller: session.caller,
             requestID: request.id, arrivedAt: request.arrivedAt, loop: request.loop)
+        inbound.address = request.peerAddress
         writer.write(await service.handle(inbound))
     }
 
-    func message(_ message: Message, _ request: HTTPRequest, _ writer: ReplyWriter) async {
+    func message(_ message: Message, _ request: HTTPRequest, _ writer: ReplyWriter, _ caller: Caller) async {
         guard let id = request.header("mcp-session-id") else {
             return writer.exchange.refuse(
                 .badRequest, code: "session_missing",
                 "The header Mcp-Session-Id is missing. Begin with initialize, or send a request of 2026-07-28."
             )
         }
-        guard let session = sessions.find(id) else { return refuseSession(writer.exchange) }
+        guard let session = find(id, caller) else { return refuseSession(writer.exchange) }
         let live = live.find(session)
         switch message.kind {
         case .request: break
@@ -104,10 +107,17 @@ struct LegacyClients: Sendable {
     private func inbound(
         _ message: Message, _ bytes: ByteBuffer, _ request: HTTPRequest, _ live: LiveSession, _ writer: ReplyWriter
     ) -> InboundMessage {
-        InboundMessage(
+        var inbound = InboundMessage(
             bytes: bytes, message: message, revision: live.revision, caller: live.session.caller,
             requestID: request.id, arrivedAt: request.arrivedAt, loop: request.loop,
             capabilities: live.session.capabilities, stream: writer.takesEvents ? writer : nil, session: live)
+        inbound.address = request.peerAddress
+        return inbound
+    }
+
+    /// A session belongs to whoever began it; to others it is not there.
+    private func find(_ id: String, _ caller: Caller) -> Session? {
+        sessions.find(id).flatMap { $0.caller == caller ? $0 : nil }
     }
 
     private func refuseSession(_ exchange: HTTPExchange) {
@@ -121,14 +131,14 @@ struct LegacyClients: Sendable {
     // MARK: GET and DELETE
 
     /// Holds a stream of the session open: the one that answers no request, or one that broke.
-    func stream(_ request: HTTPRequest, _ exchange: HTTPExchange) async {
+    func stream(_ request: HTTPRequest, _ exchange: HTTPExchange, _ caller: Caller) async {
         guard let id = request.header("mcp-session-id") else {
             return exchange.refuse(
                 .methodNotAllowed, code: "method_not_allowed",
                 "GET opens the event stream of a session, which Mcp-Session-Id has to name. Begin with initialize.",
                 headers: [("allow", "POST, GET, DELETE")])
         }
-        guard let session = sessions.find(id) else { return refuseSession(exchange) }
+        guard let session = find(id, caller) else { return refuseSession(exchange) }
         let live = live.find(session)
         var place: (trail: EventTrail, sequence: UInt64?) = (live.standalone, nil)
         if let event = request.header("last-event-id") {
@@ -149,12 +159,12 @@ struct LegacyClients: Sendable {
         place.trail.detach(outlet)
     }
 
-    func delete(_ request: HTTPRequest, _ exchange: HTTPExchange) {
+    func delete(_ request: HTTPRequest, _ exchange: HTTPExchange, _ caller: Caller) {
         guard let id = request.header("mcp-session-id") else {
             return exchange.refuse(
                 .badRequest, code: "session_missing", "The header Mcp-Session-Id must name the session to end.")
         }
-        guard let session = sessions.end(id) else { return refuseSession(exchange) }
+        guard find(id, caller) != nil, let session = sessions.end(id) else { return refuseSession(exchange) }
         live.end(session.key)
         exchange.answer(.ok, .none, ByteBuffer())
     }
@@ -162,9 +172,9 @@ struct LegacyClients: Sendable {
     // MARK: Batches
 
     /// Revision 2025-03-26 alone lets a client send several messages in one array.
-    func batchSession(_ request: HTTPRequest) -> Session? {
+    func batchSession(_ request: HTTPRequest, _ caller: Caller) -> Session? {
         guard let first = request.body.readableBytesView.first(where: { !" \t\r\n".utf8.contains($0) }),
-            first == UInt8(ascii: "["), let id = request.header("mcp-session-id"), let session = sessions.find(id),
+            first == UInt8(ascii: "["), let id = request.header("mcp-session-id"), let session = find(id, caller),
             session.revision == .v2025_03_26
         else { return nil }
         return session

@@ -16,11 +16,14 @@ package struct MCPEndpoint: HTTPRoute {
     private let service: any MCPService
     private let legacy: LegacyClients
     private let limits: WireLimits
+    private let door: CallerDoor
     private let time: any TimeSource
 
     package init(
-        service: any MCPService, sessions: SessionBook, bodyBytesMax: Int, time: any TimeSource, logs: LogFiles
+        service: any MCPService, sessions: SessionBook, door: CallerDoor, bodyBytesMax: Int, time: any TimeSource,
+        logs: LogFiles
     ) {
+        self.door = door
         self.service = service
         self.time = time
         limits = WireLimits(bytesMax: bodyBytesMax)
@@ -30,12 +33,13 @@ package struct MCPEndpoint: HTTPRoute {
     }
 
     package func respond(to request: HTTPRequest, _ exchange: HTTPExchange) async {
+        guard let caller = door.caller(of: request, exchange) else { return }
         let isModern = request.header("mcp-protocol-version") == Revision.modern.name
         switch request.verb {
-        case .post: await post(request, exchange)
+        case .post: await post(request, exchange, caller)
         case .get where !isModern && Negotiation.takesEvents(request.headers("accept")):
-            await legacy.stream(request, exchange)
-        case .delete where !isModern: legacy.delete(request, exchange)
+            await legacy.stream(request, exchange, caller)
+        case .delete where !isModern: legacy.delete(request, exchange, caller)
         case .delete, .get, .head, .put, .options, .other:
             exchange.refuse(
                 .methodNotAllowed, code: "method_not_allowed",
@@ -52,7 +56,7 @@ package struct MCPEndpoint: HTTPRoute {
 
     // MARK: POST
 
-    private func post(_ request: HTTPRequest, _ exchange: HTTPExchange) async {
+    private func post(_ request: HTTPRequest, _ exchange: HTTPExchange, _ caller: Caller) async {
         guard Negotiation.isJSON(request.header("content-type")) else {
             return exchange.refuse(
                 .unsupportedMediaType, code: "unsupported_media_type",
@@ -65,10 +69,10 @@ package struct MCPEndpoint: HTTPRoute {
                 "Answers are application/json or text/event-stream; the Accept header must allow one of them.")
         }
         let writer = ReplyWriter(exchange: exchange, accepts: accepts, service: service, time: time)
-        if let session = legacy.batchSession(request) { return await legacy.batch(session, request, writer) }
+        if let session = legacy.batchSession(request, caller) { return await legacy.batch(session, request, writer) }
         do throws(WireError) {
             let message = try MessageParser.parse(request.body.readableBytesUInt8Span, limits: limits)
-            await route(message, request, writer)
+            await route(message, request, writer, caller)
         } catch {
             writer.refuse(
                 ProtocolRefusal(
@@ -78,21 +82,25 @@ package struct MCPEndpoint: HTTPRoute {
 
     /// By which revision the message is to be read. The body decides as well as the header: a client that fills in one
     /// of them wrongly deserves that era's error, not the other era's confusion.
-    private func route(_ message: Message, _ request: HTTPRequest, _ writer: ReplyWriter) async {
+    private func route(
+        _ message: Message, _ request: HTTPRequest, _ writer: ReplyWriter, _ caller: Caller
+    ) async {
         let bytes = request.body.readableBytesUInt8Span
         let named = request.header("mcp-protocol-version")
         let isLegacyName = named.flatMap(Revision.init(name:)).map { !$0.isModern } ?? (named == nil)
         let hasModernMeta = message.metaMember("io.modelcontextprotocol/protocolVersion", in: bytes) != nil
         if hasModernMeta || !isLegacyName {
-            await modern(message, request, writer)
+            await modern(message, request, writer, caller)
         } else if message.method == .initialize, message.kind == .request {
-            await legacy.initialize(message, request, writer)
+            await legacy.initialize(message, request, writer, caller)
         } else {
-            await legacy.message(message, request, writer)
+            await legacy.message(message, request, writer, caller)
         }
     }
 
-    private func modern(_ message: Message, _ request: HTTPRequest, _ writer: ReplyWriter) async {
+    private func modern(
+        _ message: Message, _ request: HTTPRequest, _ writer: ReplyWriter, _ caller: Caller
+    ) async {
         switch message.kind {
         case .request: break
         case .notification: return writer.accepted()
@@ -105,11 +113,12 @@ package struct MCPEndpoint: HTTPRoute {
         writer.exchange.endsWithClient = true
         writer.awaitReply()
         var inbound = InboundMessage(
-            bytes: request.body, message: message, revision: .modern, caller: .anonymous, requestID: request.id,
+            bytes: request.body, message: message, revision: .modern, caller: caller, requestID: request.id,
             arrivedAt: request.arrivedAt, loop: request.loop, capabilities: message.declared(in: request.body),
             stream: writer.takesEvents ? writer : nil,
             parameterHeaders: request.headers(beginningWith: "mcp-param-"))
         inbound.isCancelledByLeaving = true
+        inbound.address = request.peerAddress
         writer.write(await service.handle(inbound))
     }
 }

@@ -108,7 +108,7 @@ final class ReplyWriter: ClientStream, @unchecked Sendable {
                 return
             }
             var headers = headers
-            if case .overloaded(let seconds) = status { headers.append(("retry-after", String(seconds))) }
+            if let seconds = status.retryAfter { headers.append(("retry-after", String(seconds))) }
             exchange.answer(Self.http(status), .json, json, headers: headers)
         }
     }
@@ -143,6 +143,16 @@ final class ReplyWriter: ClientStream, @unchecked Sendable {
         case .noSuchMethod: .notFound
         case .ownFault: .internalError
         case .overloaded: .unavailable
+        case .limited: .tooManyRequests
+        }
+    }
+}
+
+extension ReplyStatus {
+    fileprivate var retryAfter: Int? {
+        switch self {
+        case .overloaded(let seconds), .limited(let seconds): seconds
+        case .ok, .badEnvelope, .noSuchMethod, .ownFault: nil
         }
     }
 }

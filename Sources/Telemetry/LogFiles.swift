@@ -5,29 +5,6 @@ import Glibc
 package import Logging
 import Synchronization
 
-/// What the logs are like.
-package struct LogSettings: Sendable {
-    /// Where `app.log` and `security.log` are; nil writes no files.
-    package var directory: String?
-    package var level: Logger.Level
-    package var format: LogFormat
-    /// Who besides the file gets the lines of `app.log`: the journal reads standard output.
-    package var copy: LogCopy
-
-    package init(
-        directory: String?, level: Logger.Level = .info, format: LogFormat = .text, copy: LogCopy = .none
-    ) {
-        self.directory = directory
-        self.level = level
-        self.format = format
-        self.copy = copy
-    }
-}
-
-package enum LogCopy: Sendable {
-    case none, standardOutput, standardError
-}
-
 /// Why the log files cannot be used, in words.
 package struct LogFilesError: Error, CustomStringConvertible {
     package let text: String
@@ -55,55 +32,101 @@ package enum SecurityKind: String, Sendable {
 /// Owns `app.log` and `security.log` (0640, appended to, one `write` a line) and the copy for the journal.
 ///
 /// Writing never fails for the caller: when the disk is full or nobody reads the copy, the line is dropped and
-/// counted, and the next one is tried again. A directory that is missing is made (0750). Safe to use from every
-/// thread; a line costs one system call for the file and one or two for the copy.
+/// counted, and the next one is tried again. A directory that is missing is made (0750). A file that would grow beyond
+/// its limit is put aside, and a new one begun, before the line is written; that costs the caller, and whoever writes
+/// meanwhile, a few renames. When it does not work out, the old file grows on, the other file says so once, and it is
+/// tried again a minute later. Safe to use from every thread; a line costs one system call for the file and one or
+/// two for the copy.
 package final class LogFiles: LogOutput, SecurityLog {
     private struct Open: Sendable {
-        var app: LogSink?
-        var security: LogSink?
+        var directory: String?
+        var app: LogFile?
+        var security: LogFile?
         var copy: LogSink?
+        var rotation: LogRotation
+
+        mutating func write(_ line: [UInt8], to name: LogName, at now: Moment?) -> LineFate {
+            let rotation = rotation
+            switch name {
+            case .app: return app?.write(line, by: rotation, at: now) ?? .whole
+            case .security:
+                if security == nil { return LineFate(isWhole: copy?.write(line) ?? true) }
+                return security?.write(line, by: rotation, at: now) ?? .whole
+            }
+        }
+
+        mutating func put(_ pair: Pair) { (app, security) = (pair.app, pair.security) }
     }
 
-    private let directory: String?
+    /// Both files of one directory, just opened.
+    private struct Pair: Sendable {
+        let app: LogFile
+        let security: LogFile
+    }
+
+    /// What is counted of one file.
+    private struct Tally: Sendable {
+        let dropped = Counter()
+        let rotated = Counter()
+        let refused = Counter()
+    }
+
     private let time: any TimeSource
     private let open: Mutex<Open>
-    private let settings: Mutex<(level: Logger.Level, format: LogFormat)>
-    private let appDropped = Counter()
-    private let securityDropped = Counter()
+    /// A `LogShape`, read at every log statement. Written under the lock of `open`.
+    private let shape: Atomic<UInt8>
+    private let appTally = Tally()
+    private let securityTally = Tally()
     private let copyDropped = Counter()
 
     /// - Parameter opensFiles: false leaves the files alone until `reopen()`, for a process that may have to leave
     ///   without a trace.
     package init(_ settings: LogSettings, time: any TimeSource, opensFiles: Bool = true) throws(LogFilesError) {
-        self.directory = settings.directory
         self.time = time
-        self.settings = Mutex((settings.level, settings.format))
-        var files = Open()
-        if let directory = settings.directory, opensFiles {
-            try Self.makeDirectory(directory)
-            files.app = LogSink(descriptor: try Self.openFile(directory + "/app.log"), isFile: true)
-            files.security = LogSink(descriptor: try Self.openFile(directory + "/security.log"), isFile: true)
-        }
-        switch settings.copy {
-        case .none: break
-        case .standardOutput: files.copy = LogSink(descriptor: STDOUT_FILENO, isFile: false)
-        case .standardError: files.copy = LogSink(descriptor: STDERR_FILENO, isFile: false)
-        }
+        shape = Atomic(LogShape(level: settings.level, format: settings.format).byte)
+        var files = Open(directory: settings.directory, rotation: LogRotation(settings))
+        if let directory = settings.directory, opensFiles { files.put(try Self.openBoth(in: directory)) }
+        Self.put(settings.copy, into: &files)
         self.open = Mutex(files)
     }
 
-    deinit {
-        open.withLock { files in
-            for sink in [files.app, files.security] where sink != nil { close(sink?.descriptor ?? -1) }
-        }
+    deinit { open.withLock { Self.close([$0.app, $0.security]) } }
+
+    package var level: Logger.Level { LogShape(byte: shape.load(ordering: .relaxed)).level }
+    package var format: LogFormat { LogShape(byte: shape.load(ordering: .relaxed)).format }
+
+    /// Changes level and format for all loggers at once.
+    package func apply(level: Logger.Level, format: LogFormat) {
+        open.withLock { _ in shape.store(LogShape(level: level, format: format).byte, ordering: .relaxed) }
     }
 
-    package var level: Logger.Level { settings.withLock { $0.level } }
-    package var format: LogFormat { settings.withLock { $0.format } }
-
-    /// Changes level and format for all loggers at once (a reload).
-    package func apply(level: Logger.Level, format: LogFormat) {
-        settings.withLock { $0 = (level, format) }
+    /// Has everything follow new settings, for loggers that were handed out before as well. No line is lost: files of
+    /// another directory are open before the former ones are closed. When they cannot be opened this throws, and
+    /// nothing has changed except that directories may have been made. Waits for the disk when the directory is another
+    /// one.
+    package func change(_ next: LogSettings) throws(LogFilesError) {
+        let byte = LogShape(level: next.level, format: next.format).byte
+        while true {
+            let base = open.withLock { $0.directory }
+            var pair: Pair?
+            if base != next.directory, let directory = next.directory { pair = try Self.openBoth(in: directory) }
+            let former = open.withLock { [pair] files -> [LogFile?]? in
+                guard files.directory == base else { return nil }
+                defer {
+                    if base != next.directory {
+                        (files.directory, files.app, files.security) = (next.directory, nil, nil)
+                        if let pair { files.put(pair) }
+                    }
+                    Self.put(next.copy, into: &files)
+                    files.rotation = LogRotation(next)
+                    shape.store(byte, ordering: .relaxed)
+                }
+                return base == next.directory ? [] : [files.app, files.security]
+            }
+            if let former { return Self.close(former) }
+            // Somebody else has changed the directory meanwhile.
+            Self.close([pair?.app, pair?.security])
+        }
     }
 
     /// A logger for one part of the house.
@@ -111,53 +134,116 @@ package final class LogFiles: LogOutput, SecurityLog {
 
     package func write(_ line: [UInt8]) {
         let (file, copy) = open.withLock { files in
-            (files.app?.write(line) ?? true, files.copy?.write(line) ?? true)
+            (files.write(line, to: .app, at: nil), files.copy?.write(line) ?? true)
         }
-        if !file { appDropped.increment() }
         if !copy { copyDropped.increment() }
+        settle(file, of: line, in: .app)
     }
 
     package func security(_ event: String, kind: SecurityKind, facts: [(String, String)]) {
         let line = LogLine.security(
             word: kind.rawValue, milliseconds: time.wallMilliseconds(), event: event, facts: facts)
-        let written = open.withLock { files in
-            if files.security == nil { return files.copy?.write(line) ?? true }
-            return files.security?.write(line) ?? true
+        settle(open.withLock { $0.write(line, to: .security, at: nil) }, of: line, in: .security)
+    }
+
+    /// Writes a line that needs the time, which is read without the lock, and counts what has become of it.
+    private func settle(_ first: LineFate, of line: [UInt8], in name: LogName) {
+        var fate = first
+        if fate.needsTime {
+            let now = time.now()
+            fate = open.withLock { $0.write(line, to: name, at: now) }
         }
-        if !written { securityDropped.increment() }
+        let tally = tally(of: name)
+        if !fate.isWhole { tally.dropped.increment() }
+        for descriptor in fate.closes { Glibc.close(descriptor) }
+        switch fate.rotation {
+        case nil: break
+        case .done: tally.rotated.increment()
+        case .refused(let words):
+            tally.refused.increment()
+            if let words { report(words, of: name) }
+        }
+    }
+
+    /// Says in the other file why this one keeps growing.
+    private func report(_ words: String, of name: LogName) {
+        let detail = words + "; until then lines go to the old file, and it is tried again every minute"
+        switch name {
+        case .app:
+            security(SecurityEvent.logKeepsGrowing, facts: [(LogKey.file, name.file), (LogKey.detail, detail)])
+        case .security:
+            logger(component: LogComponent.daemon).warning(
+                "a log file is over its size limit and could not be put aside",
+                metadata: [LogKey.file: "\(name.file)", LogKey.detail: "\(detail)"])
+        }
+    }
+
+    private func tally(of name: LogName) -> Tally {
+        switch name {
+        case .app: appTally
+        case .security: securityTally
+        }
     }
 
     /// Opens both files anew under their names, after somebody has moved the old ones away. When that fails the old
     /// ones stay in use.
     package func reopen() throws(LogFilesError) {
-        guard let directory else { return }
-        try Self.makeDirectory(directory)
-        let app = try Self.openFile(directory + "/app.log")
-        let security: Int32
-        do {
-            security = try Self.openFile(directory + "/security.log")
-        } catch {
-            close(app)
-            throw error
+        guard let directory = open.withLock({ $0.directory }) else { return }
+        let pair = try Self.openBoth(in: directory)
+        let unused = open.withLock { files -> [LogFile?] in
+            // A change to another directory came in between: its files are new.
+            guard files.directory == directory else { return [pair.app, pair.security] }
+            return [LogFile.renew(&files.app, by: pair.app), LogFile.renew(&files.security, by: pair.security)]
         }
-        let old = open.withLock { files in
-            defer {
-                files.app = LogSink(descriptor: app, isFile: true)
-                files.security = LogSink(descriptor: security, isFile: true)
-            }
-            return [files.app, files.security]
-        }
-        for sink in old { close(sink?.descriptor ?? -1) }
+        Self.close(unused)
     }
 
     /// Lines that could not be written since the start, files and copy together.
-    package var droppedLines: Int { Int(appDropped.value + securityDropped.value + copyDropped.value) }
+    package var droppedLines: Int {
+        Int(appTally.dropped.value + securityTally.dropped.value + copyDropped.value)
+    }
 
-    /// Adds the number of dropped lines, by file.
+    /// Adds the number of dropped lines and of rotations, by file.
     package func register(in registry: MetricsRegistry) {
-        for (name, counter) in [("app", appDropped), ("security", securityDropped), ("copy", copyDropped)] {
+        let dropped = [("app", appTally.dropped), ("security", securityTally.dropped), ("copy", copyDropped)]
+        for (name, counter) in dropped {
             registry.counter(MetricName.logDropped, labels: [("file", name)]) { Double(counter.value) }
         }
+        for name in LogName.allCases {
+            let tally = tally(of: name)
+            for (outcome, counter) in [("done", tally.rotated), ("refused", tally.refused)] {
+                registry.counter(
+                    MetricName.logRotations, labels: [("file", name.rawValue), ("outcome", outcome)]
+                ) { Double(counter.value) }
+            }
+        }
+    }
+
+    private static func openBoth(in directory: String) throws(LogFilesError) -> Pair {
+        try makeDirectory(directory)
+        let app = try LogFile(opening: directory + "/" + LogName.app.file)
+        do {
+            return Pair(app: app, security: try LogFile(opening: directory + "/" + LogName.security.file))
+        } catch {
+            app.close()
+            throw error
+        }
+    }
+
+    private static func put(_ copy: LogCopy, into files: inout Open) {
+        let descriptor: Int32? =
+            switch copy {
+            case .none: nil
+            case .standardOutput: STDOUT_FILENO
+            case .standardError: STDERR_FILENO
+            }
+        // One that stays knows whether its last line was cut.
+        if descriptor == files.copy?.descriptor { return }
+        files.copy = descriptor.map { LogSink(descriptor: $0, isFile: false) }
+    }
+
+    private static func close(_ files: [LogFile?]) {
+        for file in files { file?.close() }
     }
 
     private static func makeDirectory(_ path: String) throws(LogFilesError) {
@@ -168,23 +254,5 @@ package final class LogFiles: LogOutput, SecurityLog {
                 throw LogFilesError(text: "cannot make the log directory \(made): \(SystemError.text(errno))")
             }
         }
-    }
-
-    private static func openFile(_ path: String) throws(LogFilesError) -> Int32 {
-        let flags = O_WRONLY | O_APPEND | O_CLOEXEC | O_CREAT | O_NOCTTY
-        let made = unsafe Glibc.open(path, flags | O_EXCL, 0o640)
-        if made >= 0 {
-            // The umask may have taken the group's right to read.
-            fchmod(made, 0o640)
-            return made
-        }
-        let found = unsafe Glibc.open(path, flags, 0o640)
-        guard found >= 0 else {
-            let reason = SystemError.text(errno)
-            throw LogFilesError(
-                text: "cannot write the log file \(path): \(reason); give the gateway's user the right to write there, "
-                    + "or set log.directory to another place")
-        }
-        return found
     }
 }

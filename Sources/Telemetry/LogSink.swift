@@ -8,14 +8,20 @@ struct LogSink: Sendable {
     /// A file on disk takes a line at once. A pipe or socket may have a reader that has stopped reading; that must
     /// not stop us.
     let isFile: Bool
+    /// What was there at the beginning and what was taken since.
+    var bytes: Int
     /// Whether the last line was left without its end.
     private var isTorn = false
     private static let pieceMax = 4_096
 
-    init(descriptor: Int32, isFile: Bool) {
+    init(descriptor: Int32, isFile: Bool, bytes: Int = 0) {
         self.descriptor = descriptor
         self.isFile = isFile
+        self.bytes = bytes
     }
+
+    /// What `bytes` will be when the whole line is taken.
+    func bytes(after line: [UInt8]) -> Int { bytes + line.count + (isTorn ? 1 : 0) }
 
     /// Whether the whole line was taken.
     mutating func write(_ line: [UInt8]) -> Bool {
@@ -27,6 +33,7 @@ struct LogSink: Sendable {
             let count = send(whole, from: done)
             if count > 0 { done += count } else if count == 0 || errno != EINTR { break }
         }
+        bytes += done
         if done == whole.count { isTorn = false } else if done > 0 { isTorn = true }
         return done == whole.count
     }

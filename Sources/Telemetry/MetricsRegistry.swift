@@ -102,6 +102,20 @@ package final class MetricsRegistry: Sendable {
         }
     }
 
+    /// Takes one series out: `render` shows it no longer, and what its closure held on to is let go of. Handles that
+    /// somebody still has count on, unseen. The same name and labels may come again, as a series that begins anew.
+    ///
+    /// - Parameter labels: in the order in which they were given when the series was made.
+    package func remove(_ name: String, labels: [(String, String)]) {
+        let key = MetricsText.labels(labels)
+        // What a closure holds may take locks of its own when it goes, so it goes after ours.
+        _ = families.withLock { families -> Cell? in
+            let gone = families[name]?.series.removeValue(forKey: key)
+            if families[name]?.series.isEmpty == true { families[name] = nil }
+            return gone
+        }
+    }
+
     /// Letters, digits and underscores, no digit first.
     private static func isName(_ name: String) -> Bool {
         guard let first = name.utf8.first, !(48...57).contains(first) else { return false }

@@ -32,6 +32,13 @@ package struct MetricName: Sendable {
         "mcp_tool_call_duration_seconds", "Time from a tool call's arrival to its answer.")
     package static let callsInFlight = MetricName("mcp_calls_in_flight", "Tool calls being worked on now.")
 
+    package static let callsWaiting = MetricName("mcp_calls_waiting", "Tool calls that wait for their turn now.")
+    package static let rateLimited = MetricName(
+        "mcp_rate_limited_total", "Requests refused because they came too soon, by the limit that refused them.")
+
+    package static let authFailures = MetricName(
+        "mcp_auth_failures_total", "Requests with a token that is not good.")
+
     package static let callsParked = MetricName(
         "mcp_calls_parked", "Calls that wait for their client to come back with answers.")
     package static let listeners = MetricName("mcp_listeners", "Clients that hear of changes now.")
@@ -53,6 +60,12 @@ package struct MetricName: Sendable {
         "mcp_upstream_sessions", "Sessions held at the upstream for single clients.")
     package static let wasmInstances = MetricName("mcp_wasm_instances", "Sandboxed instances at work now.")
 
+    // The machine.
+    package static let memoryLimit = MetricName(
+        "mcp_memory_limit_bytes", "Memory that may be used: the limit of the control group, or of the machine.")
+    package static let memoryPressure = MetricName(
+        "mcp_memory_pressure", "0 when there is room, 1 caches are dropped, 2 calls that can wait are stored, 3 refused.")
+
     // Listener.
     package static let connections = MetricName("mcp_connections", "Open client connections.")
 
@@ -69,6 +82,8 @@ package struct MetricName: Sendable {
     package static let storageFree = MetricName("mcp_storage_free_bytes", "Free space where the database is.")
     package static let logDropped = MetricName(
         "mcp_log_lines_dropped_total", "Log lines that could not be written, by file.")
+    package static let logRotations = MetricName(
+        "mcp_log_rotations_total", "Log files put aside at their size limit, by file and outcome: done, refused.")
 }
 
 extension MetricsRegistry {
@@ -97,6 +112,11 @@ extension MetricsRegistry {
     ) {
         counter(metric.name, help: metric.help, labels: labels, read: read)
     }
+
+    /// Takes one series out; what it stood for is gone.
+    package func remove(_ metric: MetricName, labels: [(String, String)]) {
+        remove(metric.name, labels: labels)
+    }
 }
 
 /// The keys of facts in log lines, one vocabulary for the whole house.
@@ -109,6 +129,7 @@ package enum LogKey {
     package static let took = "took"
     package static let count = "count"
     package static let item = "item"
+    package static let file = "file"
     package static let detail = "detail"
     package static let address = "address"
     package static let pid = "pid"
@@ -138,4 +159,6 @@ package enum SecurityEvent {
     package static let adminCall = "admin_call"
     /// Somebody who is no operator asked for an admin route.
     package static let adminRefused = "admin_refused"
+    /// app.log is over its size limit and could not be put aside.
+    package static let logKeepsGrowing = "log_keeps_growing"
 }

@@ -47,7 +47,6 @@ enum AnswerReading {
     private static func failure(status: Int, isEmpty: Bool) -> CallFailure {
         switch status {
         case 401, 403: .unavailable(detail: "it refuses our credentials, HTTP status \(status)")
-        case 429: .unavailable(detail: "it is too busy, HTTP status \(status)")
         // Also what proxies say of a connection that broke behind them.
         case 502...504: .outcomeUnknown(detail: "HTTP status \(status)")
         case 200..<300 where isEmpty: .outcomeUnknown(detail: "HTTP status \(status) without an answer")

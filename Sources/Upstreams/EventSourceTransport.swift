@@ -53,16 +53,20 @@ final class EventSourceTransport: Transport, @unchecked Sendable {
                 })
             // Ends with the stream, or when `close` cancels it.
             self.stream = Task(executorPreference: LoopExecutor(loop)) {
-                let end = await http.hold(http.heads.stream(nil, lastEvent: nil), on: loop, hearing: hearing)
-                self.ended(end, life)
+                let end = await http.hold(
+                    http.heads.stream(nil, lastEvent: nil), on: loop, hearing: hearing, isAll: true)
+                let wasOpen = self.ended(end, life)
                 ready.open()
-                if !Task.isCancelled { lost() }
+                // One that never came is told by `open`; ringing for it as well would end every pause.
+                if wasOpen, !Task.isCancelled { lost() }
             }
         }
         await ready.wait(atMost: Self.patience, on: loop)
         let problem = await onLoop { self.heads == nil ? self.endText ?? "its event stream names no address" : nil }
-        if let problem { throw TransportError(words: problem) }
+        if let problem { throw TransportError(words: problem, isSlowDown: pace.rest(at: time.now()) != nil) }
     }
+
+    var pace: Pace { http.pace }
 
     private func found(_ address: String, _ life: Int) {
         guard life == self.life else { return }
@@ -79,15 +83,18 @@ final class EventSourceTransport: Transport, @unchecked Sendable {
         }
     }
 
-    private func ended(_ end: StreamEnd, _ life: Int) {
-        guard life == self.life else { return }
+    /// True when it had been there.
+    private func ended(_ end: StreamEnd, _ life: Int) -> Bool {
+        guard life == self.life else { return false }
+        let wasOpen = heads != nil
         switch end {
         case .closed: endText = "its event stream has ended"
-        case .notOffered(let status): endText = "it offers no event stream (HTTP status \(status))"
+        case .notOffered(let status, _): endText = "it offers no event stream (HTTP status \(status))"
         case .unreachable(let words): endText = words
         }
         heads = nil
         answers.failAll(.outcomeUnknown(detail: endText ?? "its event stream has ended"))
+        return wasOpen
     }
 
     func close() async {
@@ -111,7 +118,7 @@ final class EventSourceTransport: Transport, @unchecked Sendable {
             guard let heads = self.heads else {
                 throw .unavailable(detail: self.endText ?? "its event stream is not open")
             }
-            self.post(heads.write(request), deadline) { failure in self.answers.fail(id, failure) }
+            self.post(heads.write(request), deadline) { result in self.answers.settle(id, result) }
         } giveUp: { _ in
             guard request.era != nil, let heads = self.heads else { return }
             let text = #"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":\#(id)}}"#
@@ -121,9 +128,11 @@ final class EventSourceTransport: Transport, @unchecked Sendable {
         }
     }
 
-    /// The answer comes on the stream; here only what keeps it from coming is of interest.
+    /// The answer comes on the stream; here only what keeps it from coming is of interest: a failure, or a status that
+    /// is the whole answer.
     private func post(
-        _ bytes: ByteBuffer, _ deadline: Deadline, failed: @escaping @Sendable (CallFailure) -> Void
+        _ bytes: ByteBuffer, _ deadline: Deadline,
+        ended: @escaping @Sendable (Result<WireAnswer, CallFailure>) -> Void
     ) {
         let (http, loop) = (http, loop)
         // Ends with the server's word that it has the message, at the deadline at the latest.
@@ -131,12 +140,9 @@ final class EventSourceTransport: Transport, @unchecked Sendable {
             do throws(CallFailure) {
                 let status = try await http.post(bytes, on: loop, deadline: deadline)
                 guard !(200..<300).contains(status) else { return }
-                failed(
-                    status == 404
-                        ? .unavailable(detail: "its session is gone")
-                        : .garbage(detail: "HTTP status \(status) to a message"))
+                ended(.success(WireAnswer(status: status, bytes: ByteBuffer(), message: nil)))
             } catch {
-                failed(error)
+                ended(.failure(error))
             }
         }
     }

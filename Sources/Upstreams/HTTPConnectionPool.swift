@@ -159,14 +159,15 @@ enum ConnectWords {
     /// What a connection attempt came to, for operators.
     static func of(_ error: any Error) -> String {
         if let error = error as? NIOConnectionError {
-            if let dns = error.dnsAError ?? error.dnsAAAAError { return "the name cannot be resolved (\(dns))" }
             if let first = error.connectionErrors.first { return of(first.error) }
+            if error.dnsAError != nil || error.dnsAAAAError != nil { return "the name cannot be resolved" }
         }
         if let error = error as? IOError {
             switch error.errnoCode {
             case ECONNREFUSED: return "connection refused"
             case ETIMEDOUT: return "no answer to the connection attempt"
             case ENETUNREACH, EHOSTUNREACH: return "no network route"
+            case ECONNRESET, EPIPE: return "the server reset the connection"
             default: return "\(error)"
             }
         }

@@ -4,6 +4,7 @@ internal import GatewayCore
 internal import MCPWire
 internal import NIOCore
 internal import NIOSSL
+internal import Synchronization
 
 /// Streamable HTTP towards one upstream: a pool of kept-alive connections on each event loop, so that a call's client
 /// connection and its upstream connection live on the same thread.
@@ -14,6 +15,8 @@ final class HTTPTransport: Transport {
     let heads: RequestHeads
     private let pools: [ObjectIdentifier: HTTPConnectionPool]
     private let time: any TimeSource
+    private let speed = Mutex(Pace())
+    var pace: Pace { speed.withLock { $0 } }
 
     init(
         url: String, headers: [(name: String, value: String)], answerBytesMax: Int, loops: [any EventLoop],
@@ -53,9 +56,11 @@ final class HTTPTransport: Transport {
         _ request: WireRequest, on loop: any EventLoop, deadline: Deadline, hearing: Hearing?
     ) async throws(CallFailure) -> WireAnswer {
         let pool = pool(loop)
+        try admit()
         let connection = try await pool.take(deadline: deadline)
+        let sent = time.now()
         // Connecting takes time too: what is not wanted any more is not sent.
-        if Task.isCancelled || deadline.hasPassed(at: time.now()) {
+        if Task.isCancelled || deadline.hasPassed(at: sent) {
             pool.giveBack(connection)
             throw Task.isCancelled ? .cancelled : .timedOut(after: .zero, sent: false)
         }
@@ -71,6 +76,8 @@ final class HTTPTransport: Transport {
                 end = try await resume(request, place, retry, pool, loop, deadline, hearing)
             }
             guard case .answer(let answer) = end else { throw .cancelled }
+            // A server that has no room for one more stream has some for calls.
+            if request.method != "subscriptions/listen" { try heed(answer, sent: sent) }
             return answer
         } catch {
             // Leaving the stream tells a server of the stateless era; one of the other era has to be told in words.
@@ -79,6 +86,26 @@ final class HTTPTransport: Transport {
             }
             throw error
         }
+    }
+
+    /// Nothing is sent while the server wants to be left alone.
+    private func admit() throws(CallFailure) {
+        let pace = pace
+        if pace.isOn, let refusal = pace.refusal(at: time.now()) { throw refusal }
+    }
+
+    /// Throws for an answer that is none: the server asks to slow down, for all conversations with it.
+    private func heed(_ answer: WireAnswer, sent: Moment) throws(CallFailure) {
+        guard let slowDown = answer.slowDown else {
+            if pace.isOn { speed.withLock { $0.answered(sent: sent) } }
+            return
+        }
+        let now = time.now()
+        let refusal = speed.withLock { pace in
+            pace.slowDown(for: slowDown.named, sent: sent, at: now)
+            return pace.refusal(at: now)
+        }
+        if let refusal { throw refusal }
     }
 
     private static let retryUsual = Duration.seconds(1)
@@ -130,12 +157,15 @@ final class HTTPTransport: Transport {
 
     /// Posts what is answered elsewhere; returns the HTTP status.
     func post(_ bytes: ByteBuffer, on loop: any EventLoop, deadline: Deadline) async throws(CallFailure) -> Int {
+        try admit()
         let connection = try await pool(loop).take(deadline: deadline)
+        let sent = time.now()
         let hearing = Hearing(message: { _ in })
         guard
             case .answer(let answer) = try await connection.exchange(
                 bytes, id: nil, deadline: deadline, hearing: hearing)
         else { return 200 }
+        try heed(answer, sent: sent)
         return answer.status
     }
 
@@ -144,12 +174,19 @@ final class HTTPTransport: Transport {
     ) async -> StreamEnd { await hold(heads.stream(era, lastEvent: lastEvent), on: loop, hearing: hearing) }
 
     /// Holds a stream that answers no request.
-    func hold(_ bytes: ByteBuffer, on loop: any EventLoop, hearing: Hearing) async -> StreamEnd {
+    ///
+    /// - Parameter isAll: it carries the whole conversation. Where it does not, a server that has no room for it has
+    ///   some for calls.
+    func hold(_ bytes: ByteBuffer, on loop: any EventLoop, hearing: Hearing, isAll: Bool = false) async -> StreamEnd {
         let never = Deadline(Moment(nanoseconds: .max))
         do throws(CallFailure) {
+            try admit()
             let connection = try await pool(loop).take(deadline: never)
+            let sent = time.now()
             switch try await connection.exchange(bytes, id: nil, deadline: never, hearing: hearing) {
-            case .answer(let answer): return .notOffered(answer.status)
+            case .answer(let answer):
+                if isAll { try heed(answer, sent: sent) }
+                return .notOffered(answer.status, retry: answer.slowDown?.named)
             case .brokenOff(let lastEvent, let retry): return .closed(lastEvent: lastEvent, retry: retry)
             }
         } catch {

@@ -165,13 +165,13 @@ final class HTTPUpstreamConnection: ChannelInboundHandler, @unchecked Sendable {
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         secured?.fail(error)
-        if let error = error as? HTTPParserError, error == .invalidEOFState {
-            if breakOff() { return close() }
-            fail(.outcomeUnknown(detail: "the server closed the connection before its answer was complete"))
-        } else if error is HTTPParserError || error is NIOHTTPDecoderError {
+        let isEnd = (error as? HTTPParserError) == .invalidEOFState
+        if !isEnd, error is HTTPParserError || error is NIOHTTPDecoderError {
             fail(.garbage(detail: "it does not answer in HTTP (\(error))"))
-        } else {
-            fail(.outcomeUnknown(detail: ConnectWords.of(error)))
+        } else if !breakOff() {
+            // A stream that is reset is broken off like one that is closed, and may be gone on with.
+            let closed = "the server closed the connection before its answer was complete"
+            fail(.outcomeUnknown(detail: isEnd ? closed : ConnectWords.of(error)))
         }
         close()
     }
@@ -258,6 +258,11 @@ final class HTTPUpstreamConnection: ChannelInboundHandler, @unchecked Sendable {
         let status = Int(request.response?.status.code ?? 0)
         let session = request.response?.headers.first(name: "mcp-session-id")
         var answer = WireAnswer(status: status, bytes: request.body, message: nil, session: session)
+        if status == 429 || status == 503, let headers = request.response?.headers {
+            answer.slowDown = SlowDown(
+                status: status, retryAfter: headers.first(name: "retry-after"), date: headers.first(name: "date"),
+                wall: time.wallMilliseconds())
+        }
         guard let id = request.id, request.body.readableBytes > 0 else { return .success(answer) }
         do throws(WireError) {
             let message = try MessageParser.parse(request.body.readableBytesUInt8Span, limits: limits)

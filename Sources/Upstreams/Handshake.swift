@@ -46,6 +46,12 @@ struct Handshake: Sendable {
             request, on: loop, deadline: Deadline(time.now() + patience), hearing: link.plainHearing)
     }
 
+    private func failure(_ error: CallFailure) -> TransportError {
+        TransportError(
+            words: error.probeWords, isSilence: error.isSilence,
+            isSlowDown: error.isOverload && link.transport.pace.isOn)
+    }
+
     /// nil when the server is of the other era.
     private func discover(isRepeated: Bool = false) async throws(TransportError) -> ServerFacts? {
         let isPipe = link.transport.isDuplex
@@ -58,7 +64,7 @@ struct Handshake: Sendable {
             // Silence on a pipe, and oddities anywhere, are how many old servers meet a method they do not know.
             if isPipe, case .timedOut = error { return nil }
             if case .garbage = error { return nil }
-            throw TransportError(words: error.probeWords, isSilence: error.isSilence)
+            throw failure(error)
         }
         try Self.refuseStatus(answer)
         guard let message = answer.message else { return nil }
@@ -82,7 +88,7 @@ struct Handshake: Sendable {
             throw TransportError(
                 words: "it refuses our credentials (HTTP status \(answer.status)); check the headers setting")
         }
-        if answer.status == 429 || answer.status >= 500 {
+        if answer.status >= 500 {
             throw TransportError(words: "it answered with HTTP status \(answer.status)")
         }
     }
@@ -129,7 +135,7 @@ struct Handshake: Sendable {
             answer = try await exchange(
                 writer.initialize(id: numbers.next(), capabilities: capabilities), within: patience)
         } catch {
-            throw TransportError(words: error.probeWords, isSilence: error.isSilence)
+            throw failure(error)
         }
         if [401, 403].contains(answer.status) { try Self.refuseStatus(answer) }
         let span = answer.bytes.readableBytesUInt8Span
@@ -230,7 +236,7 @@ struct Handshake: Sendable {
             answer = try await exchange(
                 writer.request(method, id: numbers.next(), members: members, era: era), within: patience)
         } catch {
-            throw TransportError(words: error.probeWords, isSilence: error.isSilence)
+            throw failure(error)
         }
         guard let message = answer.message else {
             throw TransportError(words: "it answered \(method) with HTTP status \(answer.status)")
@@ -255,6 +261,7 @@ struct Handshake: Sendable {
 
 extension CallFailure {
     var isSilence: Bool { if case .timedOut = self { true } else { false } }
+    var isOverload: Bool { if case .overloaded = self { true } else { false } }
 
     /// The failure of a probe, for health and log.
     var probeWords: String {

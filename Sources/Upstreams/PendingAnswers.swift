@@ -113,11 +113,11 @@ final class PendingAnswers: @unchecked Sendable {
             returning: .success(WireAnswer(status: 200, bytes: bytes, message: message, session: session)))
     }
 
-    /// One request cannot be answered any more.
-    func fail(_ id: UInt64, _ failure: CallFailure) {
+    /// Nothing will come on the stream for this one: it has ended otherwise.
+    func settle(_ id: UInt64, _ result: Result<WireAnswer, CallFailure>) {
         guard let waiter = waiting.removeValue(forKey: id) else { return }
         waiter.timer.cancel()
-        waiter.continuation.resume(returning: .failure(failure))
+        waiter.continuation.resume(returning: result)
     }
 
     /// Nothing will come any more.

@@ -52,9 +52,10 @@ final class ServerStream: Sendable {
                 failures = hasLasted ? 0 : min(failures + 1, 7)
                 var wait = min(Self.pauses.lowerBound * (1 << failures), Self.pauses.upperBound)
                 switch end {
-                case .notOffered(let status):
+                case .notOffered(let status, let retry):
                     let isPassing = status == 409 || status == 429 || status >= 500
                     guard isPassing || lastEvent != nil else { return ended() }
+                    if let retry { wait = max(wait, min(retry, Pace.namedMax)) }
                     lastEvent = nil
                     mustLook = true
                 case .closed(let event, let retry):
@@ -92,8 +93,10 @@ final class ServerStream: Sendable {
         do throws(CallFailure) {
             let answer = try await link.transport.exchange(
                 request, on: upstream.loop, deadline: Deadline(Moment(nanoseconds: .max)), hearing: link.plainHearing)
-            guard let message = answer.message else { return .notOffered(answer.status) }
-            return message.kind == .error ? .notOffered(answer.status) : .closed(lastEvent: nil, retry: nil)
+            guard answer.message?.kind == .result else {
+                return .notOffered(answer.status, retry: answer.slowDown?.named)
+            }
+            return .closed(lastEvent: nil, retry: nil)
         } catch {
             return error == .cancelled ? .unreachable("cancelled") : .closed(lastEvent: nil, retry: nil)
         }

@@ -60,10 +60,15 @@ final class SideSessions: Sendable {
         var opening: [SideSession.Key: Task<Result<SideSession, CallFailure>, Never>] = [:]
         var openingCount = 0
         var isClosed = false
+        var sessionsMax: Int
+
+        /// Takes one that nobody uses off the list; nil when all are used.
+        mutating func removeFree() -> SideSession? {
+            entries.firstIndex { $0.users == 0 }.map { entries.remove(at: $0).session }
+        }
     }
 
-    private let state = Mutex(State())
-    private let sessionsMax: Int
+    private let state: Mutex<State>
     /// How long one that was lent stays for the next client, and a client's own for its next call.
     private let idleMax: (lent: Duration, own: Duration)
     private let loop: any EventLoop
@@ -74,7 +79,7 @@ final class SideSessions: Sendable {
         sessionsMax: Int, idleMax: (lent: Duration, own: Duration), loop: any EventLoop, open: @escaping Opener,
         close: @escaping Closer
     ) {
-        self.sessionsMax = sessionsMax
+        state = Mutex(State(sessionsMax: sessionsMax))
         self.idleMax = idleMax
         self.loop = loop
         self.open = open
@@ -83,22 +88,33 @@ final class SideSessions: Sendable {
 
     var count: Int { state.withLock { $0.entries.count } }
 
+    /// From here on at most this many. Those that are too many and in use stay as long as they are.
+    func change(sessionsMax: Int) {
+        let victims = state.withLock { state in
+            state.sessionsMax = sessionsMax
+            var victims: [SideSession] = []
+            while state.entries.count > sessionsMax, let victim = state.removeFree() { victims.append(victim) }
+            return victims
+        }
+        for victim in victims { shut(victim) }
+    }
+
     /// A session for this client: its own, or a free one, or a new one.
     func take(_ key: SideSession.Key) async throws(CallFailure) -> SideSession {
         enum Way {
             case known(SideSession)
             case wait(Task<Result<SideSession, CallFailure>, Never>)
-            case full
+            case full(max: Int)
         }
         let (way, victim) = state.withLock { state -> (Way, SideSession?) in
             if let known = Self.claim(key, &state) { return (.known(known), nil) }
             if key.session != nil, let running = state.opening[key] { return (.wait(running), nil) }
             var victim: SideSession?
-            if state.entries.count + state.openingCount >= sessionsMax {
-                guard let index = state.entries.firstIndex(where: { $0.users == 0 }) else { return (.full, nil) }
-                victim = state.entries.remove(at: index).session
+            if state.entries.count + state.openingCount >= state.sessionsMax {
+                victim = state.removeFree()
+                if victim == nil { return (.full(max: state.sessionsMax), nil) }
             }
-            guard !state.isClosed else { return (.full, victim) }
+            guard !state.isClosed else { return (.full(max: state.sessionsMax), victim) }
             state.openingCount += 1
             // On our own loop, where everything of the session lives; ends with the limits of its steps.
             let task = Task(executorPreference: LoopExecutor(loop)) { await self.begin(key) }
@@ -108,7 +124,7 @@ final class SideSessions: Sendable {
         if let victim { shut(victim) }
         switch way {
         case .known(let session): return session
-        case .full:
+        case .full(let sessionsMax):
             throw .overloaded(detail: "its server holds \(sessionsMax) conversations with other clients already")
         case .wait(let task):
             let opened = try await task.value.get()

@@ -34,6 +34,8 @@ struct WireAnswer: Sendable {
     var message: Message?
     /// The session that the answer opens.
     var session: String?
+    /// It says that the server wants to be asked later.
+    var slowDown: SlowDown?
 
     /// The JSON-RPC error's code.
     var errorCode: Int? {
@@ -83,8 +85,8 @@ struct Hearing: Sendable {
 enum StreamEnd: Sendable, Equatable {
     /// It was open, and is not any more; where to go on, if the server said so.
     case closed(lastEvent: String?, retry: Duration?)
-    /// The server has none to offer, with its HTTP status.
-    case notOffered(Int)
+    /// The server has none to offer, with its HTTP status; when to ask again, if it said so.
+    case notOffered(Int, retry: Duration? = nil)
     case unreachable(String)
 }
 
@@ -122,6 +124,9 @@ protocol Transport: Sendable {
 
     /// `http`, `sse` or `stdio`.
     var kind: String { get }
+
+    /// How fast the server wants to be asked: by this and every other conversation with it.
+    var pace: Pace { get }
 }
 
 extension Transport {
@@ -130,6 +135,8 @@ extension Transport {
     ) async -> StreamEnd { .notOffered(405) }
 
     func end(_ era: Era, on loop: any EventLoop) async {}
+
+    var pace: Pace { Pace() }
 
     /// Whether one conversation is one process or connection: then a second session needs a second one.
     var isDuplex: Bool { kind != "http" }
@@ -142,4 +149,6 @@ struct TransportError: Error, Sendable {
     var isNoEndpoint = false
     /// Nothing came in time.
     var isSilence = false
+    /// It is there and wants to be asked later.
+    var isSlowDown = false
 }

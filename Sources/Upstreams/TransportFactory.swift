@@ -40,6 +40,11 @@ final class TransportFactory: Sendable {
         return true
     }
 
+    /// How fast the server wants to be asked; a process never says.
+    var pace: Pace {
+        if case .http(let http) = place { http.pace } else { Pace() }
+    }
+
     /// Ends what all conversations share.
     func close() async {
         if case .http(let http) = place { await http.close() }

@@ -12,9 +12,11 @@ extension Upstream {
     ///
     /// One attempt at a time, with a growing pause between attempts that come to nothing; a call that finds the server
     /// gone, or waiting for it, ends the pause early. `changed` is called when it offers something else than before.
-    /// `returned` when it answers after it was away.
+    /// `returned` when it answers after it was away. Neither is when it leaves: another speaks under its name then.
+    ///
+    /// - Parameter settling: those who wait for its first word; nil when nobody does.
     func keepUp(
-        settling: Settling, changed: @Sendable () -> Void, returned: @Sendable () -> Void
+        settling: Settling?, changed: @Sendable () -> Void, returned: @Sendable () -> Void
     ) async {
         var hasAsked = false
         var failures = 0
@@ -30,30 +32,44 @@ extension Upstream {
                 if withState({ state in
                     defer { state.hasReturned = false }
                     return state.hasReturned
-                }) {
+                }), !leaves {
                     returned()
                 }
                 failures = 0
                 skipsProbe = false
                 releaseWaiters()
-                if !hasAsked { settling.oneAsked() }
+                if !hasAsked { settling?.oneAsked() }
                 hasAsked = true
                 await rest(cadence.refresh)
             } catch {
                 if Task.isCancelled { break }
-                noteAway(error.words)
+                if error.isSlowDown { noteSlowDown() } else { noteAway(error.words) }
                 releaseWaiters()
-                if !hasAsked { settling.oneAsked() }
+                if !hasAsked { settling?.oneAsked() }
                 hasAsked = true
+                if error.isSlowDown {
+                    await rest(transports.pace.rest(at: time.now()) ?? cadence.pause(after: 1))
+                    continue
+                }
                 // A server that dies of the probe is an old one: ask it the old way next time.
                 if withState({ $0.link.transport.isDuplex }) { skipsProbe.toggle() }
                 failures += 1
                 await rest(cadence.pause(after: failures))
             }
         }
+        if !hasAsked { settling?.oneAsked() }
+        await end()
+    }
+
+    /// Ends sessions, connections and processes. Calls that come after it find it away.
+    private func end() async {
+        let reason = leaves ? "it is not in the configuration any more" : "the gateway is stopping"
+        let (link, facts) = withState { state in
+            defer { (state.isOver, state.facts, state.awayReason) = (true, nil, reason) }
+            return (state.link, state.facts)
+        }
         releaseWaiters()
         await sides.closeAll()
-        let (link, facts) = withState { ($0.link, $0.facts) }
         if let era = facts?.era { await link.transport.end(era, on: loop) }
         await link.transport.close()
         await transports.close()
@@ -69,6 +85,8 @@ extension Upstream {
                 if noteUp(known, link, listed, isNewHandshake: false) { changed() }
                 return
             } catch {
+                // It is there, and beginning anew would be one request more.
+                if error.isSlowDown { throw error }
                 // One that works on a call and answers nothing else meanwhile is busy, not gone: beginning anew would
                 // end the call with its process.
                 let isWorking = link.callCount > 0 && time.now().since(link.lastHeard) < callMax + cadence.refresh
@@ -81,7 +99,8 @@ extension Upstream {
         do throws(TransportError) {
             try await begin(link, offers, skippingProbe: skippingProbe, changed: changed)
         } catch {
-            guard error.isNoEndpoint || link.transport.kind == "sse", transports.change() else { throw error }
+            guard !error.isSlowDown, error.isNoEndpoint || link.transport.kind == "sse", transports.change()
+            else { throw error }
             try await beginOtherwise(after: error, offers, changed: changed)
             if link.transport.isDuplex { await link.transport.close() }
         }
@@ -100,7 +119,9 @@ extension Upstream {
         } catch let second {
             if other.transport.isDuplex { await other.transport.close() }
             _ = transports.change()
-            throw TransportError(words: "\(error.words); nor is the old HTTP+SSE transport there: \(second.words)")
+            throw TransportError(
+                words: "\(error.words); nor is the old HTTP+SSE transport there: \(second.words)",
+                isSlowDown: second.isSlowDown)
         }
     }
 
@@ -137,6 +158,8 @@ extension Upstream {
     func noteAway(_ reason: String) {
         let now = time.wallMilliseconds()
         let isNews = withState { state in
+            // What a call says that came too late is nothing new.
+            guard !state.isOver else { return false }
             let isNews = state.facts != nil || state.awayReason != reason
             if state.facts != nil { state.since = now }
             state.facts = nil
@@ -146,9 +169,16 @@ extension Upstream {
             return isNews
         }
         listening.ring()
-        if isNews {
+        if isNews, !leaves {
             log.warning("upstream is away", metadata: [LogKey.upstream: "\(name)", LogKey.detail: "\(reason)"])
         }
+    }
+
+    /// It asks to be left alone for a while. One that is known stays so; one that is not has said nothing yet.
+    private func noteSlowDown() {
+        guard isUp else { return noteAway("it asks to slow down") }
+        let now = time.wallMilliseconds()
+        withState { $0.checkedAt = now }
     }
 
     /// Takes up what a handshake found; true when the server offers something else than before.
@@ -177,7 +207,7 @@ extension Upstream {
             state.checkedAt = now
             return (isNews, isChanged, old)
         }
-        if isChanged { archive?.keep(found, of: name, at: now) }
+        if isChanged, !leaves { archive?.keep(found, of: name, at: now) }
         if let old, old != facts.era { endLater(old, link) }
         if isNewHandshake || isNews { listening.ring() }
         if isNews {
@@ -188,7 +218,7 @@ extension Upstream {
                     LogKey.tools: "\(found.tools.count)",
                 ])
         }
-        return isChanged
+        return isChanged && !leaves
     }
 
     /// A session that was replaced is ended at the server, when no call can be on it any more.
@@ -231,23 +261,6 @@ extension Upstream {
         }
         return (kept, headers)
     }
-
-    var component: ComponentStatus {
-        let copy = withState {
-            ($0.facts, $0.awayReason, $0.offers, $0.checkedAt, $0.since, $0.hasListed, $0.link.transport.kind)
-        }
-        let (facts, reason, offers, checkedAt, since, hasListed, kind) = copy
-        guard let facts else {
-            let kept = hasListed ? "; its \(offers.tools.count) tools stay listed" : ""
-            return ComponentStatus(
-                name: "upstream:\(name)", status: .unhealthy, detail: (reason ?? "not connected") + kept,
-                checkedAt: checkedAt, since: since)
-        }
-        return ComponentStatus(
-            name: "upstream:\(name)", status: .healthy,
-            detail: "\(facts.era.revision.name) over \(kind), \(offers.tools.count) tools", checkedAt: checkedAt,
-            since: since)
-    }
 }
 
 /// How often an upstream is looked after.
@@ -264,6 +277,8 @@ package struct Cadence: Sendable {
     package var settle: Duration = .seconds(2)
     /// How long a process may be silent to `server/discover`.
     package var silence: Duration = .seconds(5)
+    /// How long one that leaves is looked after at least, for calls that were on their way to it.
+    package var parting: Duration = .seconds(1)
 
     package init() {}
 

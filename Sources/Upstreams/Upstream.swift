@@ -25,12 +25,19 @@ package final class Upstream: Backend {
     let sides: SideSessions
     let listening: Listening
     let archive: (any OffersArchive)?
-    private let timeout: Duration
-    var callMax: Duration { timeout }
     private let state: Mutex<State>
     /// When a call was answered last, whoever made it.
     private let heard = Atomic<UInt64>(0)
     var lastAnswered: Moment { Moment(nanoseconds: heard.load(ordering: .relaxed)) }
+    /// The longest a call may take, in nanoseconds.
+    let timeout: Atomic<Int64>
+    var callMax: Duration { .nanoseconds(timeout.load(ordering: .relaxed)) }
+    /// Calls under way, on whatever session.
+    let inFlight = Atomic<Int>(0)
+    /// It was taken out of the configuration, or has other settings there: another is there in its place, or none.
+    let isLeaving = Atomic<Bool>(false)
+    /// Opened when it is to leave.
+    let leaving = Latch()
 
     struct State: Sendable {
         /// The conversation that all clients share.
@@ -57,15 +64,21 @@ package final class Upstream: Backend {
         /// Somebody rang while `keepUp` was awake: its next sleep does not begin.
         var isRung = false
         var waiters: [Latch] = []
+        /// Nobody looks after it any more: its connections and processes have ended, or end now.
+        var isOver = false
+        /// Opened when the last call has ended, while it leaves.
+        var unused: Latch?
     }
 
+    /// - Parameter known: what one with this name and other settings had.
     init(
         settings: UpstreamSettings, transports: TransportFactory, writer: CallWriter,
-        cadence: Cadence, archive: (any OffersArchive)?, loop: any EventLoop, time: any TimeSource, log: Logger
+        cadence: Cadence, archive: (any OffersArchive)?, known: Offers? = nil, loop: any EventLoop,
+        time: any TimeSource, log: Logger
     ) {
         self.archive = archive
         name = settings.name
-        timeout = settings.timeout
+        timeout = Atomic(settings.timeout.nanosecondsClamped)
         self.transports = transports
         self.writer = writer
         self.cadence = cadence
@@ -85,16 +98,21 @@ package final class Upstream: Backend {
         let link = ServerLink(
             name: name, transport: transports.make(), isExclusive: false, numbers: numbers, loop: loop, time: time,
             log: log, notice: notices.take)
-        var known = State(link: link, since: now, checkedAt: now)
+        var first = State(link: link, since: now, checkedAt: now)
         // What it had when it was seen last, so that a start without network knows its tools.
-        if let (offers, _) = archive?.offers(of: name) { (known.offers, known.hasListed) = (offers, true) }
-        state = Mutex(known)
+        if let offers = known ?? archive?.offers(of: name)?.offers {
+            (first.offers, first.hasListed) = (offers, true)
+        }
+        state = Mutex(first)
         notices.bind(self)
     }
 
     func withState<T: Sendable>(_ body: (inout sending State) -> sending T) -> T { state.withLock(body) }
 
     package func offers() -> Offers { state.withLock { $0.offers } }
+
+    /// What it has or had; nil when it never said.
+    var lastOffers: Offers? { state.withLock { $0.hasListed ? $0.offers : nil } }
 
     /// Servers of the other era ask while a call stays open.
     package var asksDuringCalls: Bool {
@@ -117,12 +135,16 @@ package final class Upstream: Backend {
     // MARK: Calls
 
     package func call(_ call: RoutedCall) async throws(CallFailure) -> CallAnswer {
+        inFlight.add(1, ordering: .sequentiallyConsistent)
+        defer { callEnded() }
         let answer = try await carry(call)
         heard.store(time.now().nanoseconds, ordering: .relaxed)
         return answer
     }
 
     private func carry(_ call: RoutedCall) async throws(CallFailure) -> CallAnswer {
+        let pace = transports.pace
+        if pace.isOn, let refusal = pace.refusal(at: time.now()) { throw refusal }
         let (link, facts, generation, reason) = state.withLock { ($0.link, $0.facts, $0.generation, $0.awayReason) }
         guard let facts else {
             wakeUp()
@@ -142,17 +164,19 @@ package final class Upstream: Backend {
     }
 
     private func deadline(of call: RoutedCall) -> Deadline {
-        call.deadline.earlier(of: Deadline(time.now() + timeout))
+        call.deadline.earlier(of: Deadline(time.now() + callMax))
     }
 
     /// Only what the server says before it runs anything: over HTTP both codes come with status 400. On a pipe there
-    /// are no headers that could differ, and a tool may use any code it likes.
+    /// are no headers that could differ, and a tool may use any code it likes. The old HTTP+SSE transport has its
+    /// session in the address that messages are posted to.
     private func mustRepeat(_ answer: WireAnswer, _ era: Era, _ transport: any Transport) -> Bool {
         switch era {
         case .modern:
             !transport.isDuplex && answer.status == 400
                 && (answer.errorCode == -32020 || answer.errorCode == -32022)
-        case .legacy(_, let session): session != nil && AnswerReading.isSessionLoss(answer)
+        case .legacy(_, let session):
+            (session != nil || transport.kind == "sse") && AnswerReading.isSessionLoss(answer)
         }
     }
 
@@ -170,7 +194,7 @@ package final class Upstream: Backend {
             guard case .unavailable = error, first.link.transport.isDuplex else { throw error }
             return try await use(try await take(key, deadline, on: call.loop), call, deadline)
         }
-        guard case .legacy(_, session: .some) = first.era, AnswerReading.isSessionLoss(answer) else { return answer }
+        guard mustRepeat(answer, first.era, first.link.transport) else { return answer }
         sides.discard(first)
         return try await use(try await take(key, deadline, on: call.loop), call, deadline)
     }
@@ -259,11 +283,17 @@ package final class Upstream: Backend {
             let (link, facts, current, reason) = state.withLock { ($0.link, $0.facts, $0.generation, $0.awayReason) }
             if let facts, current != generation { return (link, facts.era) }
             let now = time.now()
+            if let refusal = transports.pace.refusal(at: now) { throw refusal }
             guard !deadline.hasPassed(at: now) else {
                 throw .unavailable(detail: reason ?? "its session is gone and no new one could be opened in time")
             }
             let latch = Latch()
-            state.withLock { $0.waiters.append(latch) }
+            // When nobody looks after it any more, nobody would open it.
+            let isOver = state.withLock { state in
+                if !state.isOver { state.waiters.append(latch) }
+                return state.isOver
+            }
+            if isOver { throw .unavailable(detail: reason ?? "its connections have ended") }
             wakeUp()
             await latch.wait(atMost: deadline.remaining(at: now), on: loop)
             if Task.isCancelled { throw .cancelled }
@@ -308,39 +338,6 @@ extension Era {
         switch self {
         case .modern: .modern
         case .legacy(let revision, _): revision
-        }
-    }
-}
-
-/// Brings one thing from a task to a waiter that may have gone.
-private final class Handover<Value: Sendable>: Sendable {
-    private enum State: Sendable {
-        case open
-        case brought(Result<Value, CallFailure>)
-        case closed
-    }
-
-    private let state = Mutex<State>(.open)
-    private let latch = Latch()
-
-    /// False when nobody waits any more.
-    func bring(_ value: Result<Value, CallFailure>) -> Bool {
-        let isTaken = state.withLock { state in
-            guard case .open = state else { return false }
-            state = .brought(value)
-            return true
-        }
-        latch.open()
-        return isTaken
-    }
-
-    /// nil when it did not come in time, or the waiter's task has ended.
-    func wait(atMost patience: Duration, on loop: any EventLoop) async -> Result<Value, CallFailure>? {
-        await latch.wait(atMost: patience, on: loop)
-        return state.withLock { state in
-            defer { state = .closed }
-            if case .brought(let value) = state { return value }
-            return nil
         }
     }
 }

@@ -5,15 +5,24 @@ internal import Logging
 package import MCPWire
 package import NIOCore
 package import Outbound
+internal import Synchronization
 package import Telemetry
 
 /// All upstream servers. Each is looked after by a task of its own, so that one that is dead or slow delays nobody
 /// else.
 package final class UpstreamPool: StatusSource {
-    package let upstreams: [Upstream]
-    private let loops: [any EventLoop]
-    private let cadence: Cadence
-    /// Over when every upstream has been asked once, at the latest `settle` after `run` began.
+    private struct State {
+        var members: [Member]
+        /// Counts changes, so that a plan can tell whether it was made for what is there.
+        var changes = 0
+        /// Brings those who come later to `run`, while it runs.
+        var arrivals: AsyncStream<Upstream>.Continuation?
+    }
+
+    private let state: Mutex<State>
+    private let fittings: UpstreamFittings
+    /// Over when every upstream of the start has been asked once, at the latest `settle` after `run` began. Those who
+    /// come later make nobody wait.
     package let settling: Settling
 
     /// - Parameters:
@@ -24,40 +33,21 @@ package final class UpstreamPool: StatusSource {
         group: any EventLoopGroup, archive: (any OffersArchive)? = nil, time: any TimeSource, metrics: MetricsRegistry,
         logs: LogFiles
     ) throws(UpstreamSettingsError) {
-        let loops = Array(group.makeIterator())
-        let writer = CallWriter(identity: identity)
-        let log = logs.logger(component: LogComponent.upstreams)
-        var upstreams: [Upstream] = []
-        for (index, one) in settings.enumerated() {
-            let loop = loops[index % loops.count]
-            let place: TransportFactory.Place
-            switch one.place {
-            case .http(let url, let headers):
-                place = .http(
-                    try HTTPTransport(
-                        url: url, headers: headers, answerBytesMax: one.answerBytesMax, loops: loops, time: time))
-            case .stdio(let command):
-                place = .stdio {
-                    StdioTransport(
-                        name: one.name, command: command, settings: children, answerBytesMax: one.answerBytesMax,
-                        loop: loop, time: time, log: log)
-                }
-            }
-            let upstream = Upstream(
-                settings: one, transports: TransportFactory(place, loop: loop, time: time), writer: writer,
-                cadence: cadence, archive: archive, loop: loop, time: time, log: log)
-            metrics.gauge(
-                .upstreamUp, labels: [("upstream", one.name)],
-                read: { upstream.isUp ? 1 : 0 })
-            metrics.gauge(
-                .upstreamSessions, labels: [("upstream", one.name)], read: { Double(upstream.sides.count) })
-            upstreams.append(upstream)
-        }
-        self.upstreams = upstreams
-        self.loops = loops
-        self.cadence = cadence
+        let fittings = UpstreamFittings(
+            loops: Array(group.makeIterator()), writer: CallWriter(identity: identity), children: children,
+            cadence: cadence, archive: archive, time: time, metrics: metrics,
+            log: logs.logger(component: LogComponent.upstreams))
+        let plan = try Plan(settings, from: [], changes: 0, fittings)
+        for upstream in plan.upstreams { fittings.show(upstream) }
+        state = Mutex(State(members: plan.members))
         settling = Settling(expected: settings.count)
+        self.fittings = fittings
     }
+
+    /// Those of the configuration that is in force, in its order. Asked from any thread.
+    package var upstreams: [Upstream] { members.map(\.upstream) }
+
+    private var members: [Member] { state.withLock { $0.members } }
 
     /// Looks after every upstream until cancelled; then ends their connections and processes.
     ///
@@ -69,27 +59,69 @@ package final class UpstreamPool: StatusSource {
         changed: @escaping @Sendable () -> Void, returned: @escaping @Sendable (String) -> Void = { _ in },
         updated: @escaping @Sendable (String, String) -> Void = { _, _ in }
     ) async {
+        // Holds no more than a reload brings: they are taken at once.
+        let (arrivals, continuation) = AsyncStream.makeStream(of: Upstream.self)
+        let first = state.withLock { state in
+            state.arrivals = continuation
+            return state.members.map(\.upstream)
+        }
         let settling = settling
-        let timer = loops[0].scheduleTask(in: .nanoseconds(cadence.settle.nanosecondsClamped)) { settling.end() }
+        let timer = fittings.loops[0].scheduleTask(in: .nanoseconds(fittings.cadence.settle.nanosecondsClamped)) {
+            settling.end()
+        }
         defer { timer.cancel() }
         await withDiscardingTaskGroup { group in
-            for upstream in upstreams {
+            func lookAfter(_ upstream: Upstream, _ settling: Settling?) {
                 let name = upstream.name
                 upstream.listening.source.bind(updated: { uri in updated(name, uri) })
                 group.addTask(executorPreference: LoopExecutor(upstream.loop)) {
-                    await upstream.keepUp(settling: settling, changed: changed) { returned(name) }
-                }
-                group.addTask(executorPreference: LoopExecutor(upstream.loop)) {
-                    await upstream.listening.run(upstream)
+                    await upstream.live(settling: settling, changed: changed) { returned(name) }
                 }
             }
+            for upstream in first { lookAfter(upstream, settling) }
+            // Ends when the task is cancelled.
+            for await upstream in arrivals { lookAfter(upstream, nil) }
         }
+        state.withLock { $0.arrivals = nil }
     }
 
     package func components() -> [ComponentStatus] { upstreams.map(\.component) }
 
     /// Looks at every upstream now, instead of when its time has come.
     package func lookNow() { for upstream in upstreams { upstream.wakeUp() } }
+
+    // MARK: Reload
+
+    /// What the pool would become with other settings. Opens and starts nothing, and changes nothing: one that is not
+    /// adopted is as if it had never been.
+    package func plan(_ settings: [UpstreamSettings]) throws(UpstreamSettingsError) -> Plan {
+        let (members, changes) = state.withLock { ($0.members, $0.changes) }
+        return try Plan(settings, from: members, changes: changes, fittings)
+    }
+
+    /// Puts a plan in force. Upstreams that stay keep connections, sessions and processes. New ones are connected to
+    /// from now on. Those that leave get no more calls from whoever asks `upstreams`; calls in flight on them may end,
+    /// within the time of a call, and then their connections and processes end as well.
+    ///
+    /// The plan must be the last one made, for what is there now: one reload at a time.
+    package func adopt(_ plan: Plan) {
+        let (old, arrivals) = state.withLock { state in
+            precondition(plan.changes == state.changes, "a plan is adopted once, before the next one")
+            state.changes += 1
+            defer { state.members = plan.members }
+            return (state.members, state.arrivals)
+        }
+        for name in plan.removed { fittings.hide(name) }
+        for member in plan.members {
+            member.upstream.adjust(to: member.settings)
+            guard !old.contains(where: { $0.upstream === member.upstream }) else { continue }
+            fittings.show(member.upstream)
+            arrivals?.yield(member.upstream)
+        }
+        for member in old where !plan.members.contains(where: { $0.upstream === member.upstream }) {
+            member.upstream.leave()
+        }
+    }
 }
 
 /// An upstream whose settings cannot work, in words.

@@ -3,13 +3,26 @@
 package import Outbound
 
 /// One upstream server, as the configuration describes it.
-package struct UpstreamSettings: Sendable {
-    package enum Place: Sendable {
+package struct UpstreamSettings: Sendable, Equatable {
+    package enum Place: Sendable, Equatable {
         /// An absolute http or https address, and headers sent with every request. Their values may be secrets: never
         /// logged.
         case http(url: String, headers: [(name: String, value: String)])
         /// A command that speaks MCP over its standard input and output.
         case stdio(ChildCommand)
+
+        /// By bytes: a header that only looks the same is another one.
+        package static func == (left: Place, right: Place) -> Bool {
+            switch (left, right) {
+            case (.http(let url, let headers), .http(let otherURL, let others)):
+                url.utf8.elementsEqual(otherURL.utf8)
+                    && headers.elementsEqual(others) {
+                        $0.name.utf8.elementsEqual($1.name.utf8) && $0.value.utf8.elementsEqual($1.value.utf8)
+                    }
+            case (.stdio(let command), .stdio(let other)): command == other
+            case (.http, .stdio), (.stdio, .http): false
+            }
+        }
     }
 
     package var name: String
@@ -32,5 +45,13 @@ package struct UpstreamSettings: Sendable {
         self.place = place
         self.timeout = timeout
         self.answerBytesMax = answerBytesMax
+    }
+
+    /// Whether an upstream that was made with these settings can go on with the others: nothing differs but what can
+    /// change while it goes on.
+    func canBecome(_ other: UpstreamSettings) -> Bool {
+        var mine = self
+        (mine.timeout, mine.sideSessionsMax) = (other.timeout, other.sideSessionsMax)
+        return mine == other
     }
 }

@@ -1,5 +1,6 @@
 // Licensed under the Apache License 2.0; see LICENSE.
 
+import Access
 import AdminPlane
 import GatewayCore
 import GatewayTestKit
@@ -62,6 +63,8 @@ final class RecordingSecurityLog: SecurityLog {
 struct AdminSite {
     let store = MemoryStore()
     let care = ScriptedCare()
+    let traffic = ScriptedTraffic()
+    let configuration = ScriptedReload()
     let log = RecordingSecurityLog()
     /// Stands still, so that ages are exact.
     let time = ManualTime()
@@ -74,7 +77,13 @@ struct AdminSite {
         let uid = uid
         let door = door ?? OperatorDoor(isPublic: isPublic, local: LocalUsers(["root"])) { _ in uid }
         var router = Router()
-        let rooms = AdminRooms(queue: store, cache: store, care: care, time: time) { ["erp": "listed, 3 tools"] }
+        let folder = TemporaryFolder()
+        let book = try TokenBook(directory: folder.path)
+        let rooms = AdminRooms(
+            queue: store, cache: store, care: care, traffic: traffic, configuration: configuration, tokens: book,
+            time: time, version: "1.0-test", uptime: { .seconds(90) },
+            health: { [ComponentStatus(name: "upstream:erp", status: .healthy, detail: "3 tools", checkedAt: 0)] },
+            load: { ["cores": .number("2")] }, sync: { ["erp": "listed, 3 tools"] })
         AdminRoutes(gate: AdminGate(door: door, log: log, time: time), rooms: rooms).add(to: &router)
         router.add(
             "/metrics", MetricsRoute(registry: MetricsRegistry(), door: door), isForOperators: true)

@@ -23,7 +23,7 @@ struct DurableStoreTests {
         #expect(bench.mode("/queue.db-wal") == 0o660)
         #expect(bench.mode("/gateway.lock") == 0o660)
         #expect(try bench.number("PRAGMA application_id") == Schema.applicationID)
-        #expect(try bench.number("PRAGMA user_version") == 2)
+        #expect(try bench.number("PRAGMA user_version") == 3)
         store.close()
     }
 

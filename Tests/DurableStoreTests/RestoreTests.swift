@@ -224,7 +224,7 @@ struct RestoreTests {
         #expect(!DurableStore.verify(file: source, time: bench.time).isSound)
         bench.copy(bench.database, source)
         try Connection(path: source).execute("PRAGMA user_version = 9")
-        #expect(throws: StoreError.newerSchema(found: 9, known: 2, file: source)) { try restore() }
+        #expect(throws: StoreError.newerSchema(found: 9, known: 3, file: source)) { try restore() }
         unlink(source)
         bench.overwrite(source, at: 0, with: Array("recipes".utf8))
         #expect(throws: StoreError.self) { try restore() }

@@ -114,7 +114,7 @@ struct TroubleTests {
         try bench.open().close()
         try Connection(path: bench.database).execute("PRAGMA user_version = 7")
         let before = bench.files("/queue.db")
-        #expect(throws: StoreError.newerSchema(found: 7, known: 2, file: bench.database)) { _ = try bench.open() }
+        #expect(throws: StoreError.newerSchema(found: 7, known: 3, file: bench.database)) { _ = try bench.open() }
         #expect(bench.files("/queue.db") == before)
         #expect(!bench.exists("queue.db.corrupt"))
     }

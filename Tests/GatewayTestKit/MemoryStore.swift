@@ -4,7 +4,7 @@ package import GatewayCore
 import Synchronization
 
 /// Queue, ledger and cache in memory, with the rules of the real ones and nothing of their durability.
-package final class MemoryStore: CallQueue, CallLedger, ReplyCache {
+package final class MemoryStore: CallQueue, CallLedger, ReplyCache, OverrideArchive {
     private struct Item {
         var call: StoredCall
         var arguments: [UInt8]?
@@ -26,11 +26,21 @@ package final class MemoryStore: CallQueue, CallLedger, ReplyCache {
         var refusal: QueueRefusal?
         var accepted: [NewStoredCall] = []
         var lookups = 0
+        var overrides: [Override] = []
     }
 
     private let state = Mutex(State())
 
     package init() {}
+
+    package func overrides() -> [Override] { state.withLock { $0.overrides } }
+
+    package func keep(_ overrides: [Override]) async -> Bool {
+        state.withLock { state in
+            state.overrides = overrides
+            return state.refusal == nil
+        }
+    }
 
     // MARK: For tests
 

@@ -73,7 +73,7 @@ final class House: Sendable {
         let pipeline = Pipeline(
             settings: PipelineSettings(inFlightMax: plan.inFlightMax, timeout: plan.timeout, slowCall: .seconds(60)),
             catalogue: catalogue, settling: pool.settling, identity: identity, keys: .forTests, calls: memory,
-            cache: memory, journal: plan.journal,
+            cache: memory, journal: plan.journal, archive: memory,
             time: plan.time, metrics: metrics, logs: logs)
         let sessions = SessionBook(
             keys: .forTests,
@@ -83,11 +83,12 @@ final class House: Sendable {
         var router = Router()
         router.add("/health", HealthRoute(.whole, report: health, door: door), isForOperators: true)
         router.add("/metrics", MetricsRoute(registry: metrics, door: door), isForOperators: true)
+        let callers = CallerDoor(mode: .open, desk: nil, log: logs, metrics: metrics, time: plan.time)
         let endpoint = MCPEndpoint(
-            service: pipeline, sessions: sessions, bodyBytesMax: plan.bodyBytesMax, time: plan.time, logs: logs)
+            service: pipeline, sessions: sessions, door: callers, bodyBytesMax: plan.bodyBytesMax, time: plan.time, logs: logs)
         router.add("/mcp", endpoint)
         let old = EventSourceEndpoint(
-            service: pipeline, bodyBytesMax: plan.bodyBytesMax, messagesPath: "/messages", time: plan.time)
+            service: pipeline, door: callers, bodyBytesMax: plan.bodyBytesMax, messagesPath: "/messages", time: plan.time)
         router.add("/sse", old.stream)
         router.add("/messages", old.messages)
         listener = try await HTTPListener.start(

@@ -6,6 +6,7 @@ import HTTPListener
 import MCPWire
 import NIOCore
 import Sealing
+import Telemetry
 import Synchronization
 
 @testable import MCPFront
@@ -40,8 +41,10 @@ struct FrontBench {
 
     func use<T>(_ body: (ScriptedClient, SessionBook) async throws -> T) async throws -> T {
         let sessions = SessionBook(keys: keys, tombstones: tombstones, time: time, lifetime: .seconds(3_600))
+        let logs = try silentLogs(time)
+        let door = CallerDoor(mode: .open, desk: nil, log: logs, metrics: MetricsRegistry(), time: time)
         let endpoint = MCPEndpoint(
-            service: service, sessions: sessions, bodyBytesMax: 100_000, time: time, logs: try silentLogs(time))
+            service: service, sessions: sessions, door: door, bodyBytesMax: 100_000, time: time, logs: logs)
         return try await TestSite.start([("/mcp", endpoint, false)], time: time).use { site in
             try await site.client { try await body($0, sessions) }
         }

@@ -5,6 +5,7 @@ import GatewayTestKit
 import MCPWire
 import NIOCore
 import Sealing
+import Telemetry
 import Testing
 
 @testable import MCPFront
@@ -29,8 +30,10 @@ import Testing
         let time = ManualTime(runs: true)
         let sessions = SessionBook(
             keys: .forTests, tombstones: MemoryTombstones(), time: time, lifetime: .seconds(3_600))
+        let logs = try silentLogs(time)
+        let door = CallerDoor(mode: .open, desk: nil, log: logs, metrics: MetricsRegistry(), time: time)
         let endpoint = MCPEndpoint(
-            service: service, sessions: sessions, bodyBytesMax: 10_000, time: time, logs: try silentLogs(time))
+            service: service, sessions: sessions, door: door, bodyBytesMax: 10_000, time: time, logs: logs)
         try await TestSite.start([("/mcp", endpoint, false)], time: time).use { site in
             try await body(site)
             endpoint.drain()

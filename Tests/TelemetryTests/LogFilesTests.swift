@@ -24,7 +24,10 @@ final class Scratch {
     }
 
     deinit {
-        for file in ["app.log", "app.log.1", "security.log", "pipe"] { unlink("\(path)/log/deep/\(file)") }
+        for file in ["app.log", "security.log"] {
+            remove("\(logs)/\(file)")
+            for number in 1...LogSettings.filesKeptMax { remove("\(logs)/\(file).\(number)") }
+        }
         for directory in ["/log/deep", "/log", ""] { rmdir(path + directory) }
     }
 

@@ -78,6 +78,58 @@ struct MetricsTests {
         #expect(lines.contains("x_total{a=\"other\",b=\"other\"} 47"))
     }
 
+    @Test("a series that is taken out is not shown, others stay, and it may come again with another reader")
+    func removes() {
+        let registry = MetricsRegistry()
+        let up = MetricName.upstreamUp
+        registry.gauge(up, labels: [("upstream", "erp")]) { 1 }
+        registry.gauge(up, labels: [("upstream", "crm")]) { 2 }
+        registry.remove(up, labels: [("upstream", "erp")])
+        registry.remove(up, labels: [("upstream", "never there")])
+        #expect(!text(registry).contains("erp"))
+        #expect(text(registry).contains("mcp_upstream_up{upstream=\"crm\"} 2\n"))
+        registry.gauge(up, labels: [("upstream", "erp")]) { 3 }
+        registry.gauge(up, labels: [("upstream", "crm")]) { 4 }
+        #expect(text(registry).contains("mcp_upstream_up{upstream=\"erp\"} 3\n"))
+        #expect(text(registry).contains("mcp_upstream_up{upstream=\"crm\"} 4\n"))
+    }
+
+    @Test("with its last series a family goes, and what comes again begins anew")
+    func removesAll() {
+        let registry = MetricsRegistry(seriesMax: 1)
+        let labels = [("tool", "a"), ("outcome", "ok")]
+        let former = registry.counter(.toolCalls, labels: labels)
+        former.increment(by: 5)
+        // Beyond the bound, and so not removed alone.
+        registry.counter(.toolCalls, labels: [("tool", "b"), ("outcome", "ok")]).increment()
+        registry.remove(.toolCalls, labels: [("tool", "b"), ("outcome", "ok")])
+        #expect(text(registry).contains("{tool=\"other\",outcome=\"other\"} 1\n"))
+        registry.remove(.toolCalls, labels: [("tool", "other"), ("outcome", "other")])
+        registry.remove(.toolCalls, labels: labels)
+        #expect(text(registry) == "")
+        former.increment()
+        #expect(text(registry) == "")
+        registry.counter(.toolCalls, labels: labels).increment()
+        #expect(text(registry).contains("mcp_tool_calls_total{tool=\"a\",outcome=\"ok\"} 1\n"))
+    }
+
+    @Test("what a reader held on to is let go of when its series is taken out")
+    func releases() {
+        final class Upstream: Sendable {
+            let isUp = 1.0
+        }
+        let registry = MetricsRegistry()
+        weak var seen: Upstream?
+        do {
+            let upstream = Upstream()
+            seen = upstream
+            registry.gauge(.upstreamUp, labels: [("upstream", "x")]) { upstream.isUp }
+        }
+        #expect(seen != nil)
+        registry.remove(.upstreamUp, labels: [("upstream", "x")])
+        #expect(seen == nil)
+    }
+
     @Test("nothing is lost when many count at once")
     func concurrent() async {
         let registry = MetricsRegistry()

@@ -2,6 +2,7 @@
 """The built executable as a black box: a generated configuration, a free port, its own directories, and its end."""
 
 import contextlib
+import copy
 import json
 import os
 import pathlib
@@ -96,6 +97,7 @@ class Gateway:
         self.port = free_port()
         self.process = None
         self.output = b""
+        self.token = None
         self.control = self.home / "control.sock"
         self.tables = {
             "server": {"listen": f"127.0.0.1:{self.port}"},
@@ -138,6 +140,16 @@ class Gateway:
             self.wait_until_healthy()
         return self
 
+    def showing(self, token):
+        """The same gateway, as somebody finds it who shows this token."""
+        other = copy.copy(self)
+        other.token = token
+        return other
+
+    @property
+    def credentials(self):
+        return {"Authorization": f"Bearer {self.token}"} if self.token else {}
+
     def stdout(self):
         return (self.home / "stdout.txt").read_text(errors="replace")
 
@@ -167,10 +179,15 @@ class Gateway:
             return connection.response(method)
 
     def get(self, path, headers=None, method="GET"):
-        return self.exchange(wire.request(method, path, headers or {}), method)
+        return self.exchange(wire.request(method, path, {**self.credentials, **(headers or {})}), method)
+
+    def modern_response(self, method, params=None, id=1, timeout=15):
+        name = (params or {}).get(wire.NAMED_BY.get(method, "name"))
+        headers = {**wire.modern_headers(method, name), **self.credentials}
+        return self.exchange(wire.request("POST", "/mcp", headers, wire.modern_body(method, params, id)), timeout=timeout)
 
     def modern(self, method, params=None, id=1, timeout=15):
-        response = self.exchange(wire.modern_request(method, params, id), timeout=timeout)
+        response = self.modern_response(method, params, id, timeout)
         return response.status, response.json
 
     def call(self, tool, arguments=None, id=1, timeout=15):
@@ -201,6 +218,29 @@ class Gateway:
         """kill -9 and a new start on the same storage and port."""
         self.kill()
         return self.start()
+
+    def order(self, method, path, body=None, *, socket=False, timeout=30):
+        """An admin route at the local door, or through the control socket: its status and what it says."""
+        data = b"" if body is None else json.dumps(body).encode()
+        with wire.Connection(str(self.control) if socket else self.port, timeout) as connection:
+            connection.send(wire.request(method, path, self.credentials, data, "localhost"))
+            response = connection.response(method)
+        return response.status, response.json
+
+    def reload(self, status=200, *, socket=False):
+        """Writes the tables down, orders a reload, and returns what it says."""
+        self.write_configuration()
+        got, said = self.order("POST", "/admin/reload", socket=socket)
+        assert got == status, (got, said)
+        return said
+
+    def hang_up(self):
+        """Writes the tables down, sends HUP, and waits until the log says what came of it."""
+        outcomes = lambda: self.stdout().count("configuration read again") + self.stdout().count("configuration was refused")
+        before = outcomes()
+        self.write_configuration()
+        self.signal(signal.SIGHUP)
+        eventually(lambda: outcomes() > before, 20, "the reload")
 
     def sql(self, query):
         """What the operator's `sqlite3` prints, while the gateway runs."""
@@ -240,7 +280,7 @@ class LegacySession:
 
     def __init__(self, gateway, version):
         self.gateway, self.version = gateway, version
-        response = gateway.exchange(wire.request("POST", "/mcp", wire.LEGACY_HEADERS, wire.initialize_body(version)))
+        response = gateway.exchange(wire.request("POST", "/mcp", {**wire.LEGACY_HEADERS, **gateway.credentials}, wire.initialize_body(version)))
         assert response.status == 200, response
         self.opened = response.json["result"]
         self.version = self.opened["protocolVersion"]
@@ -249,7 +289,7 @@ class LegacySession:
 
     @property
     def headers(self):
-        headers = {**wire.LEGACY_HEADERS, "Mcp-Session-Id": self.id}
+        headers = {**wire.LEGACY_HEADERS, **self.gateway.credentials, "Mcp-Session-Id": self.id}
         if self.version >= "2025-06-18":
             headers["MCP-Protocol-Version"] = self.version
         return headers
@@ -274,11 +314,12 @@ class LegacySession:
 class Client:
     """A client of one SDK generation in a process of its own; clients/driver.py tells what it can be ordered to do.
 
-    `place` is an address, or a command as a list. `options` are the driver's: what it is able to be asked, its log level.
+    `place` is an address, or a command as a list. `options` are the driver's: what it is able to be asked, its log level. With the
+    option `token` it shows that with each request, see clients/bearer.py.
     """
 
     def __init__(self, kind, place, mode="auto", **options):
-        driver = pathlib.Path(__file__).resolve().parent / "clients/driver.py"
+        driver = pathlib.Path(__file__).resolve().parent / "clients" / ("bearer.py" if "token" in options else "driver.py")
         place = json.dumps(place) if isinstance(place, list) else place
         self.stderr = tempfile.TemporaryFile()
         self.process = subprocess.Popen(

@@ -27,6 +27,10 @@ int csystem_signal_descriptor(void);
 // value of NOTIFY_SOCKET: a path, or "@name" for the abstract name space. Never blocks. Returns 0 or an errno.
 int csystem_sd_notify(const char *_Nonnull socket_path, const char *_Nonnull state);
 
+// The same with a descriptor in the message ("FDSTORE=1\nFDNAME=…"); the manager gets a copy of its own, ours stays
+// open. Never blocks. Returns 0 or an errno; 0 says that the message is on its way, not that the manager keeps it.
+int csystem_sd_notify_descriptor(const char *_Nonnull socket_path, const char *_Nonnull state, int descriptor);
+
 // Asks for `signal` when the thread that started this process ends, and checks that `parent` still is the parent:
 // returns 0, or ESRCH when it had ended before the request could take effect. Does not reach grandchildren; the
 // keeper does.

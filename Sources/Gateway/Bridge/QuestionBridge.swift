@@ -30,8 +30,8 @@ protocol QuestionBridge: Sendable {
 struct LegacyClientBridge: QuestionBridge {
     let dispatcher: Dispatcher
     let time: any TimeSource
-    /// The longest one round may take.
-    let timeout: Duration
+    /// Says how long one round may take.
+    let settings: LiveSettings
     private static let roundsMax = 10
     static let nothingAsked = CallFailure.garbage(detail: "it wants input and does not say which")
 
@@ -59,7 +59,7 @@ struct LegacyClientBridge: QuestionBridge {
             case .answers(let responses): call.resumption = Resumption(responses: responses, state: interview.state)
             case .refused(let words): return .ended(.failure(.needsInput(detail: words)))
             }
-            call.deadline = Deadline(time.now() + timeout)
+            call.deadline = Deadline(time.now() + settings.now.timeout)
         }
         return .ended(.failure(.garbage(detail: "it asked again and again, \(Self.roundsMax) times")))
     }

@@ -16,10 +16,17 @@ final class DeferredWorker: Sendable {
     private let dispatcher: Dispatcher
     private let recorder: CallRecorder
     private let time: any TimeSource
-    private let timeout: Duration
+    private let settings: LiveSettings
     private let log: Logger
     private let sentCount: Counter
-    private let bells: [String: Bell]
+    private struct Served {
+        /// One for each upstream.
+        var bells: [String: Bell] = [:]
+        /// Takes the names of upstreams that come while `run` runs.
+        var newcomers: AsyncStream<String>.Continuation?
+    }
+
+    private let served = Mutex(Served())
     private let isStopping = Atomic(false)
     /// Since when the tools of calls were missing.
     private let missed = Mutex<[Int64: Moment]>([:])
@@ -59,34 +66,57 @@ final class DeferredWorker: Sendable {
 
     init(
         queue: any CallQueue, catalogue: Catalogue, dispatcher: Dispatcher, recorder: CallRecorder,
-        time: any TimeSource, timeout: Duration, metrics: MetricsRegistry, log: Logger
+        time: any TimeSource, settings: LiveSettings, metrics: MetricsRegistry, log: Logger
     ) {
         self.recorder = recorder
         self.queue = queue
         self.catalogue = catalogue
         self.dispatcher = dispatcher
         self.time = time
-        self.timeout = timeout
+        self.settings = settings
         self.log = log
         sentCount = metrics.counter(.queueSent)
-        bells = Dictionary(
-            catalogue.owners.filter { $0.backend.route == "upstream" }.map { ($0.backend.name, Bell()) }
-        ) { first, _ in first }
-        queue.whenStored { [bells] in bells[$0]?.ring() }
+        queue.whenStored { [weak self] in self?.ring($0) }
+        ownersChanged()
     }
 
     /// An owner can be reached again, or an operator wants its calls sent now.
-    func ring(_ owner: String) { bells[owner]?.ring() }
+    func ring(_ owner: String) { served.withLock { $0.bells[owner] }?.ring() }
 
-    func ringAll() { for bell in bells.values { bell.ring() } }
+    func ringAll() { for bell in served.withLock({ Array($0.bells.values) }) { bell.ring() } }
+
+    /// Serves upstreams that are new in the configuration from here on, and those that are gone no longer.
+    func ownersChanged() {
+        let names = Set(catalogue.owners.filter { $0.backend.route == "upstream" }.map(\.backend.name))
+        let gone = served.withLock { served in
+            let new = names.subtracting(served.bells.keys)
+            let gone = served.bells.filter { !names.contains($0.key) }
+            for name in gone.keys { served.bells[name] = nil }
+            for name in new {
+                served.bells[name] = Bell()
+                served.newcomers?.yield(name)
+            }
+            return gone
+        }
+        for bell in gone.values { bell.ring() }
+    }
 
     /// Works until its task is cancelled. What is under way then ends first.
     func run(on loops: [any EventLoop]) async {
-        await withTaskGroup(of: Void.self) { group in
-            for (index, owner) in catalogue.owners.enumerated() {
-                guard let bell = bells[owner.backend.name] else { continue }
-                let loop = loops[index % loops.count]
-                group.addTask(executorPreference: LoopExecutor(loop)) { await self.serve(owner, bell, loop) }
+        let (names, newcomers) = AsyncStream.makeStream(of: String.self)
+        served.withLock { served in
+            for name in served.bells.keys.sorted() { newcomers.yield(name) }
+            served.newcomers = newcomers
+        }
+        if isStopping.load(ordering: .relaxed) { newcomers.finish() }
+        await withDiscardingTaskGroup { group in
+            var next = 0
+            // Ends when the task is cancelled, and by `stop`.
+            for await name in names {
+                guard let bell = served.withLock({ $0.bells[name] }) else { continue }
+                let loop = loops[next % loops.count]
+                next += 1
+                group.addTask(executorPreference: LoopExecutor(loop)) { await self.serve(name, bell, loop) }
             }
         }
     }
@@ -94,6 +124,7 @@ final class DeferredWorker: Sendable {
     /// Begins nothing new. What is under way goes on.
     func stop() {
         isStopping.store(true, ordering: .relaxed)
+        served.withLock { $0.newcomers?.finish() }
         ringAll()
     }
 
@@ -106,13 +137,14 @@ final class DeferredWorker: Sendable {
     }
 
     /// A lane that is free again is looked at at once: one caller's long call holds up nobody else's.
-    private func serve(_ owner: Owner, _ bell: Bell, _ loop: any EventLoop) async {
-        let name = owner.backend.name
+    private func serve(_ name: String, _ bell: Bell, _ loop: any EventLoop) async {
         let lanes = Lanes()
         await withDiscardingTaskGroup { group in
             var bucket = TokenBucket(rate: Self.rate, burst: Self.burst, at: time.now())
             var sent = 0
-            while !Task.isCancelled, !isStopping.load(ordering: .relaxed) {
+            while !Task.isCancelled, !isStopping.load(ordering: .relaxed), let owner = catalogue.owner(name),
+                served.withLock({ $0.bells[name] === bell })
+            {
                 if isFarOff(name) {
                     // No pause is that long: the clock was set back.
                     await queue.hurry(upstream: name, now: time.wallMilliseconds())
@@ -169,7 +201,7 @@ final class DeferredWorker: Sendable {
         let name = owner.backend.name
         guard let next = queue.nextAvailable(upstream: name) else { return Self.restMax }
         guard owner.backend.isReachable else { return Self.restMax }
-        if let until = owner.breaker?.refusesUntil { return min(until.since(time.now()), Self.restMax) }
+        if let until = owner.refusesUntil { return min(until.since(time.now()), Self.restMax) }
         let wait = next - time.wallMilliseconds()
         return wait > 0 ? min(.milliseconds(wait), Self.restMax) : nil
     }
@@ -194,7 +226,13 @@ final class DeferredWorker: Sendable {
         let call = leased.call
         guard let destination = catalogue.current.routes.tool(call.tool),
             destination.backend.name == call.upstream, destination.target == call.target
-        else { return missing(call) }
+        else {
+            guard catalogue.current.disabled[call.tool] == nil else {
+                return .notSent(
+                    availableAt: time.wallMilliseconds() + 30_000, words: "its tool is taken out by an operator")
+            }
+            return missing(call)
+        }
         missed.withLock { $0[call.id] = nil }
         if let then = call.schemaDigest, let now = destination.tool?.inputDigest, then != now {
             return .failed(words: "the tool takes other arguments now than when the call was stored")
@@ -204,7 +242,7 @@ final class DeferredWorker: Sendable {
         }
         let routed = RoutedCall(
             target: call.target, bytes: bytes, message: message, caller: Caller(name: call.caller),
-            requestID: RequestID(call.requestID) ?? .random(), deadline: Deadline(time.now() + timeout), loop: loop)
+            requestID: RequestID(call.requestID) ?? .random(), deadline: Deadline(time.now() + settings.now.timeout), loop: loop)
         let began = time.now()
         let result = await dispatcher.send(routed, to: destination)
         // What did not get as far as being sent is no call yet.

@@ -28,10 +28,16 @@ final class Delivery: Sendable {
     private let store: any CallKeeping
     private let kept: KeptReplies
     private let time: any TimeSource
+    /// Asked for each call that can wait: whether it has to.
+    private let mustStore: @Sendable () -> Bool
     private let running = Mutex<[[UInt8]: [Latch]]>([:])
 
-    init(store: any CallKeeping, cache: any ReplyCache, time: any TimeSource, metrics: MetricsRegistry) {
+    init(
+        store: any CallKeeping, cache: any ReplyCache, mustStore: @escaping @Sendable () -> Bool = { false },
+        time: any TimeSource, metrics: MetricsRegistry
+    ) {
         self.store = store
+        self.mustStore = mustStore
         self.time = time
         kept = KeptReplies(cache: cache, time: time, metrics: metrics)
     }
@@ -203,7 +209,7 @@ final class Delivery: Sendable {
     private func once(_ order: Order) async -> Outcome {
         let (destination, caller) = (order.destination, order.inbound.caller)
         guard destination.policy.offline == .queue, !order.inbound.isContinued else { return await kept.carry(order) }
-        if order.wantsTask { return await keep(order, because: nil) }
+        if order.wantsTask || mustStore() { return await keep(order, because: nil) }
         // Behind those that wait already, or it would overtake them.
         if store.waiting(upstream: destination.backend.name, caller: caller.name) > 0 {
             return await keep(order, because: nil)

@@ -121,7 +121,7 @@ final class QueueDesk: Sendable {
     private func destination(of call: StoredCall) -> Destination? {
         let snapshot = catalogue.current
         if let found = snapshot.routes.tool(call.tool), found.backend.name == call.upstream { return found }
-        return catalogue.owners.first { $0.backend.name == call.upstream }
+        return catalogue.owner(call.upstream)
             .map { Destination(.tool, call.tool, target: call.target, owner: $0) }
     }
 

@@ -5,8 +5,8 @@ internal import MCPWire
 
 /// How a stored call looks to the client that made it: as a task, or in words.
 struct StoredShape: Sendable {
-    /// How long a result can be asked for after it is there.
-    let resultKept: Duration
+    /// Says how long a result can be asked for after it is there.
+    let settings: LiveSettings
 
     /// In `_meta` of answers about stored calls.
     static let metaMember = "mcp-gateway/stored-call"
@@ -38,7 +38,7 @@ struct StoredShape: Sendable {
     /// From when it was stored to when its result may be gone, in milliseconds.
     private func lifetime(_ call: StoredCall) -> Int64 {
         let waiting = call.expiresAt.map { max(0, $0 - call.createdAt) } ?? 365 * 86_400_000
-        return waiting + Int64(resultKept.milliseconds)
+        return waiting + Int64(settings.now.resultKept.milliseconds)
     }
 
     static func status(_ call: StoredCall) -> String {

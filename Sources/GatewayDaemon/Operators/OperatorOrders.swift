@@ -2,16 +2,7 @@
 
 internal import GatewayCore
 internal import MCPWire
-
-/// What the running gateway answered to a verb.
-package struct OperatorAnswer: Sendable {
-    /// The JSON as it came.
-    package let json: String
-    /// For people.
-    package let screen: String
-    /// Whether all is well, for the verb's exit status.
-    package let isGood: Bool
-}
+internal import Telemetry
 
 /// The orders of the command line, over the control socket.
 extension ControlClient {
@@ -30,12 +21,12 @@ extension ControlClient {
         if let before { query.append("before=\(before)") }
         let path = "/admin/queue" + (query.isEmpty ? "" : "?" + query.joined(separator: "&"))
         let (json, text) = try order("GET", path)
-        return OperatorAnswer(json: text, screen: QueueScreen.list(json), isGood: true)
+        return OperatorAnswer(json: text, screen: QueueScreen.list(json))
     }
 
     package func queueShow(_ id: Int64) throws(StartError) -> OperatorAnswer {
         let (json, text) = try order("GET", "/admin/queue/\(id)")
-        return OperatorAnswer(json: text, screen: QueueScreen.one(json["item"] ?? .null), isGood: true)
+        return OperatorAnswer(json: text, screen: QueueScreen.one(json["item"] ?? .null))
     }
 
     package func queueRetry(_ id: Int64) throws(StartError) -> OperatorAnswer {
@@ -73,28 +64,48 @@ extension ControlClient {
     // MARK: Talking
 
     /// An order whose answer is one sentence.
-    private func said(
+    func said(
         _ verb: String, _ path: String, _ body: JSONValue = [:], patience: Duration = .seconds(30)
     ) throws(StartError) -> OperatorAnswer {
         let (json, text) = try order(verb, path, body, patience: patience)
-        return OperatorAnswer(json: text, screen: json["words"]?.stringValue ?? text, isGood: true)
+        return OperatorAnswer(json: text, screen: Self.words(json["words"]?.stringValue ?? text))
     }
 
     /// Throws what the gateway says when it refuses.
-    private func order(
+    func order(
         _ verb: String, _ path: String, _ body: JSONValue? = nil, patience: Duration = .seconds(30)
     ) throws(StartError) -> (json: JSONValue, text: String) {
+        let answer = try answer(verb, path, body, patience: patience)
+        guard answer.status == 200 else { throw StartError(answer.refusal) }
+        return (answer.json, answer.text)
+    }
+
+    /// What the gateway says, be it a refusal.
+    struct Answer: Sendable {
+        let status: Int
+        let json: JSONValue
+        let text: String
+
+        var refusal: String {
+            let words = json["error"]?["message"]?.stringValue ?? "the gateway refused (HTTP status \(status))"
+            return ControlClient.words(words)
+        }
+    }
+
+    func answer(
+        _ verb: String, _ path: String, _ body: JSONValue? = nil, patience: Duration = .seconds(30)
+    ) throws(StartError) -> Answer {
         let (status, answer) = try ask(verb, path, body: body?.text, patience: patience)
         let text = answer.hasSuffix("\n") ? String(answer.dropLast()) : answer
-        let json: JSONValue
-        do { json = try JSONValue.parse(text) } catch {
+        do {
+            return Answer(status: status, json: try JSONValue.parse(text), text: text)
+        } catch {
             throw StartError("the gateway's answer cannot be read (HTTP status \(status)); is it another version?")
         }
-        guard status == 200 else {
-            throw StartError(json["error"]?["message"]?.stringValue ?? "the gateway refused (HTTP status \(status))")
-        }
-        return (json, text)
     }
+
+    /// Sentences of the gateway, which may hold names that upstreams gave.
+    static func words(_ text: String) -> String { LogText.escaped(text, bytesMax: 16_384) }
 
     /// For a query: what is no letter, digit, `-`, `_` or `.` by its number.
     static func escaped(_ text: String) -> String {

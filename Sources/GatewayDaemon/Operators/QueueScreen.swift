@@ -62,10 +62,7 @@ enum QueueScreen {
         return lines.joined(separator: "\n")
     }
 
-    private static func text(_ value: JSONValue?) -> String {
-        guard let value, value != .null else { return "" }
-        return value.stringValue ?? value.text
-    }
+    private static func text(_ value: JSONValue?) -> String { value.shown }
 
     private static func short(_ text: String) -> String { text.count > 60 ? text.prefix(59) + "…" : text }
 }

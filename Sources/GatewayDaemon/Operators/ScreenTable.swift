@@ -6,7 +6,7 @@ internal import Telemetry
 struct ScreenTable {
     private let heads: [String]
     private let isNumber: [Bool]
-    private var rows: [[String]] = []
+    private var rows: [(texts: [String], inks: [Int: Ink])] = []
 
     /// - Parameter heads: those of columns of numbers begin with `#`.
     init(_ heads: [String]) {
@@ -15,21 +15,32 @@ struct ScreenTable {
     }
 
     /// What comes from elsewhere is escaped: a text of an upstream must not move the cursor.
-    mutating func add(_ row: [String]) { rows.append(row.map { LogText.escaped($0, bytesMax: 200) }) }
-
-    var text: String {
-        let all = [heads] + rows
-        let widths = heads.indices.map { column in all.map { $0[column].count }.max() ?? 0 }
-        return all.map { row in
-            let cells = row.indices.map { column in
-                let fill = String(repeating: " ", count: widths[column] - row[column].count)
-                return isNumber[column] ? fill + row[column] : row[column] + fill
-            }
-            var line = cells.joined(separator: "  ")
-            while line.hasSuffix(" ") { line.removeLast() }
-            return line
-        }.joined(separator: "\n")
+    ///
+    /// - Parameter inks: by column.
+    mutating func add(_ row: [String], inks: [Int: Ink] = [:]) {
+        rows.append((row.map { LogText.escaped($0, bytesMax: 200) }, inks))
     }
+
+    var lines: [ScreenLine] {
+        let head = (texts: heads, inks: Dictionary(uniqueKeysWithValues: heads.indices.map { ($0, Ink.faint) }))
+        let all = [head] + rows
+        let widths = heads.indices.map { column in all.map { $0.texts[column].count }.max() ?? 0 }
+        return all.map { row in
+            var line = ScreenLine()
+            for column in heads.indices {
+                let text = row.texts[column]
+                let fill = String(repeating: " ", count: widths[column] - text.count)
+                if column > 0 { line.append("  ") }
+                if isNumber[column] { line.append(fill) }
+                line.append(text, row.inks[column] ?? .plain)
+                if !isNumber[column] { line.append(fill) }
+            }
+            line.trim()
+            return line
+        }
+    }
+
+    var text: String { lines.text(isColoured: false) }
 }
 
 /// Lengths of time as people say them.

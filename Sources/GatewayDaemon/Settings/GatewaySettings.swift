@@ -1,5 +1,7 @@
 // Licensed under the Apache License 2.0; see LICENSE.
 
+package import GatewayCore
+
 /// What one configuration file says, checked, with defaults filled in and paths made absolute. Two equal values mean
 /// that a reload has
 /// nothing to do. Sizes are bytes, counts are counts, every path is absolute.
@@ -33,6 +35,8 @@ package struct GatewaySettings: Sendable, Equatable {
         package var allowedOrigins: [String]
         /// Clients see two tools instead of all.
         package var hasCompactTools: Bool
+        /// How long a reload is watched; zero for not at all.
+        package var reloadProbation: Duration
     }
 
     package struct Admin: Sendable, Equatable {
@@ -40,6 +44,8 @@ package struct GatewaySettings: Sendable, Equatable {
         package var controlSocket: String
         /// Names of users and groups whose programs on this machine are operators.
         package var local: [String]
+        /// Nobody is an operator without a token but by the control socket.
+        package var requiresToken: Bool
 
         /// The socket that speaks MCP, one message a line, beside the control socket.
         package var messageSocket: String {
@@ -84,10 +90,15 @@ package struct GatewaySettings: Sendable, Equatable {
 
     package struct Limits: Sendable, Equatable {
         package var inFlightMax: Int
+        package var waitingMax: Int
+        package var waitMax: Duration
+        /// nil for no limit.
+        package var rate: RateLimit?
+        package var ratePerCaller: RateLimit?
     }
 
     package struct Auth: Sendable, Equatable {
-        package enum Mode: String, Sendable { case none }
+        package enum Mode: String, Sendable { case none, token }
 
         package var mode: Mode
         package var allowsAnonymous: Bool
@@ -135,6 +146,11 @@ package struct UpstreamSettings: Sendable, Equatable {
     package var transport: Transport
     package var timeout: Duration
     package var breaker: BreakerSettings
+    package var inFlightMax = 256
+    package var waitingMax = 256
+    /// How often one call is tried in all.
+    package var attemptsMax = 1
+    package var backoff = Duration.milliseconds(100)
     package var exposure = ExposureSettings()
 }
 
@@ -176,6 +192,11 @@ package struct ToolPolicySettings: Sendable, Equatable {
     package var priority = 0
     package var cache: Duration?
     package var dedupe: Duration?
+    package var rate: RateLimit?
+    package var inFlightMax: Int?
+    package var hedge: Duration?
+    /// nil without one of its own.
+    package var breaker: BreakerSettings?
 }
 
 /// A WebAssembly module whose tools the gateway runs itself.
@@ -194,6 +215,7 @@ package struct ToolSettings: Sendable, Equatable {
     package var memoryBytesMax: Int
     package var timeout: Duration
     package var outputBytesMax: Int
+    package var inFlightMax: Int?
     package var config: [NamedSecret]
     /// Names of environment variables that the module may read.
     package var allowedEnvironment: [String]

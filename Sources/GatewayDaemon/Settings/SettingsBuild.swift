@@ -1,5 +1,7 @@
 // Licensed under the Apache License 2.0; see LICENSE.
 
+internal import GatewayCore
+
 /// Puts checked values together to the settings that the daemon works with.
 struct SettingsBuild {
     /// Where programs are looked for when the environment does not say.
@@ -31,10 +33,12 @@ struct SettingsBuild {
                 shutdownGrace: values.duration("server", "shutdown_grace"),
                 allowedHosts: values.texts("server", "allowed_hosts"),
                 allowedOrigins: values.texts("server", "allowed_origins"),
-                hasCompactTools: values.flag("server", "compact_tools")),
+                hasCompactTools: values.flag("server", "compact_tools"),
+                reloadProbation: values.duration("server", "reload_probation")),
             admin: GatewaySettings.Admin(
                 hasPublicMetrics: values.flag("admin", "public_metrics"),
-                controlSocket: values.text("admin", "control_socket") ?? "", local: values.texts("admin", "local")),
+                controlSocket: values.text("admin", "control_socket") ?? "", local: values.texts("admin", "local"),
+                requiresToken: values.flag("admin", "require_token")),
             storage: GatewaySettings.Storage(
                 directory: storageDirectory, retention: values.duration("storage", "retention"),
                 queueItemsMax: values.number("storage", "max_queue_items"),
@@ -52,9 +56,21 @@ struct SettingsBuild {
                 slowCall: values.duration("log", "slow_call"),
                 requestRowsPerSecond: values.number("log", "request_rows"),
                 writesToStandardOutput: values.flag("log", "stdout")),
-            limits: GatewaySettings.Limits(inFlightMax: values.number("limits", "max_in_flight")),
-            auth: GatewaySettings.Auth(mode: .none, allowsAnonymous: values.flag("auth", "allow_anonymous")),
+            limits: GatewaySettings.Limits(
+                inFlightMax: values.number("limits", "max_in_flight"),
+                waitingMax: values.number("limits", "max_waiting"), waitMax: values.duration("limits", "max_wait"),
+                rate: rate(["limits"]), ratePerCaller: rate(["limits", "per_caller"])),
+            auth: GatewaySettings.Auth(
+                mode: values.text("auth", "mode").flatMap(GatewaySettings.Auth.Mode.init) ?? .none,
+                allowsAnonymous: values.flag("auth", "allow_anonymous")),
             wasm: wasm(), upstreams: upstreams.map(upstream), tools: tools.map(tool))
+    }
+
+    /// As many at once as in a second, where the file does not say.
+    private func rate(_ section: [String]) -> RateLimit? {
+        guard let rate = values.optionalRatio(section + ["requests_per_second"]) else { return nil }
+        let burst = values.optionalNumber(section + ["burst"]) ?? max(1, Int(rate.rounded(.up)))
+        return RateLimit(perSecond: rate, burst: burst)
     }
 
     private var storageDirectory: String { values.text("storage", "directory") ?? "" }
@@ -81,42 +97,57 @@ struct SettingsBuild {
         }
         return UpstreamSettings(
             name: name, prefix: values.text("upstreams", name, "prefix") ?? name, transport: transport,
-            timeout: values.duration("upstreams", name, "timeout"), breaker: breaker(name),
+            timeout: values.duration("upstreams", name, "timeout"),
+            breaker: breaker(["upstreams", name, "circuit_breaker"]),
+            inFlightMax: values.number("upstreams", name, "max_in_flight"),
+            waitingMax: values.number("upstreams", name, "max_waiting"),
+            attemptsMax: values.number("upstreams", name, "retry", "attempts"),
+            backoff: values.duration("upstreams", name, "retry", "backoff"),
             exposure: exposure("upstreams", name))
     }
 
-    private func breaker(_ name: String) -> BreakerSettings {
+    private func breaker(_ section: [String]) -> BreakerSettings {
         BreakerSettings(
-            failures: values.ratio("upstreams", name, "circuit_breaker", "failures"),
-            window: values.duration("upstreams", name, "circuit_breaker", "window"),
-            callsMin: values.number("upstreams", name, "circuit_breaker", "minimum_calls"),
-            openFor: values.duration("upstreams", name, "circuit_breaker", "open_for"),
-            slowCall: values.optionalDuration("upstreams", name, "circuit_breaker", "slow_call"))
+            failures: values.ratio(section + ["failures"]), window: values.duration(section + ["window"]),
+            callsMin: values.number(section + ["minimum_calls"]), openFor: values.duration(section + ["open_for"]),
+            slowCall: values.optionalDuration(section + ["slow_call"]))
     }
 
     private func policy(_ name: String, _ tool: String) -> ToolPolicySettings {
-        ToolPolicySettings(
+        let breakerSection = ["upstreams", name, "tools", tool, "circuit_breaker"]
+        let hasBreaker = values.written.keys.contains { $0.starts(with: breakerSection) }
+        return ToolPolicySettings(
             offline: values.text("upstreams", name, "tools", tool, "offline")
                 .flatMap(ToolPolicySettings.Offline.init) ?? .fail,
             expires: values.duration("upstreams", name, "tools", tool, "expires"),
             isIdempotent: values.flag("upstreams", name, "tools", tool, "idempotent"),
             priority: values.number("upstreams", name, "tools", tool, "priority"),
             cache: values.optionalDuration("upstreams", name, "tools", tool, "cache"),
-            dedupe: values.optionalDuration("upstreams", name, "tools", tool, "dedupe"))
+            dedupe: values.optionalDuration("upstreams", name, "tools", tool, "dedupe"),
+            rate: values.text("upstreams", name, "tools", tool, "rate").flatMap(SettingsUnits.rate),
+            inFlightMax: values.optionalNumber("upstreams", name, "tools", tool, "max_in_flight"),
+            hedge: values.optionalDuration("upstreams", name, "tools", tool, "hedge"),
+            breaker: hasBreaker ? breaker(breakerSection) : nil)
+    }
+
+    private func modulePolicy(_ name: String, _ tool: String) -> ToolPolicySettings {
+        var policy = ToolPolicySettings()
+        policy.rate = values.text("tools", name, "tools", tool, "rate").flatMap(SettingsUnits.rate)
+        return policy
     }
 
     private func exposure(_ section: String, _ name: String) -> ExposureSettings {
         var exposure = ExposureSettings(
             allowed: values.texts(section, name, "allow_tools"), denied: values.texts(section, name, "deny_tools"))
         let named = values.written.keys.filter {
-            $0.count == 5 && $0[0] == section && $0[1] == name && $0[2] == "tools"
+            $0.count >= 5 && $0[0] == section && $0[1] == name && $0[2] == "tools"
         }
         for tool in Set(named.map { $0[3] }) {
             exposure.edits[tool] = ExposureSettings.Edit(
                 name: values.text(section, name, "tools", tool, "name"),
                 title: values.text(section, name, "tools", tool, "title"),
                 description: values.text(section, name, "tools", tool, "description"),
-                policy: section == "upstreams" ? policy(name, tool) : ToolPolicySettings())
+                policy: section == "upstreams" ? policy(name, tool) : modulePolicy(name, tool))
         }
         return exposure
     }
@@ -129,6 +160,7 @@ struct SettingsBuild {
             memoryBytesMax: values.number("tools", name, "memory"),
             timeout: values.duration("tools", name, "timeout"),
             outputBytesMax: values.number("tools", name, "output"),
+            inFlightMax: values.optionalNumber("tools", name, "max_in_flight"),
             config: values.secrets("tools", name, "config"),
             allowedEnvironment: values.texts("tools", name, "allow", "env"),
             directories: values.map("tools", name, "allow", "directories")

@@ -45,6 +45,7 @@ struct SettingsChecks {
             )
         }
         local()
+        bursts()
         for name in upstreams {
             upstream(name)
             policies(name)
@@ -117,6 +118,25 @@ struct SettingsChecks {
                         + "offline = \"queue\""
                 )
             }
+            let isRepeatable =
+                values.flag("upstreams", upstream, "tools", tool, "idempotent") || offline == "stale"
+                || report.isWritten(path + ["cache"])
+            if report.isWritten(path + ["hedge"]), !isRepeatable {
+                report.error(
+                    path + ["hedge"],
+                    "a tool that is called a second time while the first call may still run must be safe to call twice; "
+                        + "idempotent = true would say so, or remove hedge"
+                )
+            }
+        }
+    }
+
+    /// How many at once says nothing without how often.
+    private mutating func bursts() {
+        for section in [["limits"], ["limits", "per_caller"]] where report.isWritten(section + ["burst"]) {
+            guard !report.isWritten(section + ["requests_per_second"]) else { continue }
+            report.error(
+                section + ["burst"], "goes with requests_per_second, and that is not given; add it, or remove burst")
         }
     }
 

@@ -43,6 +43,13 @@ extension SettingsKey {
         SettingsKey(
             "server.compact_tools", .flag, .flag(false),
             "Clients see two tools, `search_tools` and `call_tool`, instead of all: for fleets with hundreds."),
+        SettingsKey(
+            "server.reload_probation", .duration(.seconds(0)...(.seconds(3_600))), .text("60s"),
+            """
+            After a reload: how long calls are watched. When clearly more of them fail, or they take clearly longer, the \
+            reload is taken back. `0s` watches nothing.
+            """
+        ),
         later("server.trusted_proxies", "Proxies whose forwarding headers are believed."),
         later("server.tls", "TLS on the listener: certificate, key, client certificates."),
     ]
@@ -63,7 +70,9 @@ extension SettingsKey {
             for its members, `self` for the user the gateway runs as. Looked up at the start.
             """
         ),
-        later("admin.require_token", "Closes the admin routes to callers without a token."),
+        SettingsKey(
+            "admin.require_token", .flag, .flag(false),
+            "Closes the admin routes, and all of /health, to callers without a token; the control socket stays open."),
         later("admin.listen", "A second, private address for the admin routes."),
     ]
 
@@ -136,17 +145,36 @@ extension SettingsKey {
         SettingsKey(
             "limits.max_in_flight", .count(1...100_000), .number(1_024),
             "Calls being carried out at one time; one more is answered \"busy\" at once."),
-        later("limits.requests_per_second", "The rate of all callers together."),
-        later("limits.burst", "How far above the rate a moment may go."),
-        later("limits.per_caller", "The same limits for each caller."),
-        later("limits.max_waiting", "Calls that may wait for their turn."),
+        SettingsKey(
+            "limits.max_waiting", .count(0...100_000), .number(256),
+            "Calls that may wait for their turn when as many run as may. Who would wait too long is refused at once."),
+        SettingsKey(
+            "limits.max_wait", .duration(.milliseconds(10)...(.seconds(600))), .text("2s"),
+            "The longest that a call may wait for its turn, here and before an upstream."),
+        SettingsKey(
+            "limits.requests_per_second", .perSecond(0.001...1_000_000), .derived("no limit"),
+            "How many requests of all callers together may begin in a second."),
+        SettingsKey(
+            "limits.burst", .count(1...1_000_000), .derived("as many as in a second"),
+            "How many of them may begin at once after a quiet time."),
+        SettingsKey("limits.per_caller", .section, .none, "The same for each caller: by token, else by address."),
+        SettingsKey(
+            "limits.per_caller.requests_per_second", .perSecond(0.001...1_000_000), .derived("no limit"),
+            "How many requests of one caller may begin in a second."),
+        SettingsKey(
+            "limits.per_caller.burst", .count(1...1_000_000), .derived("as many as in a second"),
+            "How many of them may begin at once after a quiet time."),
     ]
 
     private static let auth: [SettingsKey] = [
         SettingsKey("auth", .section, .none, "Who may call."),
         SettingsKey(
-            "auth.mode", .choice(["none"], later: ["token", "oauth"]), .text("none"),
-            "`none` lets everybody in who reaches the address, and so goes with a loopback address only."),
+            "auth.mode", .choice(["none", "token"], later: ["oauth"]), .text("none"),
+            """
+            `none` lets everybody in who reaches the address, and so goes with a loopback address only. `token` asks \
+            for a token of the role call (`mcp-gateway token new`).
+            """
+        ),
         SettingsKey(
             "auth.allow_anonymous", .flag, .flag(false),
             "Says that mode `none` on an address that others can reach is meant."),
@@ -199,6 +227,12 @@ extension SettingsKey {
             "Only tools whose own name fits one of these patterns are shown (`*` any run, `?` one character)."),
         SettingsKey(
             "upstreams.*.deny_tools", .texts, .empty, "Tools whose own name fits one of these patterns are not shown."),
+        SettingsKey(
+            "upstreams.*.max_in_flight", .count(1...100_000), .number(256),
+            "Calls to it that may run at one time, so that a slow one starves nobody else."),
+        SettingsKey(
+            "upstreams.*.max_waiting", .count(0...100_000), .number(256),
+            "Calls that may wait for their turn before it, at most limits.max_wait."),
         SettingsKey("upstreams.*.tools", .section, .none, "Single tools of it, one table for each."),
         SettingsKey("upstreams.*.tools.*", .section, .none, "TOOL is the tool's own name at its server."),
         SettingsKey("upstreams.*.tools.*.name", .text, .derived("TOOL"), "What it is called here, before the prefix."),
@@ -228,25 +262,52 @@ extension SettingsKey {
         SettingsKey(
             "upstreams.*.tools.*.dedupe", .duration(.seconds(1)...(.seconds(86_400))), .derived("not at all"),
             "Within this time a second call with the same arguments is taken for the first one, sent again."),
-        SettingsKey("upstreams.*.circuit_breaker", .section, .none, "When to stop calling a server that fails."),
         SettingsKey(
-            "upstreams.*.circuit_breaker.failures", .ratio(0.01...1), .ratio(0.5),
+            "upstreams.*.tools.*.rate", .rate, .derived("no limit"),
+            "How often it may be called, such as `10/s`, `30/m` or `100/h`."),
+        SettingsKey(
+            "upstreams.*.tools.*.max_in_flight", .count(1...100_000), .derived("as many as there are"),
+            "Calls of it that may run at one time; one more is answered \"busy\" at once."),
+        SettingsKey(
+            "upstreams.*.tools.*.hedge", .duration(.milliseconds(10)...(.seconds(60))), .derived("never"),
+            """
+            After this time without an answer a second call goes out beside the first, and the better one counts. Only \
+            for tools that may be called twice, by idempotent, cache or a stale answer.
+            """
+        ),
+    ] + breaker("upstreams.*.tools.*.", "A breaker for this tool alone, besides that of its upstream.") + [
+        SettingsKey("upstreams.*.retry", .section, .none, "Calls that are safe to repeat, tried again when they fail."),
+        SettingsKey(
+            "upstreams.*.retry.attempts", .count(1...10), .number(1),
+            """
+            How often one call is tried in all. Only what was not sent, or may be sent twice, is tried again; and no \
+            more than a tenth of all calls.
+            """
+        ),
+        SettingsKey(
+            "upstreams.*.retry.backoff", .duration(.milliseconds(1)...(.seconds(5))), .text("100ms"),
+            "The pause before the second try; doubles, and chance takes up to half of it."),
+    ] + breaker("upstreams.*.", "When to stop calling a server that fails.")
+
+    private static func breaker(_ place: String, _ why: String) -> [SettingsKey] { [
+        SettingsKey(place + "circuit_breaker", .section, .none, why),
+        SettingsKey(
+            place + "circuit_breaker.failures", .ratio(0.01...1), .ratio(0.5),
             "The part of failed and slow calls at which it opens."),
         SettingsKey(
-            "upstreams.*.circuit_breaker.window", .duration(.seconds(1)...(.seconds(3_600))), .text("30s"),
+            place + "circuit_breaker.window", .duration(.seconds(1)...(.seconds(3_600))), .text("30s"),
             "Over which time calls are counted."),
         SettingsKey(
-            "upstreams.*.circuit_breaker.minimum_calls", .count(1...10_000), .number(10),
+            place + "circuit_breaker.minimum_calls", .count(1...10_000), .number(10),
             "Fewer calls than this in the window open nothing."),
         SettingsKey(
-            "upstreams.*.circuit_breaker.open_for", .duration(.milliseconds(100)...(.seconds(3_600))), .text("15s"),
+            place + "circuit_breaker.open_for", .duration(.milliseconds(100)...(.seconds(3_600))), .text("15s"),
             "How long it stays open before one call tries; doubles with each failure, to two minutes."),
         SettingsKey(
-            "upstreams.*.circuit_breaker.slow_call", .duration(.milliseconds(10)...(.seconds(3_600))),
+            place + "circuit_breaker.slow_call", .duration(.milliseconds(10)...(.seconds(3_600))),
             .derived("`timeout`, so that only calls that fail count"),
             "A call that takes longer counts as failed; many tools take their time, so say it where it means trouble."),
-        later("upstreams.*.retry", "How often a call that is safe to repeat is tried again."),
-    ]
+    ] }
 
     private static let tools: [SettingsKey] = [
         SettingsKey("tools", .section, .none, "WebAssembly modules that the gateway runs itself, one table for each."),
@@ -265,6 +326,9 @@ extension SettingsKey {
             "The longest one call may take; then it is stopped wherever it is."),
         SettingsKey(
             "tools.*.output", .size(1_024...(64 << 20)), .text("4MiB"), "The longest answer one call may give."),
+        SettingsKey(
+            "tools.*.max_in_flight", .count(1...100_000), .derived("as many as there are workers"),
+            "Calls of the module that may run or wait for a worker at one time; one more is answered \"busy\"."),
         SettingsKey("tools.*.config", .map, .empty, "Texts that the module can ask for by name; treated as secrets."),
         SettingsKey(
             "tools.*.allow_tools", .texts, .empty, "Only tools of the module that fit one of these patterns are shown."
@@ -275,6 +339,7 @@ extension SettingsKey {
         SettingsKey("tools.*.tools.*.name", .text, .derived("TOOL"), "What it is called here, before the prefix."),
         SettingsKey("tools.*.tools.*.title", .text, .derived("its own"), "Its title for people."),
         SettingsKey("tools.*.tools.*.description", .text, .derived("its own"), "What models read about it."),
+        SettingsKey("tools.*.tools.*.rate", .rate, .derived("no limit"), "How often it may be called, such as `10/s`."),
         SettingsKey("tools.*.allow", .section, .none, "What the module may reach. Nothing, unless it stands here."),
         SettingsKey("tools.*.allow.env", .texts, .empty, "Environment variables of the gateway that it may read."),
         SettingsKey(

@@ -15,6 +15,10 @@ package struct SettingsKey: Sendable {
         case count(ClosedRange<Int>)
         /// A part of a whole.
         case ratio(ClosedRange<Double>)
+        /// So many a second, perhaps not whole.
+        case perSecond(ClosedRange<Double>)
+        /// A text such as `10/s`, `30/m` or `100/h`.
+        case rate
         case duration(ClosedRange<Duration>)
         /// Hours and minutes of the local day.
         case timeOfDay

@@ -84,7 +84,8 @@ package enum SettingsReference {
         case .text: "text"
         case .flag: "`true` or `false`"
         case .count(let range): "\(range.lowerBound) to \(range.upperBound)"
-        case .ratio(let range): "\(range.lowerBound) to \(range.upperBound)"
+        case .ratio(let range), .perSecond(let range): "\(range.lowerBound) to \(range.upperBound)"
+        case .rate: "a number and `/s`, `/m` or `/h`"
         case .timeOfDay: "hours and minutes, local time"
         case .duration(let range):
             "\(SettingsUnits.text(range.lowerBound)) to \(SettingsUnits.text(range.upperBound))"
@@ -155,6 +156,16 @@ package enum SettingsReference {
         "upstreams.*.tools.*.description": "\"Opens a ticket and returns its number.\"",
         "storage.max_queue_per_caller": "1000",
         "upstreams.*.circuit_breaker.slow_call": "\"5s\"",
+        "limits.requests_per_second": "100",
+        "limits.burst": "200",
+        "limits.per_caller.requests_per_second": "10",
+        "limits.per_caller.burst": "20",
+        "upstreams.*.tools.*.rate": "\"10/s\"",
+        "upstreams.*.tools.*.max_in_flight": "4",
+        "upstreams.*.tools.*.hedge": "\"200ms\"",
+        "upstreams.*.tools.*.circuit_breaker.slow_call": "\"5s\"",
+        "tools.*.max_in_flight": "8",
+        "tools.*.tools.*.rate": "\"10/s\"",
         "upstreams.*.tools.*.cache": "\"10m\"",
         "upstreams.*.tools.*.dedupe": "\"2m\"",
         "tools.*.allow_tools": "[\"convert\"]",

@@ -1,6 +1,7 @@
 // Licensed under the Apache License 2.0; see LICENSE.
 
-import Glibc
+internal import GatewayCore
+internal import Glibc
 
 /// How durations, sizes, addresses and names are written in a configuration file, in both directions.
 enum SettingsUnits {
@@ -36,6 +37,15 @@ enum SettingsUnits {
             let hours = Int(parts[0]), let minutes = Int(parts[1]), hours < 24, minutes < 60
         else { return nil }
         return hours * 60 + minutes
+    }
+
+    /// `10/s`, `30/m`, `100/h`: that many, and as many as a second earns at once, at least one.
+    static func rate(_ text: String) -> RateLimit? {
+        let seconds: [String: Double] = ["/s": 1, "/m": 60, "/h": 3_600]
+        guard let (number, unit) = split(text), let length = seconds[unit] else { return nil }
+        let perSecond = Double(number) / length
+        guard (0.001...1_000_000).contains(perSecond) else { return nil }
+        return RateLimit(perSecond: perSecond, burst: max(1, Int(perSecond.rounded(.up))))
     }
 
     static func text(timeOfDay minutes: Int) -> String {

@@ -37,21 +37,26 @@ struct SettingsValues {
     }
 
     func flag(_ path: String...) -> Bool { if case .flag(let flag) = value(path) { flag } else { false } }
-    func number(_ path: String...) -> Int { if case .number(let number) = value(path) { number } else { 0 } }
-    func ratio(_ path: String...) -> Double { if case .ratio(let ratio) = value(path) { ratio } else { 0 } }
+    func number(_ path: String...) -> Int { number(path) }
+    func number(_ path: [String]) -> Int { if case .number(let number) = value(path) { number } else { 0 } }
+    func ratio(_ path: [String]) -> Double { optionalRatio(path) ?? 0 }
+    func optionalRatio(_ path: [String]) -> Double? { if case .ratio(let ratio) = value(path) { ratio } else { nil } }
     func texts(_ path: String...) -> [String] { if case .texts(let texts) = value(path) { texts } else { [] } }
     func map(_ path: String...) -> [Entry] { if case .map(let entries) = value(path) { entries } else { [] } }
 
-    func duration(_ path: String...) -> Duration {
+    func duration(_ path: String...) -> Duration { duration(path) }
+    func duration(_ path: [String]) -> Duration {
         if case .duration(let duration) = value(path) { duration } else { .zero }
     }
 
-    func optionalNumber(_ path: String...) -> Int? {
+    func optionalNumber(_ path: String...) -> Int? { optionalNumber(path) }
+    func optionalNumber(_ path: [String]) -> Int? {
         if case .number(let number) = value(path) { number } else { nil }
     }
 
     /// nil when the file says nothing and nothing holds by itself.
-    func optionalDuration(_ path: String...) -> Duration? {
+    func optionalDuration(_ path: String...) -> Duration? { optionalDuration(path) }
+    func optionalDuration(_ path: [String]) -> Duration? {
         if case .duration(let duration) = value(path) { duration } else { nil }
     }
 

@@ -22,6 +22,9 @@ extension SettingsWalk {
         case .link: link(text, path)
         case .file, .directory, .madeDirectory, .socket: place(text, key, path)
         case .prefix: prefix(text, path)
+        case .rate:
+            guard SettingsUnits.rate(text) != nil else { return refuse(text, key, path) }
+            keep(.text(text), path)
         case .digest:
             guard text.utf8.count == 64, text.utf8.allSatisfy({ Self.isHex($0) }) else {
                 return refuse(text, key, path)
@@ -30,7 +33,7 @@ extension SettingsWalk {
         case .text:
             guard !text.isEmpty else { return report.error(path, "this is empty; \(key.kind.words) would be right") }
             keep(.text(text), path)
-        case .section, .flag, .count, .ratio, .texts, .map:
+        case .section, .flag, .count, .ratio, .perSecond, .texts, .map:
             preconditionFailure("\(key.name) takes no text")
         }
     }

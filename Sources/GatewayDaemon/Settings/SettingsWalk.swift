@@ -37,7 +37,7 @@ struct SettingsWalk {
                     path, "\(number) is out of bounds; \(range.lowerBound) to \(range.upperBound) would be right")
             }
             keep(.number(number), path)
-        case .ratio(let range):
+        case .ratio(let range), .perSecond(let range):
             let number: Double
             switch entry.node {
             case .fraction(let written): number = written
@@ -52,8 +52,7 @@ struct SettingsWalk {
         case .texts: list(entry.node, key, path)
         case .map: map(entry.node, key, path)
         case .text, .duration, .timeOfDay, .size, .choice, .address, .route, .link, .file, .directory, .madeDirectory,
-            .socket,
-            .prefix, .digest:
+            .socket, .prefix, .digest, .rate:
             guard case .text(let raw) = entry.node else { return wrongType(entry.node, key, path) }
             if let text = expanded(raw, at: path) { check(text, as: key, at: path) } else { keep(.unfilled(raw), path) }
         }
@@ -126,7 +125,8 @@ extension SettingsKey.Kind {
         case .text: "a text in quotes"
         case .flag: "true or false, without quotes,"
         case .count(let range): "a whole number from \(range.lowerBound) to \(range.upperBound), without quotes,"
-        case .ratio(let range):
+        case .rate: "a rate in quotes, such as \"10/s\", \"30/m\" or \"100/h\","
+        case .ratio(let range), .perSecond(let range):
             "a number from \(range.lowerBound) to \(range.upperBound), without quotes, such as 0.5,"
         case .timeOfDay: "a time of day in quotes, such as \"03:30\","
         case .duration: "a time with its unit in quotes, such as \"30s\", \"5m\" or \"100ms\","

@@ -6,26 +6,33 @@ internal import Resilience
 internal import Synchronization
 internal import Telemetry
 
-/// The breaker of one upstream: asked before each call, told of each outcome.
+/// The breaker of one upstream, or of one tool of it: asked before each call, told of each outcome.
 final class OwnerBreaker: Sendable {
     private let name: String
+    /// As clients know it; nil for the whole upstream.
+    private let tool: String?
     private let state: Mutex<Breaker>
     private let closed = Mutex<(@Sendable () -> Void)?>(nil)
     private let time: any TimeSource
     private let log: Logger
 
-    init(_ settings: Breaker.Settings, owner: String, time: any TimeSource, log: Logger) {
+    init(_ settings: Breaker.Settings, owner: String, tool: String? = nil, time: any TimeSource, log: Logger) {
         name = owner
+        self.tool = tool
         self.time = time
         self.log = log
         state = Mutex(Breaker(settings, seed: .random(in: .min ... .max), at: time.now()))
     }
+
+    typealias Ticket = Breaker.Ticket
 
     /// May a call go? When not, words for whoever made it.
     func admit() -> Result<Breaker.Ticket, CallFailure> {
         let now = time.now()
         switch state.withLock({ $0.admit(at: now) }) {
         case .pass(let ticket), .probe(let ticket): return .success(ticket)
+        case .refused where status.isForced:
+            return .failure(.unavailable(detail: "its breaker is held open by an operator"))
         case .refused(let until):
             let seconds = max(1, Int((until.since(now).milliseconds / 1_000).rounded(.up)))
             return .failure(
@@ -40,6 +47,9 @@ final class OwnerBreaker: Sendable {
         note(state.withLock { $0.finished(ticket, outcome, at: time.now()) })
     }
 
+    /// The call was not made after all.
+    func returned(_ ticket: Ticket) { note(state.withLock { $0.finished(ticket, .ignored, at: time.now()) }) }
+
     private static func outcome(_ result: Result<CallAnswer, CallFailure>) -> Breaker.Outcome {
         switch result {
         case .success: .success
@@ -48,6 +58,34 @@ final class OwnerBreaker: Sendable {
             .failure(.needsInput), .failure(.cancelled):
             .ignored
         }
+    }
+
+    // MARK: Orders
+
+    func change(to settings: Breaker.Settings) {
+        state.withLock { breaker in
+            guard breaker.settings != settings else { return }
+            breaker.change(to: settings, seed: .random(in: .min ... .max), at: time.now())
+        }
+    }
+
+    func arm() { state.withLock { $0.arm(at: time.now()) } }
+
+    /// Opens it when its window is over the threshold, however few calls are in it.
+    func openIfOver() { note(state.withLock { $0.openIfOverThreshold(ignoringMinimum: true, at: time.now()) }) }
+
+    func force() { note(state.withLock { $0.forceOpen(at: time.now()) }) }
+
+    func disarm() { note(state.withLock { $0.disarm(at: time.now()) }) }
+
+    /// As if no operator had ever ordered anything.
+    func release() {
+        note(
+            state.withLock { breaker in
+                let now = time.now()
+                breaker.arm(at: now)
+                return breaker.release(at: now)
+            })
     }
 
     /// Somebody has seen the server alive: the next call finds out.
@@ -67,7 +105,16 @@ final class OwnerBreaker: Sendable {
     /// What it does; nil while traffic flows.
     var words: String? {
         let status = status
-        return status.state == .closed ? nil : "breaker \(status.state.rawValue)\(status.isForced ? " by order" : "")"
+        if status.state == .closed { return status.isArmed ? nil : "breaker disarmed" }
+        return "breaker \(status.state.rawValue)\(status.isForced ? " by order" : "")"
+    }
+
+    var facts: BreakerFacts {
+        let (now, status) = (time.now(), status)
+        return BreakerFacts(
+            upstream: name, tool: tool, state: status.state.rawValue, isArmed: status.isArmed,
+            isForced: status.isForced, calls: status.counts.calls, failures: status.counts.failures,
+            slow: status.counts.slow, nextProbe: status.nextProbe.map { $0 > now ? $0.since(now) : .zero })
     }
 
     /// 0 closed, 1 half-open, 2 open.
@@ -87,7 +134,8 @@ final class OwnerBreaker: Sendable {
     private func note(_ change: Breaker.Transition?) {
         guard let change else { return }
         if change.to == .closed { closed.withLock { $0 }?() }
-        let metadata: Logger.Metadata = [LogKey.upstream: "\(name)", LogKey.detail: "\(change.reason.rawValue)"]
+        var metadata: Logger.Metadata = [LogKey.upstream: "\(name)", LogKey.detail: "\(change.reason.rawValue)"]
+        if let tool { metadata[LogKey.tool] = "\(tool)" }
         if change.to == .open {
             log.warning("breaker open: calls are refused at once until the server answers again", metadata: metadata)
         } else {

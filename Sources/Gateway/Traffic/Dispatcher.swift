@@ -1,0 +1,154 @@
+// Licensed under the Apache License 2.0; see LICENSE.
+
+internal import GatewayCore
+
+/// Sends a call to its owner: once there is room, if the breakers let it, and once more where that does no harm. Calls
+/// of clients and stored calls both pass here.
+struct Dispatcher: Sendable {
+    let time: any TimeSource
+
+    func send(_ call: RoutedCall, to destination: Destination) async -> Result<CallAnswer, CallFailure> {
+        guard let traffic = destination.owner.traffic else { return await pass(call, destination) }
+        traffic.noteCall(at: time.now())
+        var attempts = 0
+        while true {
+            let result = await hedged(call, destination, traffic)
+            attempts += 1
+            guard isWorthRepeating(result, call, destination),
+                let pause = traffic.pause(after: attempts, at: time.now()),
+                call.deadline.remaining(at: time.now()) > pause
+            else { return result }
+            await Pause.wait(pause, on: call.loop)
+            // The client left meanwhile: nobody wants it any more.
+            if Task.isCancelled { return .failure(.cancelled) }
+        }
+    }
+
+    /// Whether a further try can end otherwise and does no harm.
+    private func isWorthRepeating(
+        _ result: Result<CallAnswer, CallFailure>, _ call: RoutedCall, _ destination: Destination
+    ) -> Bool {
+        guard case .failure(let failure) = result, !Task.isCancelled else { return false }
+        switch failure {
+        case .unavailable, .timedOut(_, sent: false):
+            // Who refuses is no server that had bad luck; and what can wait waits on disk.
+            return destination.policy.offline != .queue && !isHeldBack(destination)
+        case .timedOut(_, sent: true), .outcomeUnknown, .garbage:
+            return destination.policy.isRepeatable && !hasAsked(call) && !isHeldBack(destination)
+        case .overloaded, .stopped, .unknownTool, .badArguments, .needsInput, .cancelled: return false
+        }
+    }
+
+    private func isHeldBack(_ destination: Destination) -> Bool {
+        destination.owner.traffic?.breaker?.refusesUntil != nil || destination.gate?.breaker?.refusesUntil != nil
+    }
+
+    /// A person has answered questions of it, and is not to be asked again.
+    private func hasAsked(_ call: RoutedCall) -> Bool {
+        (call.conversation?.timeAsking(at: time.now()) ?? .zero) > .zero
+    }
+
+    // MARK: Two at once
+
+    /// When the first has no answer in time, a second goes out beside it, and the better one counts.
+    private func hedged(
+        _ call: RoutedCall, _ destination: Destination, _ traffic: OwnerTraffic
+    ) async -> Result<CallAnswer, CallFailure> {
+        guard let delay = destination.policy.hedge, destination.policy.isRepeatable, !call.wishes.hearsMeanwhile else {
+            return await pass(call, destination)
+        }
+        let began = time.now()
+        return await withTaskGroup(of: Result<CallAnswer, CallFailure>?.self) { group in
+            group.addTask { await self.pass(call, destination) }
+            group.addTask {
+                await Pause.wait(delay, on: call.loop)
+                guard !Task.isCancelled, traffic.spendRetry(at: self.time.now()) else { return nil }
+                return await self.pass(call, destination)
+            }
+            var last: Result<CallAnswer, CallFailure> = .failure(.cancelled)
+            for await found in group {
+                guard let found else { continue }
+                last = found
+                if case .success = found { break }
+                // A failure before the second has begun leaves nothing to hedge.
+                if time.now().since(began) < delay { break }
+            }
+            group.cancelAll()
+            return last
+        }
+    }
+
+    // MARK: One
+
+    /// Through the doors of owner and tool. Whoever waited before a door asks the breaker behind it, so that a line
+    /// does not run against a server that has just failed.
+    private func pass(_ call: RoutedCall, _ destination: Destination) async -> Result<CallAnswer, CallFailure> {
+        let (own, tools) = (destination.owner.traffic?.turnstile, destination.gate?.turnstile)
+        do throws(Turnstile.Refusal) {
+            try await own?.enter(by: call.deadline, at: time.now(), on: call.loop)
+        } catch {
+            return .failure(Self.failure(error, destination))
+        }
+        do throws(Turnstile.Refusal) {
+            try await tools?.enter(by: call.deadline, at: time.now(), on: call.loop)
+        } catch {
+            own?.leave(after: nil)
+            return .failure(Self.failure(error, destination))
+        }
+        let began = time.now()
+        let result = await asked(call, destination)
+        let stay = time.now().since(began)
+        own?.leave(after: stay)
+        tools?.leave(after: stay)
+        return result
+    }
+
+    private static func failure(_ refusal: Turnstile.Refusal, _ destination: Destination) -> CallFailure {
+        switch refusal {
+        case .full(let running, let waiting):
+            let line = waiting > 0 ? " and \(waiting) wait" : ""
+            return .overloaded(
+                detail: "\(running) calls to \"\(destination.backend.name)\" run\(line) already (max_in_flight)")
+        case .late:
+            return .overloaded(
+                detail: "the line of calls to \"\(destination.backend.name)\" is longer than this call can wait")
+        case .left: return .cancelled
+        }
+    }
+
+    private func asked(_ call: RoutedCall, _ destination: Destination) async -> Result<CallAnswer, CallFailure> {
+        let (own, tools) = (destination.owner.traffic?.breaker, destination.gate?.breaker)
+        var (first, second): (OwnerBreaker.Ticket?, OwnerBreaker.Ticket?)
+        switch own?.admit() {
+        case .failure(let failure): return .failure(failure)
+        case .success(let ticket): first = ticket
+        case nil: break
+        }
+        switch tools?.admit() {
+        case .failure(let failure):
+            if let first { own?.returned(first) }
+            return .failure(failure)
+        case .success(let ticket): second = ticket
+        case nil: break
+        }
+        let result = await plainly(call, destination)
+        guard first != nil || second != nil else { return result }
+        let hasAsked = hasAsked(call)
+        if let first { own?.finished(first, result, hasAsked: hasAsked) }
+        if let second { tools?.finished(second, result, hasAsked: hasAsked) }
+        return result
+    }
+
+    private func plainly(_ call: RoutedCall, _ destination: Destination) async -> Result<CallAnswer, CallFailure> {
+        do throws(CallFailure) {
+            return .success(try await destination.backend.call(call))
+        } catch {
+            return .failure(error)
+        }
+    }
+}
+
+extension Wishes {
+    /// Two of the same call would say everything twice.
+    fileprivate var hearsMeanwhile: Bool { progress || needsOwnSession }
+}
