@@ -59,7 +59,7 @@ let package = Package(
         .target(name: "Access", dependencies: ["GatewayCore", "MCPWire", crypto], swiftSettings: strictMemory),
         .target(name: "Telemetry", dependencies: ["GatewayCore", logging], swiftSettings: strict),
         .target(
-            name: "HTTPListener", dependencies: ["GatewayCore", "Telemetry", nioCore, nioPosix, nioHTTP1],
+            name: "HTTPListener", dependencies: ["GatewayCore", "Telemetry", nioCore, nioPosix, nioHTTP1, nioSSL],
             swiftSettings: strict),
         .target(
             name: "Outbound", dependencies: ["GatewayCore", "CHost", nioCore, nioPosix], swiftSettings: strictMemory),
@@ -93,7 +93,8 @@ let package = Package(
             name: "DurableStore", dependencies: ["CSQLite", "GatewayCore", "Resilience", "Telemetry", logging, crypto],
             swiftSettings: strictMemory),
         .target(
-            name: "AdminPlane", dependencies: ["Access", "GatewayCore", "MCPWire", "Telemetry", "HTTPListener", nioCore],
+            name: "AdminPlane",
+            dependencies: ["Access", "CHost", "GatewayCore", "MCPWire", "Telemetry", "HTTPListener", nioCore],
             swiftSettings: strictMemory),
 
         // Wiring.
@@ -141,7 +142,8 @@ let package = Package(
             name: "WasmSandboxTests",
             dependencies: ["WasmSandbox", "CWasmtime", "GatewayCore", "MCPWire", nioCore, nioPosix, crypto],
             swiftSettings: strict),
-        .testTarget(name: "GatewayDaemonTests", dependencies: ["GatewayDaemon", "MCPWire"], swiftSettings: strict),
+        .testTarget(
+            name: "GatewayDaemonTests", dependencies: ["GatewayDaemon", "GatewayCore", "MCPWire"], swiftSettings: strict),
         .target(
             name: "GatewayTestKit",
             dependencies: [

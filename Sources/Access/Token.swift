@@ -37,6 +37,9 @@ package struct Token: Sendable, Equatable {
     /// From here on it opens nothing; nil for never.
     package let expiresAt: Int64?
 
+    /// How every secret begins, so that one is recognised where none belongs.
+    package static let secretPrefix = TokenSecret.prefix
+
     package func hasExpired(at now: Int64) -> Bool { expiresAt.map { now >= $0 } ?? false }
 }
 

@@ -102,6 +102,15 @@ struct AdminBody: Sendable {
         return duration
     }
 
+    /// More than nothing: what holds for no time is no order.
+    func lasting(_ name: String) throws(AdminRefusal) -> Duration? {
+        guard let duration = try duration(name) else { return nil }
+        guard duration > .zero else {
+            throw .bad("\"\(name)\" is no time at all; one such as \"30m\" would be right, or leave it out.")
+        }
+        return duration
+    }
+
     static func duration(_ text: String) -> Duration? {
         let units: [Character: Int] = ["s": 1, "m": 60, "h": 3_600, "d": 86_400]
         let digits = text.dropLast()

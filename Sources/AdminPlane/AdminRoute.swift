@@ -1,5 +1,6 @@
 // Licensed under the Apache License 2.0; see LICENSE.
 
+internal import Access
 package import GatewayCore
 internal import HTTPListener
 internal import MCPWire
@@ -21,6 +22,8 @@ struct AdminCall: Sendable {
     var refusals: [HTTPStatus] = []
     /// What stands in the braces is a number: digits and nothing else, so that a thing has one path.
     var isNumbered = false
+    /// A member that only goes with another one which has to be true.
+    var isOnlyWith: (member: String, flag: String)?
     let perform: @Sendable (AdminOrder) async throws(AdminRefusal) -> AdminAnswer
 
     init(
@@ -60,6 +63,8 @@ struct AdminField: Sendable {
         case text, flag
         /// Such as `30m`, `24h`, `7d`.
         case duration
+        /// The same, and more than nothing.
+        case lasting
         case number(ClosedRange<Double>)
         case count(ClosedRange<Int64>)
         case texts([String])
@@ -82,7 +87,7 @@ struct AdminField: Sendable {
         self.isRequired = isRequired
     }
 
-    static let lasts = AdminField("for", .duration, "Undoes itself after this time; until somebody does when left out.")
+    static let lasts = AdminField("for", .lasting, "Undoes itself after this time; until somebody does when left out.")
 }
 
 /// What the operator said besides the verb.
@@ -94,7 +99,7 @@ struct AdminOrder: Sendable {
     /// For what is written down about it.
     let who: String
 
-    func terms() throws(AdminRefusal) -> OrderTerms { OrderTerms(by: who, lasts: try body.duration("for")) }
+    func terms() throws(AdminRefusal) -> OrderTerms { OrderTerms(by: who, lasts: try body.lasting("for")) }
 }
 
 /// What was done and what is in force now.
@@ -197,14 +202,21 @@ package struct AdminGate: Sendable {
             .methodNotAllowed, code: "method_not_allowed", "This path takes \(verbs).", headers: [("allow", verbs)])
     }
 
-    private func path(_ request: HTTPRequest) -> String { String(request.path.prefix(200)) }
+    private func path(_ request: HTTPRequest) -> String { Self.shown(request.path) }
+
+    /// Somebody may paste a token where its id belongs.
+    private static func shown(_ text: Substring) -> String {
+        let text = text.prefix(200)
+        guard let secret = text.firstRange(of: Token.secretPrefix) else { return String(text) }
+        return text[..<secret.upperBound] + "…"
+    }
 
     private func note(
         _ who: String, _ what: String, _ place: String?, _ status: Int, _ words: String?, _ request: HTTPRequest
     ) {
         var facts = [("who", who), ("what", what)]
         if let place, !place.isEmpty {
-            facts.append((what.hasPrefix("queue.") ? LogKey.item : "subject", String(place.prefix(200))))
+            facts.append((what.hasPrefix("queue.") ? LogKey.item : "subject", Self.shown(place[...])))
         }
         facts.append(("status", String(status)))
         if let words { facts.append((LogKey.detail, words)) }

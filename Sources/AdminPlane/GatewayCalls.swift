@@ -1,9 +1,9 @@
 // Licensed under the Apache License 2.0; see LICENSE.
 
-internal import Access
+package import Access
 internal import GatewayCore
 internal import HTTPListener
-internal import MCPWire
+package import MCPWire
 
 /// What operators ask of the gateway as a whole: its state on one screen, its upstreams, its configuration.
 struct GatewayCalls: Sendable {
@@ -105,14 +105,14 @@ struct TokenCalls: Sendable {
                 let all = book.all()
                 return AdminAnswer(
                     words: Words.count(all.count, "token"),
-                    facts: [("tokens", .array(all.map { Self.json($0, now: time.wallMilliseconds()) }))])
+                    facts: [("tokens", .array(all.map { TokenFacts.json($0, now: time.wallMilliseconds()) }))])
             },
             AdminCall(
                 "tokens.new", .post, "/admin/tokens", "Makes a token. Its secret is shown this once.",
                 body: [
                     AdminField("name", .text, "whose it is, 1 to 64 of A-Z a-z 0-9 . _ @ -", isRequired: true),
                     AdminField("roles", .texts(Role.allCases.map(\.rawValue)), "what it opens.", isRequired: true),
-                    AdminField("for", .duration, "How long it is good; until it is revoked when left out."),
+                    AdminField("for", .lasting, "How long it is good; until it is revoked when left out."),
                 ],
                 refusals: [.conflict, .internalError], make),
             AdminCall(
@@ -125,14 +125,14 @@ struct TokenCalls: Sendable {
         let name = try order.body.text("name") ?? ""
         let roles = try Self.roles(try order.body.texts("roles") ?? [])
         let now = time.wallMilliseconds()
-        let expires = try order.body.duration("for").map { now + Int64($0.milliseconds) }
+        let expires = try order.body.lasting("for").map { now + Int64($0.milliseconds) }
         do throws(AccessError) {
             let (token, secret) = try await Self.offLoop { () throws(AccessError) in
                 try book.add(name: name, roles: roles, expiresAt: expires, now: now)
             }
             return AdminAnswer(
                 words: "token \(token.id) of \(token.name) made; its secret is shown this once",
-                facts: [("secret", .string(secret)), ("token", Self.json(token, now: now))])
+                facts: [("secret", .string(secret)), ("token", TokenFacts.json(token, now: now))])
         } catch { throw Self.refusal(error) }
     }
 
@@ -153,7 +153,7 @@ struct TokenCalls: Sendable {
             let token = try await Self.offLoop { () throws(AccessError) in try book.revoke(order.place) }
             return AdminAnswer(
                 words: "token \(token.id) of \(token.name) is revoked and opens nothing any more",
-                facts: [("token", Self.json(token, now: time.wallMilliseconds()))])
+                facts: [("token", TokenFacts.json(token, now: time.wallMilliseconds()))])
         } catch { throw Self.refusal(error) }
     }
 
@@ -167,16 +167,6 @@ struct TokenCalls: Sendable {
         return try result.get()
     }
 
-    static func json(_ token: Token, now: Int64) -> JSONValue {
-        .object([
-            ("id", .string(token.id)), ("name", .string(token.name)),
-            ("roles", .array(token.roles.map(\.rawValue).sorted().map { .string($0) })),
-            ("created_at", .string(WallTime.text(milliseconds: token.createdAt))),
-            ("expires_at", token.expiresAt.map { .string(WallTime.text(milliseconds: $0)) } ?? .null),
-            ("expired", .bool(token.hasExpired(at: now))),
-        ])
-    }
-
     private static func refusal(_ error: AccessError) -> AdminRefusal {
         switch error {
         case .refused: .bad(error.words.prefix(1).uppercased() + error.words.dropFirst() + ".")
@@ -184,5 +174,18 @@ struct TokenCalls: Sendable {
         case .unknown: AdminRefusal(.notFound, "not_found", error.words)
         case .damaged, .unusable: AdminRefusal(.internalError, "tokens_unusable", error.words)
         }
+    }
+}
+
+/// Tokens as JSON, without their secrets.
+package enum TokenFacts {
+    package static func json(_ token: Token, now: Int64) -> JSONValue {
+        .object([
+            ("id", .string(token.id)), ("name", .string(token.name)),
+            ("roles", .array(token.roles.map(\.rawValue).sorted().map { .string($0) })),
+            ("created_at", .string(WallTime.text(milliseconds: token.createdAt))),
+            ("expires_at", token.expiresAt.map { .string(WallTime.text(milliseconds: $0)) } ?? .null),
+            ("expired", .bool(token.hasExpired(at: now))),
+        ])
     }
 }

@@ -85,6 +85,13 @@ enum OpenAPI {
         ]
         let required = call.body.filter(\.isRequired)
         if !required.isEmpty { schema.append(("required", .array(required.map { .string($0.name) }))) }
+        if let (member, flag) = call.isOnlyWith {
+            let (text, yes): (JSONValue, JSONValue) = (["type": "string"], ["const": true])
+            let isGiven = JSONValue.object([(member, text)])
+            let isSaid = JSONValue.object([(flag, yes)])
+            schema.append(("if", ["required": .array([.string(member)]), "properties": isGiven]))
+            schema.append(("then", ["required": .array([.string(flag)]), "properties": isSaid]))
+        }
         return [
             "required": .bool(!required.isEmpty),
             "content": ["application/json": ["schema": .object(schema)]],
@@ -98,6 +105,7 @@ enum OpenAPI {
         case .text: members = [("type", "string")] + (isInQuery ? [] : [("minLength", .number("1"))])
         case .flag: members = [("type", "boolean")]
         case .duration: members = [("type", "string"), ("pattern", "^[0-9]{1,6}[smhd]$")]
+        case .lasting: members = [("type", "string"), ("pattern", "^(?=[0-9]{1,6}[smhd]$)0*[1-9]")]
         case .number(let range):
             members = [
                 ("type", "number"), ("minimum", .number(String(range.lowerBound))),
@@ -113,11 +121,20 @@ enum OpenAPI {
                 ("type", "array"), ("minItems", .number("1")),
                 ("items", ["type": "string", "enum": .array(known.map { .string($0) })]),
             ]
-        case .choice(let known): members = [("type", "string"), ("enum", .array(known.map { .string($0) }))]
+        case .choice(let known):
+            let words = known + (isInQuery ? [""] : [])
+            members = [("type", "string"), ("enum", .array(words.map { .string($0) }))]
         case .list(let known):
-            let one = "(\(known.joined(separator: "|")))"
+            let one = "(\(known.joined(separator: "|")))?"
             members = [("type", "string"), ("pattern", .string("^\(one)(,\(one))*$"))]
-        case .path: members = [("type", "string"), ("pattern", "^/.*[^/]$")]
+        case .path:
+            members = [
+                ("type", "string"), ("pattern", #"^/[^\u0000-\u001f\u007f]*[^/\u0000-\u001f\u007f]$"#),
+            ]
+        }
+        // Null counts as left out.
+        if !isInQuery, !field.isRequired, let type = members.first?.value {
+            members[0].value = .array([type, "null"])
         }
         members.append(("description", .string(field.about)))
         return .object(members)

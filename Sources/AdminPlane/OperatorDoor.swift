@@ -23,7 +23,7 @@ package struct OperatorDoor: Sendable {
     ///   - owner: the user of the program at the other end, who has to be one of these; asked last, and once a request.
     package init(
         isPublic: Bool, local: LocalUsers, requiresToken: Bool = false, tokens: TokenDesk? = nil,
-        owner: @escaping @Sendable (NetworkPeer) -> UInt32? = { SocketOwners.machine.owner(of: $0) }
+        owner: @escaping @Sendable (NetworkPeer) -> UInt32?
     ) {
         self.isPublic = isPublic
         self.local = local

@@ -61,11 +61,11 @@ package struct MetricsRoute: HTTPRoute {
     }
 }
 
-/// `/admin/explain?tool=NAME`: what would become of a call. Only on the control socket.
+/// `/admin/explain?tool=NAME&as=CALLER`: what would become of a call. Only on the control socket.
 package struct ExplainRoute: HTTPRoute {
-    private let explain: @Sendable (String) -> JSONValue
+    private let explain: @Sendable (String, String?) -> JSONValue
 
-    package init(explain: @escaping @Sendable (String) -> JSONValue) { self.explain = explain }
+    package init(explain: @escaping @Sendable (String, String?) -> JSONValue) { self.explain = explain }
 
     package func respond(to request: HTTPRequest, _ exchange: HTTPExchange) async {
         guard exchange.isReading(request) else { return }
@@ -73,7 +73,7 @@ package struct ExplainRoute: HTTPRoute {
             return exchange.refuse(
                 .badRequest, code: "tool_missing", "Say which tool is meant: /admin/explain?tool=NAME")
         }
-        exchange.answer(.ok, .json, ByteBuffer(string: explain(String(name)).text))
+        exchange.answer(.ok, .json, ByteBuffer(string: explain(String(name), request.query("as").map(String.init)).text))
     }
 }
 

@@ -9,7 +9,13 @@ struct TrafficCalls: Sendable {
     let traffic: any TrafficOrders
     let time: any TimeSource
 
-    var calls: [AdminCall] { breakerCalls + limitCalls + toolCalls + overrideCalls }
+    var calls: [AdminCall] {
+        (breakerCalls + limitCalls + toolCalls + overrideCalls).map { call in
+            var call = call
+            if call.name == "breaker.enable" { call.isOnlyWith = ("for", "force") }
+            return call
+        }
+    }
 
     // MARK: Breakers
 
@@ -51,10 +57,11 @@ struct TrafficCalls: Sendable {
             (opened, isKept) = try await traffic.armBreakers(upstream: upstream, force: force, terms)
         } catch { throw Self.refusal(error) }
         let whose = upstream.map { "the breaker of \($0) is" } ?? "all breakers are"
-        let done = force ? "held open until somebody undoes it" : "armed"
+        let end = terms.lasts.map { "for \(Int($0.milliseconds / 1_000)) s" } ?? "until somebody undoes it"
+        let done = force ? "held open " + end : "armed"
         let which = opened.isEmpty ? "none was opened by this" : "opened by this: \(opened.joined(separator: ", "))"
         return AdminAnswer(
-            words: "\(whose) \(done); \(which)" + Self.ending(terms, isKept),
+            words: "\(whose) \(done); \(which)" + Self.ending(OrderTerms(by: order.who), isKept),
             facts: [("opened", .array(opened.map { .string($0) })), ("breakers", breakers)])
     }
 
@@ -206,8 +213,8 @@ struct TrafficCalls: Sendable {
             }
             keys = traffic.overrides().filter { $0.kind == kind && (subject == nil || $0.subject == subject) }
                 .map(\.key)
-        } else if subject != nil {
-            throw .bad("\"subject\" goes with \"what\".")
+        } else if let subject {
+            keys = traffic.overrides().filter { $0.subject == subject }.map(\.key)
         }
         var undone: [Override] = []
         var isKept = true

@@ -20,7 +20,14 @@ extension DurableStore: StorageCare {
         guard path.hasPrefix("/"), !path.hasSuffix("/") else {
             throw refuse("\(path) is not an absolute path of a file; the gateway does not know your directory")
         }
+        let beside = StorageFiles.directory(of: path) == StorageFiles.directory(of: database)
+        if beside, StorageFiles.name(of: path).hasPrefix(StorageFiles.name(of: database) + "-") {
+            throw refuse("\(path) is a name that belongs to the database in use; name another file")
+        }
         guard StorageFiles.exists(path) else { return }
+        guard StorageFiles.isRegular(path) else {
+            throw refuse("\(path) exists and is no regular file; name another one")
+        }
         if let inode = StorageFiles.inode(of: path), inode == StorageFiles.inode(of: database) {
             throw refuse("\(path) is the database itself")
         }

@@ -123,6 +123,11 @@ extension DurableStore {
             report.problems = ["there is no such file"]
             return report
         }
+        guard StorageFiles.isRegular(file) else {
+            var report = VerifyReport(path: file)
+            report.problems = ["it is no regular file"]
+            return report
+        }
         do {
             var parent = StorageFiles.directory(of: file)
             if parent.hasSuffix("/backups") { parent = StorageFiles.directory(of: parent) }

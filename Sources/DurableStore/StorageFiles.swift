@@ -110,6 +110,16 @@ enum StorageFiles {
         return slash == path.startIndex ? "/" : String(path[..<slash])
     }
 
+    static func name(of path: String) -> String {
+        path.lastIndex(of: "/").map { String(path[path.index(after: $0)...]) } ?? path
+    }
+
+    /// A file with bytes in it: reading a pipe or a device may never end.
+    static func isRegular(_ path: String) -> Bool {
+        var entry = stat()
+        return unsafe stat(path, &entry) == 0 && entry.st_mode & S_IFMT == S_IFREG
+    }
+
     static func names(in directory: String) -> [String] {
         guard let stream = unsafe opendir(directory) else { return [] }
         defer { unsafe closedir(stream) }

@@ -5,6 +5,10 @@ import Telemetry
 
 /// Whose process this is.
 package enum StorageOwner {
+    /// Makes the storage directory and those above it, as the store does: the group may look, and what is in it is the
+    /// group's too.
+    package static func makeDirectory(_ path: String) throws(StoreError) { try StorageFiles.make(directory: path) }
+
     /// A gateway that root starts by hand beside the service would leave files that the service cannot write. So root
     /// becomes the owner of the storage directory (user, group, supplementary groups) for good, before anything is
     /// opened.

@@ -16,10 +16,12 @@ struct CallRecorder: Sendable {
     private let metrics: MetricsRegistry
     private let requests: RequestCounters
     private let rateLimited: [Counter]
+    private let budget: LineBudget
     /// What calls came to lately.
     let pulse = CallPulse()
 
     init(journal: any Journal, time: any TimeSource, metrics: MetricsRegistry, log: Logger, settings: LiveSettings) {
+        budget = LineBudget(linesMax: 50, at: time.now())
         rateLimited = RateGate.Refusal.Scope.allCases.map {
             metrics.counter(.rateLimited, labels: [("scope", $0.rawValue)])
         }
@@ -104,14 +106,15 @@ struct CallRecorder: Sendable {
         destination.counters?.failed.increment()
         note(inbound, destination, "failed")
         let words = failure.words
-        log.warning(
-            "call failed",
-            metadata: [
+        if let omitted = budget.take(at: time.now()) {
+            var metadata: Logger.Metadata = [
                 LogKey.tool: "\(destination.shownTool ?? destination.operation.method)",
-                LogKey.upstream: "\(destination.backend.name)",
-                LogKey.detail: "\(words)",
+                LogKey.upstream: "\(destination.backend.name)", LogKey.detail: "\(words)",
                 LogKey.requestID: "\(inbound.requestID)",
-            ])
+            ]
+            if omitted > 0 { metadata["omitted_before"] = "\(omitted)" }
+            log.warning("call failed", metadata: metadata)
+        }
         journal.record(
             ErrorRecord(
                 wallMilliseconds: time.wallMilliseconds(), errorType: failure.type, message: words,
@@ -248,7 +251,7 @@ extension CallFailure {
     var words: String {
         switch self {
         case .unavailable(let detail), .outcomeUnknown(let detail), .garbage(let detail), .stopped(let detail),
-            .badArguments(let detail), .overloaded(let detail), .needsInput(let detail):
+            .badArguments(let detail), .overloaded(let detail, _), .needsInput(let detail):
             detail
         case .timedOut(let after, let sent):
             "timeout: no answer within \(Words.seconds(after))\(sent ? ", sent" : ", not sent")"

@@ -93,7 +93,9 @@ enum Explanation {
             return .string("\(turnstile?.running ?? 0) of \(max)" + (waiting > 0 ? ", \(waiting) wait" : ""))
         }
         var steps: [Step] = []
-        if let max = traffic.inFlightMax { steps.append(("in_flight_of_owner", words(max, found.owner.traffic?.turnstile))) }
+        if let max = traffic.inFlightMax {
+            steps.append(("in_flight_of_owner", words(max, found.owner.traffic?.turnstile)))
+        }
         if let max = found.policy.inFlightMax { steps.append(("in_flight_of_tool", words(max, found.gate?.turnstile))) }
         return steps
     }

@@ -26,6 +26,7 @@ package final class Pipeline: MCPService {
     private let changes: Changes
     private let settings: LiveSettings
     private let metrics: MetricsRegistry
+    private let time: any TimeSource
     /// What operators order about traffic.
     package let traffic: TrafficControl
 
@@ -42,6 +43,7 @@ package final class Pipeline: MCPService {
         self.catalogue = catalogue
         self.settling = settling
         self.metrics = metrics
+        self.time = time
         let settings = LiveSettings(settings)
         self.settings = settings
         admission = Admission(settings: settings, pressure: pressure, time: time)
@@ -69,8 +71,8 @@ package final class Pipeline: MCPService {
         metrics.gauge(.listeners) { [changes] in Double(changes.hub.listenerCount) }
         desk = Desk(catalogue: catalogue, identity: identity, changes: changes, replies: replies)
         traffic = TrafficControl(
-            catalogue: catalogue, admission: admission, settings: settings, archive: archive, changes: changes,
-            pulse: recorder.pulse, time: time, log: logs.logger(component: LogComponent.gateway))
+            catalogue: catalogue, admission: admission, parked: parked, settings: settings, archive: archive,
+            changes: changes, returned: { [calls, worker] in await Self.hurry(calls, worker, time) }, pulse: recorder.pulse, time: time, log: logs.logger(component: LogComponent.gateway))
         meetOwners()
         traffic.restore()
     }
@@ -85,6 +87,14 @@ package final class Pipeline: MCPService {
         changes.offersChanged()
         // An owner that cannot be told now is told when it can be reached.
         Task { await changes.repeatWatches() }
+    }
+
+    /// What waits for a tool that was taken out need not wait for the time of its next try.
+    private static func hurry(_ calls: any CallKeeping, _ worker: DeferredWorker, _ time: any TimeSource) async {
+        for upstream in calls.waiting().keys {
+            await calls.hurry(upstream: upstream, now: time.wallMilliseconds())
+            worker.ring(upstream)
+        }
     }
 
     /// For owners that come and for those that go.
@@ -118,7 +128,7 @@ package final class Pipeline: MCPService {
                 "There is no method of this name in revision \(inbound.revision.name) that this gateway offers.",
                 to: inbound, status: dialect.unknownMethodStatus)
         }
-        if !inbound.message.method.isFree, !inbound.message.method.isCall {
+        if !inbound.message.method.isFree, !inbound.message.method.isCall, !inbound.isContinued {
             do throws(Admission.Refusal) { try admission.checkRate(inbound) } catch {
                 return turnedAway(error, inbound, dialect)
             }
@@ -212,6 +222,11 @@ package final class Pipeline: MCPService {
             return reply(answer, inbound, destination, dialect)
         case .ended(.failure(let failure)):
             recorder.failed(inbound, destination, failure)
+            if case .overloaded(_, let seconds) = failure, inbound.revision.isModern {
+                // Refused for load, as at our own door.
+                let words = FailureWords.of(failure, destination)
+                return replies.error(-32603, words, to: inbound, status: .overloaded(retryAfter: seconds))
+            }
             return replies.failure(failure, of: destination, to: inbound, dialect)
         case .inputRequired(let members):
             recorder.asked(inbound, destination)
@@ -356,11 +371,18 @@ package final class Pipeline: MCPService {
     package func finishDetached(within grace: Duration) async { await delivery.finish(within: grace) }
 
     /// What would become of a call, from the code that decides it.
-    package func explain(_ name: String) -> JSONValue { Explanation.of(name, catalogue: catalogue) }
+    ///
+    /// - Parameter caller: whose limit is told; nil for nobody's in particular.
+    package func explain(_ name: String, as caller: String?) -> JSONValue {
+        let circumstances = Explanation.Circumstances(
+            now: time.now(), caller: caller, rateOfAll: admission.limit, ratePerCaller: settings.now.ratePerCaller,
+            isDraining: admission.isDraining, mustStore: admission.isShortOfMemory,
+            waiting: { [delivery] in delivery.waiting(for: $0) })
+        return Explanation.of(name, circumstances, catalogue: catalogue)
+    }
 }
 
 extension MCPWire.Method {
-    /// A client that asks how its task is does so again and again, and takes next to nothing.
     var isTaskPoll: Bool { self == .tasksGet || self == .tasksResult }
 
     /// Counts against no limit.

@@ -154,8 +154,9 @@ package enum CallFailure: Error, Sendable, Equatable {
     case unknownTool
     /// The arguments are not what the tool takes.
     case badArguments(detail: String)
-    /// Too much waits already; nothing was sent.
-    case overloaded(detail: String)
+    /// Too much waits already, or the owner asks to slow down; nothing was carried out. With the seconds after which
+    /// it is worth trying again.
+    case overloaded(detail: String, retryAfter: Int)
     /// The owner needs input that the client cannot or does not give.
     case needsInput(detail: String)
     /// The client left.

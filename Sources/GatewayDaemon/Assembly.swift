@@ -209,10 +209,13 @@ struct Assembly: Sendable {
         return router
     }
 
+    /// What the operators' own address serves.
+    func adminRouter(_ settings: GatewaySettings) -> Router { operatorRouter(settings) }
+
     /// What the control socket serves: the operator's side only.
     func controlRouter(_ settings: GatewaySettings) -> Router {
         var router = operatorRouter(settings)
-        router.add("/admin/explain", ExplainRoute(explain: pipeline.explain), isForOperators: true)
+        router.add("/admin/explain", ExplainRoute(explain: pipeline.explain(_:as:)), isForOperators: true)
         return router
     }
 
@@ -220,7 +223,7 @@ struct Assembly: Sendable {
     private func operatorRouter(_ settings: GatewaySettings) -> Router {
         let door = OperatorDoor(
             isPublic: settings.admin.hasPublicMetrics, local: LocalUsers(settings.admin.local),
-            requiresToken: settings.admin.requiresToken, tokens: tokens)
+            requiresToken: settings.admin.requiresToken, tokens: tokens, owner: SocketOwners(time: time).owner(of:))
         var router = Router()
         router.add("/health", HealthRoute(.whole, report: health, door: door), isForOperators: true)
         router.add("/health/live", HealthRoute(.live, report: health, door: door), isForOperators: true)
@@ -278,8 +281,17 @@ struct Assembly: Sendable {
         } catch {
             log.warning("the tokens are as they were", metadata: [LogKey.detail: "\(error.words)"])
         }
+        endCallersWithoutTokens()
         await pipeline.traffic.undoOverdue()
         await reloader.watch()
+    }
+
+    /// Whoever shows a token that is good is asked at each request; what is held open has to be ended.
+    private func endCallersWithoutTokens() {
+        let now = time.wallMilliseconds()
+        let good = Set(tokens.book.all().filter { !$0.hasExpired(at: now) }.map(\.name))
+        endpoint.endCallers(but: good)
+        oldEndpoint.endCallers(but: good)
     }
 
     private static let releasesApart = Duration.seconds(30)

@@ -54,9 +54,12 @@ package struct Daemon: Sendable {
         let socket = ControlSocketFile(path: settings.admin.controlSocket)
         let lines: LineListener
         let listener: HTTPListener?
+        let admin: HTTPListener?
         do {
             lines = try await LineListener.start(assembly)
             listener = listens ? try await openListener(assembly, &sockets) : nil
+            // Behind the other, which may have held this port before the file was changed.
+            admin = listens ? try await openAdminListener(assembly) : nil
         } catch {
             await control.stop(grace: .zero)
             socket.remove()
@@ -64,7 +67,7 @@ package struct Daemon: Sendable {
         }
         assembly.store.noteListening(port: listener?.port ?? settings.server.listen.port)
         let isKept = keep(listener, in: sockets)
-        assembly.reloader.begin(assembly, listener: listener, control: control)
+        assembly.reloader.begin(assembly, listener: listener, admin: admin, control: control)
         let (stream, channel) = try await signals.open(on: assembly.group.next())
 
         let upkeep = Task {
@@ -103,6 +106,8 @@ package struct Daemon: Sendable {
         await linesEnd
         await assembly.pipeline.finishDetached(within: ends.remaining(at: assembly.time.now()))
         await end(sending, within: ends.remaining(at: assembly.time.now()))
+        // Operators see how it ends.
+        await admin?.stop(grace: .seconds(1))
         await control.stop(grace: .seconds(1))
         socket.remove()
         upkeep.cancel()
@@ -179,14 +184,37 @@ package struct Daemon: Sendable {
         do {
             return try await HTTPListener.start(
                 place, router: assembly.router(settings), limits: settings.listenerLimits,
-                guardian: settings.guardian, group: assembly.group, time: assembly.time, metrics: assembly.metrics,
-                security: assembly.logs)
+                guardian: settings.guardian, entrance: try settings.entrance(), group: assembly.group,
+                time: assembly.time, metrics: assembly.metrics, security: assembly.logs)
+        } catch let error as ServerTLS.Fault {
+            throw StartError("cannot speak TLS: a file of server.tls \(error.words)")
         } catch {
-            let reason = (error as? IOError).map { SystemText.of($0.errnoCode) } ?? "\(error)"
-            throw StartError(
-                "cannot listen on \(listen): \(reason). If another program has the port, "
-                    + "(ss -tlnp | grep :\(listen.port)) names it: stop it or change server.listen")
+            throw Self.refusal(of: listen, "server.listen", error)
         }
+    }
+
+    /// The operators' own address; nil where the file names none.
+    private func openAdminListener(_ assembly: Assembly) async throws(StartError) -> HTTPListener? {
+        guard let listen = settings.admin.listen else { return nil }
+        do {
+            let admin = try await HTTPListener.start(
+                .tcp(host: listen.host, port: listen.port), kind: .admin, router: assembly.adminRouter(settings),
+                limits: settings.listenerLimits, guardian: settings.guardian(of: listen),
+                entrance: HTTPEntrance(proxies: settings.proxies), group: assembly.group, time: assembly.time,
+                metrics: assembly.metrics, security: assembly.logs)
+            let place = ListenAddress(host: listen.host, port: admin.port ?? listen.port)
+            assembly.log.info("operators have an address of their own", metadata: [LogKey.address: "\(place)"])
+            return admin
+        } catch {
+            throw Self.refusal(of: listen, "admin.listen", error)
+        }
+    }
+
+    private static func refusal(of listen: ListenAddress, _ key: String, _ error: any Error) -> StartError {
+        let reason = (error as? IOError).map { SystemText.of($0.errnoCode) } ?? "\(error)"
+        return StartError(
+            "cannot listen on \(listen): \(reason). If another program has the port, "
+                + "(ss -tlnp | grep :\(listen.port)) names it: stop it or change \(key)")
     }
 
     private func openControlSocket(_ assembly: Assembly) async throws(StartError) -> HTTPListener {

@@ -26,7 +26,7 @@ extension GatewaySettings.Log {
             }
         return LogSettings(
             directory: directory, level: level, format: format == .json ? .json : .text,
-            copy: writesToStandardOutput ? .standardOutput : .none)
+            copy: writesToStandardOutput ? .standardOutput : .none, rotateBytes: rotateBytes, filesKept: filesKept)
     }
 }
 
@@ -116,6 +116,15 @@ extension UpstreamSettings {
     }
 }
 
+extension GatewaySettings.TLS {
+    func room() throws(ServerTLS.Fault) -> ServerTLS {
+        let authorities = clientAuthorities.map { Array($0.utf8) }
+        return try ServerTLS(
+            certificate: Array(certificate.utf8), key: Array(key.revealed.utf8),
+            clients: authorities.map { requiresClientCertificate ? .required($0) : .optional($0) } ?? .notAsked)
+    }
+}
+
 extension GatewaySettings.Auth {
     var door: CallerDoor.Mode {
         switch mode {
@@ -161,10 +170,20 @@ extension GatewaySettings {
             receiveTimeout: server.headerTimeout)
     }
 
-    var guardian: OriginGuard {
-        OriginGuard(
-            listenHost: server.listen.host, hosts: server.allowedHosts, origins: server.allowedOrigins)
+    var guardian: OriginGuard { guardian(of: server.listen) }
+
+    /// The operators' address is a way to the same gateway, so it has the same names.
+    func guardian(of address: ListenAddress) -> OriginGuard {
+        OriginGuard(listenHost: address.host, hosts: server.allowedHosts, origins: server.allowedOrigins)
     }
+
+    /// What is in front of the public listener. Throws when `[server.tls]` is not as it was when it was checked.
+    func entrance() throws(ServerTLS.Fault) -> HTTPEntrance {
+        HTTPEntrance(tls: try server.tls?.room(), proxies: proxies)
+    }
+
+    /// What is not an address has been refused, or could not be filled in by a check that is not strict.
+    var proxies: TrustedProxies { TrustedProxies(server.trustedProxies.compactMap { try? AddressRange($0) }) }
 
     var store: StoreSettings {
         var settings = StoreSettings(

@@ -18,7 +18,11 @@ final class HTTPConnection: ChannelDuplexHandler, @unchecked Sendable {
     let loop: LoopContext
     /// Those of the request that is coming or being answered; between two of them the latest.
     private(set) var rules: LoopRules
-    private let peer: HTTPPeer
+    let peer: HTTPPeer
+    private var isBehindProxy = false
+    private let isEncrypted: Bool
+    /// Nothing can be said to the client yet.
+    var isHandshaking: Bool
     /// Beyond the ordinary number of connections: serves operators only.
     let isReserved: Bool
     var context: ChannelHandlerContext?
@@ -50,13 +54,17 @@ final class HTTPConnection: ChannelDuplexHandler, @unchecked Sendable {
         case closing
     }
 
-    init(site: HTTPSite, loop: LoopContext, peer: HTTPPeer, isReserved: Bool) {
+    /// - Parameter isEncrypted: there is a TLS handler in front.
+    init(site: HTTPSite, loop: LoopContext, peer: HTTPPeer, isReserved: Bool, isEncrypted: Bool = false) {
         self.site = site
         self.loop = loop
         self.peer = peer
         self.isReserved = isReserved
+        self.isEncrypted = isEncrypted
+        isHandshaking = isEncrypted
         rules = loop.rules
         pathIndex = rules.otherPath
+        isBehindProxy = rules.entrance.proxies.include(peer)
     }
 
     // MARK: Life
@@ -84,6 +92,7 @@ final class HTTPConnection: ChannelDuplexHandler, @unchecked Sendable {
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        if isHandshaking { return handshakeFailed(error) }
         guard let parserError = error as? HTTPParserError, phase != .closing else {
             context.close(promise: nil)
             return
@@ -108,6 +117,7 @@ final class HTTPConnection: ChannelDuplexHandler, @unchecked Sendable {
         guard let patienceEnds, now >= patienceEnds else { return }
         self.patienceEnds = nil
         switch phase {
+        case .idle where isHandshaking: handshakeTooSlow()
         case .idle where hasServed, .closing: context?.close(promise: nil)
         case .idle, .receiving:
             refuse(
@@ -155,6 +165,7 @@ final class HTTPConnection: ChannelDuplexHandler, @unchecked Sendable {
                 context.close(promise: nil)
             }
         }
+        if isHandshaking, Self.isHandshakeDone(event) { isHandshaking = false }
         context.fireUserInboundEventTriggered(event)
     }
 
@@ -218,8 +229,8 @@ final class HTTPConnection: ChannelDuplexHandler, @unchecked Sendable {
         patienceEnds = nil
         let request = HTTPRequest(
             head: head, verb: Self.verb(head.method), body: body, arrivedAt: loop.now(), id: loop.nextRequestID(),
-            peer: peer,
-            loop: context.eventLoop)
+            peer: peer, sender: isBehindProxy ? rules.entrance.proxies.sender { head.headers[$0] } : .peer,
+            isEncrypted: isEncrypted, loop: context.eventLoop)
         body = ByteBuffer()
         hasServed = true
         let exchange = HTTPExchange(connection: self, request: request)
@@ -255,6 +266,7 @@ final class HTTPConnection: ChannelDuplexHandler, @unchecked Sendable {
         pathIndex = rules.otherPath
         // Found right by the former guardian.
         knownHost = nil
+        isBehindProxy = rules.entrance.proxies.include(peer)
     }
 
     /// Goes on with what the client has sent already, unless it first has to take what it asked for.

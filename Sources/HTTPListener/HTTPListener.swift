@@ -38,6 +38,15 @@ package final class HTTPListener: Sendable {
         case inherited(descriptor: Int32)
     }
 
+    /// Whom a listener is for. Metrics call it so.
+    package enum Kind: String, Sendable {
+        case everybody = "public"
+        /// Operators, over the network.
+        case admin
+        /// The programs of operators on this machine.
+        case control
+    }
+
     /// The port it really has; nil on a Unix socket.
     package let port: Int?
     private let channel: any Channel
@@ -58,15 +67,20 @@ package final class HTTPListener: Sendable {
     ///
     /// - Parameters:
     ///   - guardian: checks `Host` and `Origin` on every route; nil on a Unix socket.
+    ///   - entrance: of no meaning on a Unix socket.
     ///   - security: takes what the guardian refused.
     package static func start(
-        _ address: Address, router: Router, limits: HTTPLimits, guardian: OriginGuard?, group: any EventLoopGroup,
-        time: any TimeSource, metrics: MetricsRegistry, security: (any SecurityLog)? = nil
+        _ address: Address, kind: Kind = .everybody, router: Router, limits: HTTPLimits, guardian: OriginGuard?,
+        entrance: HTTPEntrance = HTTPEntrance(), group: any EventLoopGroup, time: any TimeSource,
+        metrics: MetricsRegistry, security: (any SecurityLog)? = nil
     ) async throws -> HTTPListener {
-        let site = HTTPSite(refusals: security.map { RefusalLog(log: $0, time: time) })
+        let kind = if case .unix = address { Kind.control } else { kind }
+        let site = HTTPSite(
+            kind: kind, entrance: kind == .control ? HTTPEntrance() : entrance,
+            refusals: security.map { RefusalLog(log: $0, time: time) },
+            failedHandshakes: security.map { RefusalLog(log: $0, time: time) })
         let rules = site.rules(router: router, limits: limits, guardian: guardian)
-        let kind = if case .unix = address { "control" } else { "public" }
-        metrics.gauge(.connections, labels: [("listener", kind)]) { Double(site.connectionCount) }
+        metrics.gauge(.connections, labels: [("listener", kind.rawValue)]) { Double(site.connectionCount) }
         let loops = group.makeIterator().map { LoopContext(loop: $0, time: time, rules: rules, metrics: metrics) }
         let contexts = Dictionary(uniqueKeysWithValues: loops.map { (ObjectIdentifier($0.loop), $0) })
 
@@ -81,11 +95,14 @@ package final class HTTPListener: Sendable {
                 guard place != .none else { return channel.close() }
                 return Self.peer(of: channel).flatMapThrowing { peer in
                     let pipeline = channel.pipeline.syncOperations
+                    let tls = loop.rules.entrance.tls
+                    if let tls { try pipeline.addHandler(tls.handler()) }
                     try pipeline.addHandler(
                         ByteToMessageHandler(
                             HTTPRequestDecoder(leftOverBytesStrategy: .dropBytes), maximumBufferSize: 1 << 20))
-                    try pipeline.addHandler(
-                        HTTPConnection(site: site, loop: loop, peer: peer, isReserved: place == .reserved))
+                    let connection = HTTPConnection(
+                        site: site, loop: loop, peer: peer, isReserved: place == .reserved, isEncrypted: tls != nil)
+                    try pipeline.addHandler(connection)
                 }
             }
         let (channel, socket) = try await open(address, bootstrap)
@@ -161,9 +178,14 @@ package final class HTTPListener: Sendable {
 
     /// Has new requests judged and served otherwise, those on connections that are open already as well. A request
     /// whose head has come ends as it began, and no connection is closed: beyond a lower number of them only operators
-    /// are served until enough have left. Returns when it is in force on every loop.
-    package func change(router: Router, limits: HTTPLimits, guardian: OriginGuard?) async {
-        let rules = site.rules(router: router, limits: limits, guardian: guardian)
+    /// are served until enough have left, and those that began with another certificate, or without one, go on so.
+    /// Returns when it is in force on every loop.
+    ///
+    /// - Parameter entrance: nil leaves it as it is.
+    package func change(
+        router: Router, limits: HTTPLimits, guardian: OriginGuard?, entrance: HTTPEntrance? = nil
+    ) async {
+        let rules = site.rules(router: router, limits: limits, guardian: guardian, entrance: entrance)
         await onEachLoop { loop in
             loop.change(to: rules)
             return 0

@@ -29,19 +29,26 @@ package struct HTTPRequest: Sendable {
     /// When its last byte had arrived.
     package let arrivedAt: Moment
     package let id: RequestID
+    /// The other end of the connection, which may be a proxy.
     package let peer: HTTPPeer
+    let sender: HTTPSender
+    /// Whether the connection speaks TLS. What a proxy in front of us speaks is not asked.
+    package let isEncrypted: Bool
     package let loop: any EventLoop
 
-    /// Where it comes from, as text: an address, or `local`.
+    /// Where it comes from, as text: an address, or `local`. Behind a trusted proxy that is its client's.
     package var peerAddress: String {
-        switch peer {
+        if case .forwarded(let address) = sender { return address }
+        return switch peer {
         case .network(let peer): peer.address
         case .local: "local"
         }
     }
 
+    /// Whether a program of this machine has sent it, and did not pass it on for somebody.
     package var isFromThisMachine: Bool {
-        switch peer {
+        guard sender == .peer else { return false }
+        return switch peer {
         case .network(let peer): peer.isLoopback
         case .local: true
         }

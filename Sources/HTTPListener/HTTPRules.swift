@@ -8,6 +8,7 @@ struct HTTPRules: Sendable {
     let limits: HTTPLimits
     /// nil on the control socket, which no web page can reach.
     let guardian: OriginGuard?
+    let entrance: HTTPEntrance
     /// Grows with each change, so that of two at one time every loop ends with the same.
     let edition: Int
 }
@@ -17,7 +18,10 @@ final class LoopRules {
     let router: Router
     let limits: HTTPLimits
     let guardian: OriginGuard?
+    let entrance: HTTPEntrance
     let edition: Int
+    /// nil without TLS.
+    let handshakeFailures: Counter?
     private let metrics: HTTPMetrics
     private var counters: [Int: Counter] = [:]
     private var histograms: [Int: Histogram] = [:]
@@ -26,6 +30,8 @@ final class LoopRules {
         router = rules.router
         limits = rules.limits
         guardian = rules.guardian
+        entrance = rules.entrance
+        handshakeFailures = entrance.tls == nil ? nil : registry.counter(.tlsHandshakeFailures)
         edition = rules.edition
         metrics = HTTPMetrics(registry: registry, paths: rules.router.entries.map(\.label) + ["other"])
     }

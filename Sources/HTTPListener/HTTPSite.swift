@@ -6,17 +6,38 @@ internal import Telemetry
 
 /// What all connections of a listener share.
 final class HTTPSite: Sendable {
+    private let kind: HTTPListener.Kind
     private let refusals: RefusalLog?
+    /// Apart from the others, so that a flood of the one leaves no line of the other out.
+    private let failedHandshakes: RefusalLog?
     private let connections = Atomic<Int>(0)
     private let stage = Atomic<Stage>(.open)
-    private let editions = Atomic<Int>(0)
+    private let latest: Mutex<(edition: Int, entrance: HTTPEntrance)>
 
-    init(refusals: RefusalLog?) { self.refusals = refusals }
+    init(kind: HTTPListener.Kind, entrance: HTTPEntrance, refusals: RefusalLog?, failedHandshakes: RefusalLog?) {
+        self.kind = kind
+        self.refusals = refusals
+        self.failedHandshakes = failedHandshakes
+        latest = Mutex((0, entrance))
+    }
 
     /// Rules that take the place of all that were made before.
-    func rules(router: Router, limits: HTTPLimits, guardian: OriginGuard?) -> HTTPRules {
-        let edition = editions.add(1, ordering: .relaxed).newValue
-        return HTTPRules(router: router, limits: limits, guardian: guardian, edition: edition)
+    ///
+    /// - Parameter entrance: nil for that of the former rules.
+    func rules(
+        router: Router, limits: HTTPLimits, guardian: OriginGuard?, entrance: HTTPEntrance? = nil
+    ) -> HTTPRules {
+        let latest = latest.withLock { latest in
+            latest = (latest.edition + 1, entrance ?? latest.entrance)
+            return latest
+        }
+        return HTTPRules(
+            router: router, limits: limits, guardian: guardian, entrance: latest.entrance, edition: latest.edition)
+    }
+
+    /// Somebody who could not begin to speak TLS with us, perhaps for want of a certificate.
+    func noteHandshake(of peer: HTTPPeer, _ why: String) {
+        failedHandshakes?.note(SecurityEvent.tlsRefused, facts: [("peer", peer.text), (LogKey.detail, why)])
     }
 
     enum Place { case ordinary, reserved, none }
@@ -94,7 +115,10 @@ final class HTTPSite: Sendable {
         }
         guard path < rules.router.entries.count else {
             return Refusal(
-                status: .notFound, code: "not_found", message: "There is nothing at this path; MCP is served at /mcp.")
+                status: .notFound, code: "not_found",
+                message: kind == .admin
+                    ? "There is nothing at this path; this address is for operators, MCP is served at another one."
+                    : "There is nothing at this path; MCP is served at /mcp.")
         }
         if refusesNew, !rules.router.entries[path].isForOperators {
             return Refusal(

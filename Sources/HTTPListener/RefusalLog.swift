@@ -1,7 +1,6 @@
 // Licensed under the Apache License 2.0; see LICENSE.
 
 package import GatewayCore
-internal import Synchronization
 package import Telemetry
 
 /// Writes refused requests to `security.log`: somebody may be trying to get in.
@@ -9,28 +8,14 @@ package import Telemetry
 /// At most ten lines in ten seconds, so that a flood of such requests does not become a flood of lines; what was left
 /// out is counted in the next line.
 package struct RefusalLog: Sendable {
-    private struct Window {
-        var began: Moment
-        var lines = 0
-        var omitted = 0
-    }
-
-    private final class State: Sendable {
-        let window: Mutex<Window>
-        init(at now: Moment) { window = Mutex(Window(began: now)) }
-    }
-
-    private static let linesMax = 10
-    private static let length = Duration.seconds(10)
-
     private let log: any SecurityLog
     private let time: any TimeSource
-    private let state: State
+    private let budget: LineBudget
 
     package init(log: any SecurityLog, time: any TimeSource) {
         self.log = log
         self.time = time
-        state = State(at: time.now())
+        budget = LineBudget(at: time.now())
     }
 
     /// Names the header that was refused.
@@ -40,24 +25,25 @@ package struct RefusalLog: Sendable {
 
     /// - Parameter facts: what is known besides the peer and the request's id.
     package func note(_ event: String, _ request: HTTPRequest, facts: [(String, String)]) {
-        let now = time.now()
-        let omitted: Int? = state.window.withLock { window in
-            if now.since(window.began) >= Self.length {
-                window = Window(began: now, omitted: window.omitted)
-            }
-            guard window.lines < Self.linesMax else {
-                window.omitted += 1
-                return nil
-            }
-            window.lines += 1
-            defer { window.omitted = 0 }
-            return window.omitted
-        }
-        guard let omitted else { return }
-        var facts = [("peer", request.peer.text)] + facts
-        facts.append(("request_id", request.id.description))
+        note(event, facts: request.origin + facts + [(LogKey.requestID, request.id.description)])
+    }
+
+    func note(_ event: String, facts: [(String, String)]) {
+        guard let omitted = budget.take(at: time.now()) else { return }
+        var facts = facts
         if omitted > 0 { facts.append(("omitted_before", String(omitted))) }
         log.security(event, facts: facts)
+    }
+}
+
+extension HTTPRequest {
+    /// Who is said to have refused requests: the client, where a proxy of ours has said who it is, and then the proxy.
+    fileprivate var origin: [(String, String)] {
+        if case .forwarded(let address) = sender {
+            [("peer", address), ("proxy", peer.text)]
+        } else {
+            [("peer", peer.text)]
+        }
     }
 }
 

@@ -15,6 +15,7 @@ package final class DuplexClient: ClientSession, @unchecked Sendable {
     private let time: any TimeSource
     private let loop: any EventLoop
     let caller: Caller
+    private let address: String
     private let out: @Sendable (ByteBuffer) -> Void
     private let questions = QuestionBook()
     private let requests = RequestBook()
@@ -41,13 +42,14 @@ package final class DuplexClient: ClientSession, @unchecked Sendable {
 
     /// - Parameter send: takes one message for the client; may be called from any thread, and keeps the order.
     package init(
-        service: any MCPService, bodyBytesMax: Int, caller: Caller, allowsModern: Bool, loop: any EventLoop,
-        time: any TimeSource, send: @escaping @Sendable (ByteBuffer) -> Void
+        service: any MCPService, bodyBytesMax: Int, caller: Caller, address: String = "local", allowsModern: Bool,
+        loop: any EventLoop, time: any TimeSource, send: @escaping @Sendable (ByteBuffer) -> Void
     ) {
         key = .random()
         self.service = service
         limits = WireLimits(bytesMax: bodyBytesMax)
         self.caller = caller
+        self.address = address
         self.allowsModern = allowsModern
         self.loop = loop
         self.time = time
@@ -205,9 +207,11 @@ package final class DuplexClient: ClientSession, @unchecked Sendable {
         _ capabilities: ClientCapabilities, session: (any ClientSession)?
     ) {
         let stream = DuplexStream(client: self, canAsk: !revision.isModern)
-        let inbound = InboundMessage(
+        var made = InboundMessage(
             bytes: bytes, message: message, revision: revision, caller: caller, requestID: .random(),
             arrivedAt: time.now(), loop: loop, capabilities: capabilities, stream: stream, session: session)
+        made.address = address
+        let inbound = made
         // Ends with its answer, or when the client takes it back or leaves.
         let book = message.method == .listen ? listens : requests
         let entry = book.begin(id)

@@ -45,6 +45,16 @@ package final class EventSourceEndpoint: Sendable {
         }
     }
 
+    /// As `MCPEndpoint.endCallers`.
+    package func endCallers(but callers: Set<String>) {
+        let ended = clients.withLock { $0.filter { $0.value.caller != .anonymous && !callers.contains($0.value.caller.name) } }
+        let outlets = outlets.withLock { $0 }
+        for (id, client) in ended {
+            client.close()
+            outlets[id]?.finish()
+        }
+    }
+
     private struct Stream: HTTPRoute {
         let endpoint: EventSourceEndpoint
 
@@ -68,8 +78,8 @@ package final class EventSourceEndpoint: Sendable {
         let id = Base64URL.encode(SessionKey.random().bytes)
         let outlet = EventOutlet(exchange)
         let client = DuplexClient(
-            service: service, bodyBytesMax: bodyBytesMax, caller: caller, allowsModern: false, loop: request.loop,
-            time: time
+            service: service, bodyBytesMax: bodyBytesMax, caller: caller, address: request.peerAddress,
+            allowsModern: false, loop: request.loop, time: time
         ) { outlet.send($0, id: nil) }
         let isFull = clients.withLock { clients in
             guard clients.count < Self.clientsMax, !isStopping.load(ordering: .relaxed) else { return true }

@@ -28,6 +28,8 @@ struct LegacyClients: Sendable {
 
     func drain() { live.drain() }
 
+    func endCallers(but callers: Set<String>) { live.endCallers(but: callers) }
+
     func sweep(isUrgent: Bool) { live.sweep(isUrgent: isUrgent) }
 
     // MARK: POST

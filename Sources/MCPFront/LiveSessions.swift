@@ -79,6 +79,18 @@ final class LiveSessions: Sendable {
         service.ended(session.key)
     }
 
+    /// Ends what is held open for callers who are none any more.
+    func endCallers(but callers: Set<String>) {
+        let ended = sessions.withLock { sessions in
+            let ended = sessions.values.filter {
+                $0.session.caller != .anonymous && !callers.contains($0.session.caller.name)
+            }
+            for one in ended { sessions[one.key] = nil }
+            return ended
+        }
+        for one in ended { end(one) }
+    }
+
     /// Ends the streams that have no end of their own.
     func drain() {
         for session in sessions.withLock({ Array($0.values) }) {

@@ -51,6 +51,11 @@ package struct MCPEndpoint: HTTPRoute {
     /// Ends the streams that have no end of their own, so that a stop need not wait for them.
     package func drain() { legacy.drain() }
 
+    /// Ends the streams of callers whose tokens are revoked or expired; to be called when either has happened.
+    ///
+    /// - Parameter callers: the names that are good.
+    package func endCallers(but callers: Set<String>) { legacy.endCallers(but: callers) }
+
     /// Forgets what nobody has come for. To be called twice a minute or so; urgently when memory is wanted back.
     package func sweep(isUrgent: Bool) { legacy.sweep(isUrgent: isUrgent) }
 

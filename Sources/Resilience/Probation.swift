@@ -18,7 +18,7 @@ package struct Probation: Sendable {
     }
 
     /// Calls after the change from which on it is judged.
-    package static let callsMin = 20
+    package static let callsMin = 10
     private static let shareMore = 0.1
     private static let timesLonger = 3.0
     private static let longerMin = Duration.milliseconds(500)
@@ -32,14 +32,23 @@ package struct Probation: Sendable {
         ends = moment + length
     }
 
+    /// The same comparison for longer: something was changed again meanwhile.
+    package func extended(to ends: Moment) -> Probation { Probation(before: before, ends: max(ends, self.ends)) }
+
+    private init(before: Pulse.Reading, ends: Moment) {
+        self.before = before
+        self.ends = ends
+    }
+
     package func judge(_ after: Pulse.Reading, at moment: Moment) -> Verdict {
         if after.calls >= Self.callsMin {
-            if after.failedShare >= before.failedShare + Self.shareMore {
+            // Without calls before there is nothing to compare with.
+            if before.calls > 0, after.failedShare >= before.failedShare + Self.shareMore {
                 return .worse(
                     "\(Self.percent(after.failedShare)) of \(after.calls) calls failed since, "
                         + "\(Self.percent(before.failedShare)) of \(before.calls) before")
             }
-            // Without calls before there is nothing to compare times with.
+            // Of a few calls the longest says little.
             if before.calls >= Self.callsMin, let was = before.p95, let now = after.p95, now >= was + Self.longerMin,
                 now >= was * Self.timesLonger
             {

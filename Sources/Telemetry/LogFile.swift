@@ -77,6 +77,9 @@ struct LogFile: Sendable {
     /// one since. Returns the one of the two that is to be closed.
     static func renew(_ file: inout LogFile?, by next: LogFile) -> LogFile? {
         guard file == nil || next.isInPlace else { return next }
+        var next = next
+        // Since it was opened, lines may have come through the other descriptor.
+        next.recount()
         defer { file = next }
         return file
     }
@@ -87,10 +90,10 @@ struct LogFile: Sendable {
         isRegular && sink.bytes > 0 && sink.bytes(after: line) > rotation.bytesMax
     }
 
-    /// Believes the system when somebody has cut the file under us, as logrotate does on `copytruncate`.
+    /// Asks the system how large the file is: somebody may have cut it under us, as logrotate does on `copytruncate`.
     private mutating func recount() {
         var entry = stat()
-        if unsafe fstat(sink.descriptor, &entry) == 0 { sink.bytes = min(sink.bytes, Int(entry.st_size)) }
+        if unsafe fstat(sink.descriptor, &entry) == 0 { sink.bytes = Int(entry.st_size) }
     }
 
     private mutating func rotate(by rotation: LogRotation, at now: Moment, closes: inout [Int32]) -> LineFate.Rotation {

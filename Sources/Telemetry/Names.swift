@@ -64,10 +64,12 @@ package struct MetricName: Sendable {
     package static let memoryLimit = MetricName(
         "mcp_memory_limit_bytes", "Memory that may be used: the limit of the control group, or of the machine.")
     package static let memoryPressure = MetricName(
-        "mcp_memory_pressure", "0 when there is room, 1 caches are dropped, 2 calls that can wait are stored, 3 refused.")
+        "mcp_memory_pressure", "0 when there is room, 1 caches are dropped, 2 calls that can wait are stored, 3 all are refused.")
 
     // Listener.
     package static let connections = MetricName("mcp_connections", "Open client connections.")
+    package static let tlsHandshakeFailures = MetricName(
+        "mcp_tls_handshake_failures_total", "Connections ended because they did not come to speak TLS, or not in time.")
 
     // The queue.
     package static let queueItems = MetricName("mcp_queue_items", "Calls in the queue's table, by status.")
@@ -154,6 +156,8 @@ package enum SecurityEvent {
     package static let authFailure = "auth_failure"
     package static let originRefused = "origin_refused"
     package static let hostRefused = "host_refused"
+    /// A connection that did not come to speak TLS.
+    package static let tlsRefused = "tls_refused"
     package static let toolPinMismatch = "tool_pin_mismatch"
     /// An order or a question of an operator, done or not.
     package static let adminCall = "admin_call"

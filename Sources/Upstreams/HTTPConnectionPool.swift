@@ -43,7 +43,8 @@ final class HTTPConnectionPool: @unchecked Sendable {
             if connection.isUsable { return connection }
         }
         guard open.count + connecting < Self.connectionsMax else {
-            throw .overloaded(detail: "\(Self.connectionsMax) connections to its server are in use already")
+            throw .overloaded(
+                detail: "\(Self.connectionsMax) connections to its server are in use already", retryAfter: 1)
         }
         connecting += 1
         defer { connecting -= 1 }

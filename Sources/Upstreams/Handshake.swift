@@ -267,7 +267,7 @@ extension CallFailure {
     var probeWords: String {
         switch self {
         case .unavailable(let detail), .outcomeUnknown(let detail), .garbage(let detail), .stopped(let detail),
-            .badArguments(let detail), .overloaded(let detail), .needsInput(let detail):
+            .badArguments(let detail), .overloaded(let detail, _), .needsInput(let detail):
             detail
         case .timedOut(let after, _): "no answer within \(Int(after.milliseconds)) ms"
         case .unknownTool: "it does not know the method"

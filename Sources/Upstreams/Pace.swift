@@ -28,7 +28,7 @@ struct Pace: Sendable, Equatable {
 
     /// Why nothing is sent now; nil when requests may go.
     func refusal(at now: Moment) -> CallFailure? {
-        rest(at: now).map { .overloaded(detail: "its server asks to slow down, next call in \(Self.seconds($0)) s") }
+        rest(at: now).map { .overloaded(detail: "its server asks to slow down", retryAfter: Self.seconds($0)) }
     }
 
     /// In whole seconds, rounded up.

@@ -64,7 +64,7 @@ final class PendingAnswers: @unchecked Sendable {
         }
         guard waiting.count < Self.waitingMax else {
             let words = "\(Self.waitingMax) calls wait for its server already"
-            return continuation.resume(returning: .failure(.overloaded(detail: words)))
+            return continuation.resume(returning: .failure(.overloaded(detail: words, retryAfter: 1)))
         }
         do throws(CallFailure) {
             try send()

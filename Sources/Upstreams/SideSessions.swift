@@ -125,7 +125,8 @@ final class SideSessions: Sendable {
         switch way {
         case .known(let session): return session
         case .full(let sessionsMax):
-            throw .overloaded(detail: "its server holds \(sessionsMax) conversations with other clients already")
+            throw .overloaded(
+                detail: "its server holds \(sessionsMax) conversations with other clients already", retryAfter: 1)
         case .wait(let task):
             let opened = try await task.value.get()
             // One that is lent was kept for whoever had it opened.

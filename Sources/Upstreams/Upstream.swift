@@ -56,7 +56,8 @@ package final class Upstream: Backend {
         var hasListed = false
         /// It answers after it was away, and nobody was told yet.
         var hasReturned = false
-        var awayReason: String? = "not connected yet"
+        var awayReason: String? = State.notYet
+        static let notYet = "not connected yet"
         var since: Int64
         var checkedAt: Int64
         /// Set while `keepUp` sleeps; opening it ends the sleep.
@@ -145,11 +146,7 @@ package final class Upstream: Backend {
     private func carry(_ call: RoutedCall) async throws(CallFailure) -> CallAnswer {
         let pace = transports.pace
         if pace.isOn, let refusal = pace.refusal(at: time.now()) { throw refusal }
-        let (link, facts, generation, reason) = state.withLock { ($0.link, $0.facts, $0.generation, $0.awayReason) }
-        guard let facts else {
-            wakeUp()
-            throw .unavailable(detail: reason ?? "not connected")
-        }
+        let (link, facts, generation) = try await known(to: call)
         // A legacy server knows its client by session.
         if case .legacy = facts.era, call.wishes.needsOwnSession, call.conversation != nil {
             return try AnswerReading.answer(try await aside(call))
@@ -162,6 +159,28 @@ package final class Upstream: Backend {
         let (again, era) = try await renew(after: generation, deadline: deadline, loop: call.loop)
         return try read(try await exchange(call, again, era, deadline))
     }
+
+    /// The way to it. One that has not been asked yet, after a start or a reload, is waited for once: it is not away.
+    private func known(to call: RoutedCall) async throws(CallFailure) -> (ServerLink, ServerFacts, Int) {
+        for isFirst in [true, false] {
+            let latch = Latch()
+            let (link, facts, generation, reason, waits) = state.withLock { state in
+                let waits = isFirst && state.facts == nil && state.awayReason == State.notYet && !state.isOver
+                if waits { state.waiters.append(latch) }
+                return (state.link, state.facts, state.generation, state.awayReason, waits)
+            }
+            if let facts { return (link, facts, generation) }
+            wakeUp()
+            guard waits else { throw .unavailable(detail: reason ?? "not connected") }
+            let rest = deadline(of: call).remaining(at: time.now())
+            await latch.wait(atMost: min(rest, Self.firstWordMax), on: call.loop)
+            if Task.isCancelled { throw .cancelled }
+        }
+        throw .unavailable(detail: State.notYet)
+    }
+
+    /// How long a call waits for the first word of its server.
+    private static let firstWordMax = Duration.seconds(10)
 
     private func deadline(of call: RoutedCall) -> Deadline {
         call.deadline.earlier(of: Deadline(time.now() + callMax))

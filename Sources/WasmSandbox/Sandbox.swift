@@ -42,12 +42,8 @@ package final class Sandbox: StatusSource {
     /// failure is remembered for `components()` until a module of the same name is loaded.
     package func load(_ module: ModuleSettings) async throws(SandboxError) -> WasmModule {
         do throws(SandboxError) {
-            let (guest, pool) = try await prepare(module)
-            let loaded = try await WasmModule(guest: guest, pool: pool, time: time, report: report)
-            state.withLock { state in
-                state.loaded[module.name] = loaded.offers().tools.count
-                state.failures[module.name] = nil
-            }
+            let loaded = try await loadAside(module)
+            note(loaded)
             return loaded
         } catch {
             let isStopped = state.withLock { state in
@@ -61,6 +57,20 @@ package final class Sandbox: StatusSource {
                     [("tool_module", module.name), ("reason", error.text)])
             }
             throw error
+        }
+    }
+
+    /// The same, and nobody is told: for one that may not come into use.
+    package func loadAside(_ module: ModuleSettings) async throws(SandboxError) -> WasmModule {
+        let (guest, pool) = try await prepare(module)
+        return try await WasmModule(guest: guest, pool: pool, time: time, report: report)
+    }
+
+    /// A module is in use from here on.
+    package func note(_ module: WasmModule) {
+        state.withLock { state in
+            state.loaded[module.name] = module.offers().tools.count
+            state.failures[module.name] = nil
         }
     }
 

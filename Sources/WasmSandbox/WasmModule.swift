@@ -72,7 +72,7 @@ package final class WasmModule: Backend {
         case .ended(.cancelled), .refused(.cancelled): throw .cancelled
         case .refused(.expired): throw .timedOut(after: time.now().since(began), sent: false)
         case .refused(.full):
-            throw .overloaded(detail: "too many calls of WebAssembly tools wait already; try again in a moment")
+            throw .overloaded(detail: "too many calls of WebAssembly tools wait already", retryAfter: 1)
         case .refused(.stopped): throw .unavailable(detail: "the gateway is stopping")
         }
     }

@@ -114,14 +114,16 @@ import Testing
     @Test("The kernel tells whose a real connection is")
     func realSocket() async throws {
         var site = AdminSite()
-        site.door = OperatorDoor(isPublic: false, local: LocalUsers(["self"]))
+        let owners = SocketOwners(time: site.time)
+        site.door = OperatorDoor(isPublic: false, local: LocalUsers(["self"]), owner: owners.owner(of:))
         try await site.use { client async throws in
             #expect(try await client.order("GET", "/admin/queue").status == 200)
         }
         var accounts = Accounts.machine
         let own = accounts.own()
         accounts.own = { own + 1 }
-        site.door = OperatorDoor(isPublic: false, local: LocalUsers(["self"], accounts: accounts))
+        site.door = OperatorDoor(
+            isPublic: false, local: LocalUsers(["self"], accounts: accounts), owner: owners.owner(of:))
         try await site.use { client async throws in
             #expect(try await client.order("GET", "/admin/queue").status == 403)
         }

@@ -1,12 +1,14 @@
 // Licensed under the Apache License 2.0; see LICENSE.
 
+import GatewayTestKit
 import Glibc
 import HTTPListener
+import Synchronization
 import Testing
 
 @testable import AdminPlane
 
-/// Whose program is at the other end, by the kernel's list.
+/// Whose program is at the other end, by the kernel's answer or by its list.
 @Suite("Socket owners") struct SocketOwnersTests {
     private static let head =
         "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
@@ -64,19 +66,93 @@ import Testing
     @Test("The list names the user of the peer's end only", arguments: cases)
     func table(_ one: Case) throws {
         try #require(UInt16(littleEndian: 1) == 1, "the lines are those of a little-endian machine")
-        let owners = SocketOwners { path in
+        let list = SocketList { path in
             let lines = path.hasSuffix("tcp6") ? one.tcp6 : one.tcp
             return lines.isEmpty ? [] : Array((Self.head + lines).utf8)
         }
+        let owners = SocketOwners(time: ManualTime(), ask: { _, _ in .noAnswer }, list: list)
         let peer = NetworkPeer(address: one.peer, port: 50_000, ownAddress: one.own, ownPort: 8_080)
         #expect(owners.owner(of: peer) == one.uid)
     }
 
-    @Test("A port that is none is nobody's")
-    func noPort() {
-        let owners = SocketOwners { _ in Array(Self.line("0100007F:0000", "0100007F:1F90", uid: 0).utf8) }
-        let peer = NetworkPeer(address: "127.0.0.1", port: 0, ownAddress: "127.0.0.1", ownPort: 8_080)
-        #expect(owners.owner(of: peer) == nil)
+    @Test("A port that is none is nobody's, and nobody is asked", arguments: [0, -1, 65_536])
+    func noPort(_ port: Int) {
+        let kernel = ScriptedKernel(
+            .socket(KernelSocket(uid: 0, inode: 1, state: 1)), Self.line("0100007F:0000", "0100007F:1F90", uid: 0))
+        let peer = NetworkPeer(address: "127.0.0.1", port: port, ownAddress: "127.0.0.1", ownPort: 8_080)
+        #expect(kernel.owners(ManualTime()).owner(of: peer) == nil)
+        #expect(kernel.counts == [0, 0])
+    }
+
+    private static let peer = NetworkPeer(address: "127.0.0.1", port: 50_000, ownAddress: "127.0.0.1", ownPort: 8_080)
+
+    @Test("An answer is believed, and the list is not read")
+    func answers() {
+        let kernel = ScriptedKernel(.noSocket, Self.line(Self.v4.0, Self.v4.1, uid: 0))
+        let owners = kernel.owners(ManualTime())
+        #expect(owners.owner(of: Self.peer) == nil)
+        kernel.answer(.socket(KernelSocket(uid: 1_000, inode: 4_711, state: 1)))
+        #expect(owners.owner(of: Self.peer) == 1_000)
+        kernel.answer(.socket(KernelSocket(uid: 0, inode: 0, state: 5)))
+        #expect(owners.owner(of: Self.peer) == nil)
+        #expect(kernel.counts == [3, 0])
+    }
+
+    @Test("A socket without an inode is nobody's, and so is one that is not connected", arguments: UInt32(0)...13)
+    func states(_ state: UInt32) {
+        #expect(KernelSocket(uid: 0, inode: 0, state: state).owner == nil)
+        let isConnected = [1, 4, 5, 8].contains(state)
+        #expect(KernelSocket(uid: 0, inode: 1, state: state).owner == (isConnected ? 0 : nil))
+    }
+
+    @Test("When the kernel does not answer, its list is read for a minute, and then it is asked again")
+    func silence() {
+        let kernel = ScriptedKernel(.noAnswer, Self.line(Self.v4.0, Self.v4.1, uid: 7))
+        let time = ManualTime()
+        let owners = kernel.owners(time)
+        for _ in 0..<3 { #expect(owners.owner(of: Self.peer) == 7) }
+        #expect(kernel.counts == [1, 3])
+        time.advance(by: .seconds(60) - .nanoseconds(1))
+        #expect(owners.owner(of: Self.peer) == 7)
+        #expect(kernel.counts == [1, 4])
+        time.advance(by: .nanoseconds(1))
+        #expect(owners.owner(of: Self.peer) == 7)
+        #expect(kernel.counts == [2, 5])
+        time.advance(by: .seconds(60))
+        kernel.answer(.socket(KernelSocket(uid: 8, inode: 4_711, state: 1)))
+        for _ in 0..<2 { #expect(owners.owner(of: Self.peer) == 8) }
+        #expect(kernel.counts == [4, 5])
+    }
+}
+
+/// Gives one answer to every question, and one list; counts who was asked.
+private final class ScriptedKernel: Sendable {
+    private let state: Mutex<(answer: SocketAnswer, questions: Int, readings: Int)>
+    private let list: String
+
+    init(_ answer: SocketAnswer, _ list: String) {
+        state = Mutex((answer, 0, 0))
+        self.list = list
+    }
+
+    func answer(_ answer: SocketAnswer) { state.withLock { $0.answer = answer } }
+
+    /// Questions and readings of the list.
+    var counts: [Int] { state.withLock { [$0.questions, $0.readings] } }
+
+    func owners(_ time: ManualTime) -> SocketOwners {
+        SocketOwners(
+            time: time,
+            ask: { [self] _, _ in
+                state.withLock {
+                    $0.questions += 1
+                    return $0.answer
+                }
+            },
+            list: SocketList { [self] _ in
+                state.withLock { $0.readings += 1 }
+                return Array(list.utf8)
+            })
     }
 }
 

@@ -97,7 +97,7 @@ private final class FarServer: Sendable {
     func whichFailures() async throws {
         for (failure, isStored) in [
             (CallFailure.unavailable(detail: "x"), true), (.timedOut(after: .seconds(1), sent: false), true),
-            (.overloaded(detail: "x"), true), (.timedOut(after: .seconds(1), sent: true), false),
+            (.overloaded(detail: "x", retryAfter: 1), true), (.timedOut(after: .seconds(1), sent: true), false),
             (.outcomeUnknown(detail: "x"), false), (.garbage(detail: "x"), false), (.unknownTool, false),
         ] {
             let owner = FarServer()

@@ -77,7 +77,7 @@ import Testing
             type: "bad_answer"),
         Failure(failure: .stopped(detail: "because"), words: ["up__do was stopped: because"], type: "tool_stopped"),
         Failure(
-            failure: .overloaded(detail: "because"),
+            failure: .overloaded(detail: "because", retryAfter: 1),
             words: ["up__do was not called: because", "Try again in a second"],
             type: "overloaded"),
         Failure(

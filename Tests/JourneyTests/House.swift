@@ -79,7 +79,8 @@ final class House: Sendable {
             keys: .forTests,
             tombstones: MemoryTombstones(), time: plan.time, lifetime: .seconds(3_600))
         let health = HealthReport(sources: [pool], version: "0.0-test", instance: "test", time: plan.time)
-        let door = OperatorDoor(isPublic: false, local: LocalUsers(["self"]))
+        let door = OperatorDoor(
+            isPublic: false, local: LocalUsers(["self"]), owner: SocketOwners(time: plan.time).owner(of:))
         var router = Router()
         router.add("/health", HealthRoute(.whole, report: health, door: door), isForOperators: true)
         router.add("/metrics", MetricsRoute(registry: metrics, door: door), isForOperators: true)

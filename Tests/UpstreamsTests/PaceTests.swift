@@ -17,7 +17,7 @@ import Testing
         #expect(pace.rest(at: Self.at(10)) == .seconds(3))
         #expect(
             pace.refusal(at: Self.at(11) + .milliseconds(1))
-                == .overloaded(detail: "its server asks to slow down, next call in 2 s"))
+                == .overloaded(detail: "its server asks to slow down", retryAfter: 2))
         #expect(pace.refusal(at: Self.at(13)) == nil)
         #expect(pace.isOn)
         // On its way when the server asked: says nothing about now.

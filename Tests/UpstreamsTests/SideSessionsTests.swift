@@ -68,7 +68,7 @@ import Testing
         do {
             _ = try await bench.take(key)
             return false
-        } catch CallFailure.overloaded(let detail) {
+        } catch CallFailure.overloaded(let detail, _) {
             return detail.contains("conversations with other clients")
         }
     }

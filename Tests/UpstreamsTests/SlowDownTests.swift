@@ -30,7 +30,7 @@ import Testing
     ]
 
     private static func words(_ failure: CallFailure?) -> String? {
-        guard case .overloaded(let detail) = failure else { return nil }
+        guard case .overloaded(let detail, _) = failure else { return nil }
         return detail
     }
 
@@ -42,10 +42,10 @@ import Testing
         let (bench, up) = try await PoolBench.up(upstream)
         upstream.answerCalls { _ in asking.answer }
         let first = Self.words(try await up.echo())
-        #expect(first == "its server asks to slow down, next call in 30 s")
+        #expect(first == "its server asks to slow down")
         upstream.answerCalls { _ in nil }
         let second = try #require(Self.words(try await up.echo()))
-        #expect(second.hasPrefix("its server asks to slow down, next call in "), "\(second)")
+        #expect(second.hasPrefix("its server asks to slow down"), "\(second)")
         #expect(upstream.calls.count == 1)
 
         #expect(up.isReachable)
@@ -87,10 +87,10 @@ import Testing
         try await wait(for: "three calls at once") { upstream.calls.count == 3 }
         gate.open()
         for call in calls {
-            #expect(Self.words(try await call.soon()) == "its server asks to slow down, next call in 1 s")
+            #expect(Self.words(try await call.soon()) == "its server asks to slow down")
         }
         bench.time.advance(by: .seconds(2))
-        #expect(Self.words(try await up.echo()) == "its server asks to slow down, next call in 2 s")
+        #expect(Self.words(try await up.echo()) == "its server asks to slow down")
         #expect(upstream.calls.count == 4)
         await bench.close()
         await upstream.goAway()

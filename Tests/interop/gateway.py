@@ -23,7 +23,7 @@ BINARY = pathlib.Path(os.environ.get("MCP_GATEWAY_BINARY", ROOT / ".build/debug/
 MODULES = ROOT / "examples/tools/build"
 SERVERS = pathlib.Path(__file__).resolve().parent / "servers"
 sys.path.insert(0, str(SERVERS))
-PYTHON = {name: str(ROOT / f".venv/{name}/bin/python") for name in ("mcp1", "mcp2", "fastmcp")}
+PYTHON = {name: str(ROOT / f".venv/{name}/bin/python") for name in ("mcp1", "mcp2", "fastmcp", "openapi")}
 
 
 def free_port():
@@ -191,8 +191,10 @@ class Gateway:
         return response.status, response.json
 
     def call(self, tool, arguments=None, id=1, timeout=15):
-        """The answer of a tool, called in the modern era: `(text, isError)`."""
+        """The answer of a tool, called in the modern era: `(text, isError)`. Refused for load counts as an error."""
         status, message = self.modern("tools/call", {"name": tool, "arguments": arguments or {}}, id, timeout)
+        if status in (429, 503) and "error" in message:
+            return message["error"]["message"], True
         assert "result" in message, (status, message)
         return wire.text_of(message), message["result"].get("isError", False)
 

@@ -6,5 +6,6 @@
 
 #include "keeper.h"
 #include "process.h"
+#include "socket_owner.h"
 
 #endif

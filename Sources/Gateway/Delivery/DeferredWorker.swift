@@ -234,6 +234,10 @@ final class DeferredWorker: Sendable {
             return missing(call)
         }
         missed.withLock { $0[call.id] = nil }
+        do throws(RateGate.Refusal) { try destination.gate?.take(at: time.now()) } catch {
+            return .notSent(
+                availableAt: time.wallMilliseconds() + Int64(error.retryAfter) * 1_000, words: error.words)
+        }
         if let then = call.schemaDigest, let now = destination.tool?.inputDigest, then != now {
             return .failed(words: "the tool takes other arguments now than when the call was stored")
         }

@@ -84,7 +84,7 @@ final class Delivery: Sendable {
     private func keyed(_ order: Order, _ key: CallKey) async -> Outcome {
         var lonely = 0
         guard running.withLock({ $0.count }) < Self.runningMax else {
-            return .failed(.overloaded(detail: "\(Self.runningMax) calls with a key run already"))
+            return .failed(.overloaded(detail: "\(Self.runningMax) calls with a key run already", retryAfter: 1))
         }
         while true {
             let now = time.wallMilliseconds()
@@ -112,7 +112,7 @@ final class Delivery: Sendable {
             case .unwritable(let detail):
                 // Without a note a second sending could not be told from a second call.
                 guard key.isGiven else { return await once(order) }
-                return .failed(.overloaded(detail: "the call cannot be written down now (\(detail))"))
+                return .failed(.overloaded(detail: "the call cannot be written down now (\(detail))", retryAfter: 5))
             case .running:
                 let now = time.now()
                 guard !order.call.deadline.hasPassed(at: now), !Task.isCancelled else {

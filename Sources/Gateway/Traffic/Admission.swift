@@ -80,13 +80,14 @@ final class Admission: Sendable {
 
     /// Lets a call in, perhaps after a wait.
     func admit(_ inbound: InboundMessage) async throws(Refusal) -> Permit {
-        if isDraining {
-            throw .busy(words: Self.drainingWords, retryAfter: 5)
-        }
         let settings = settings.now
         let deadline = Deadline(inbound.arrivedAt + settings.timeout)
-        if inbound.message.method.isTaskPoll {
+        if inbound.isPoll {
             return Permit(admission: self, counts: false, began: inbound.arrivedAt, deadline: deadline)
+        }
+        // A further round of a call that was let in is no new one.
+        if isDraining, !inbound.isContinued {
+            throw .busy(words: Self.drainingWords, retryAfter: 5)
         }
         if pressure() >= .critical {
             throw .busy(
@@ -110,6 +111,16 @@ final class Admission: Sendable {
 }
 
 extension InboundMessage {
+    /// A client that asks how its stored call or task is does so again and again, and takes next to nothing.
+    fileprivate var isPoll: Bool {
+        if message.method.isTaskPoll { return true }
+        let bytes = bytes.readableBytesUInt8Span
+        guard message.method == .toolsCall, let name = message.member("name", in: bytes),
+            name.value.count == QueueDesk.statusTool.utf8.count + 2
+        else { return false }
+        return QueueDesk.isTool(JSONText.string(bytes, value: name.value))
+    }
+
     /// Whose limit a request counts against: the caller's, or, while everybody is the anonymous one, the address's.
     fileprivate var limitKey: String { caller == .anonymous ? "address \(address)" : "caller \(caller.name)" }
 }

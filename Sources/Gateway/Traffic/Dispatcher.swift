@@ -108,10 +108,12 @@ struct Dispatcher: Sendable {
         case .full(let running, let waiting):
             let line = waiting > 0 ? " and \(waiting) wait" : ""
             return .overloaded(
-                detail: "\(running) calls to \"\(destination.backend.name)\" run\(line) already (max_in_flight)")
+                detail: "\(running) calls to \"\(destination.backend.name)\" run\(line) already (max_in_flight)",
+                retryAfter: 1)
         case .late:
             return .overloaded(
-                detail: "the line of calls to \"\(destination.backend.name)\" is longer than this call can wait")
+                detail: "the line of calls to \"\(destination.backend.name)\" is longer than this call can wait",
+                retryAfter: 1)
         case .left: return .cancelled
         }
     }

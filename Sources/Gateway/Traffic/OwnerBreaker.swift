@@ -136,7 +136,9 @@ final class OwnerBreaker: Sendable {
         if change.to == .closed { closed.withLock { $0 }?() }
         var metadata: Logger.Metadata = [LogKey.upstream: "\(name)", LogKey.detail: "\(change.reason.rawValue)"]
         if let tool { metadata[LogKey.tool] = "\(tool)" }
-        if change.to == .open {
+        if change.reason == .forced {
+            log.warning("breaker held open by order: calls are refused until that is undone", metadata: metadata)
+        } else if change.to == .open {
             log.warning("breaker open: calls are refused at once until the server answers again", metadata: metadata)
         } else {
             log.notice("breaker \(change.to.rawValue)", metadata: metadata)

@@ -87,8 +87,10 @@ final class RateGate: Sendable {
     static func ask(
         _ bucket: TokenBucket?, _ limit: RateLimit, _ scope: Refusal.Scope, at now: Moment
     ) throws(Refusal) {
-        guard let bucket, let free = bucket.availableAt(at: now), free > now else { return }
-        let seconds = Int((free.since(now).milliseconds / 1_000).rounded(.up))
+        // By its level: to the bucket it may be later than to a caller who had to wait for the lock.
+        guard let bucket, bucket.level(at: now) < 1 else { return }
+        let wait = bucket.availableAt(at: now)?.since(now) ?? .seconds(1)
+        let seconds = Int((wait.milliseconds / 1_000).rounded(.up))
         throw Refusal(scope: scope, limit: limit, retryAfter: max(1, seconds))
     }
 

@@ -10,9 +10,12 @@ internal import Telemetry
 package final class TrafficControl: TrafficOrders {
     private let catalogue: Catalogue
     private let admission: Admission
+    private let parked: ParkedCalls
     private let settings: LiveSettings
     private let book: OverrideBook
     private let changes: Changes
+    /// Has calls that wait for tools sent now.
+    private let returned: @Sendable () async -> Void
     private let pulseOfCalls: CallPulse
     private let time: any TimeSource
     private let log: Logger
@@ -21,9 +24,12 @@ package final class TrafficControl: TrafficOrders {
     enum BreakerOrder: String { case forced = "forced-open", disarmed }
 
     init(
-        catalogue: Catalogue, admission: Admission, settings: LiveSettings, archive: any OverrideArchive,
-        changes: Changes, pulse: CallPulse, time: any TimeSource, log: Logger
+        catalogue: Catalogue, admission: Admission, parked: ParkedCalls, settings: LiveSettings,
+        archive: any OverrideArchive, changes: Changes, returned: @escaping @Sendable () async -> Void,
+        pulse: CallPulse, time: any TimeSource, log: Logger
     ) {
+        self.parked = parked
+        self.returned = returned
         self.catalogue = catalogue
         self.admission = admission
         self.settings = settings
@@ -75,7 +81,10 @@ package final class TrafficControl: TrafficOrders {
     @discardableResult
     private func settle(hasTools: Bool = false) async -> Bool {
         reapply()
-        if hasTools { changes.offersChanged() }
+        if hasTools {
+            changes.offersChanged()
+            await returned()
+        }
         return await book.write()
     }
 
@@ -223,7 +232,8 @@ package final class TrafficControl: TrafficOrders {
     }
 
     package var isDraining: Bool { admission.isDraining }
-    package var callsInFlight: Int { admission.running }
+    /// Those that wait for their clients to come back with answers count too: they are not over.
+    package var callsInFlight: Int { admission.running + parked.count }
 
     // MARK: What goes on
 

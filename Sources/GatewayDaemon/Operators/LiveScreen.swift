@@ -1,7 +1,7 @@
 // Licensed under the Apache License 2.0; see LICENSE.
 
-/// What stands on a terminal, so that only what has changed is written: a screen over a slow line costs a few bytes when
-/// a few numbers change. Pure: lines in, bytes out.
+/// What stands on a terminal, so that only what has changed is written: over a slow line a screen on which a few
+/// numbers change costs a few bytes. Pure: lines in, a text out.
 struct LiveScreen: Sendable {
     private var shown: [String] = []
     private var size = (rows: 0, columns: 0)

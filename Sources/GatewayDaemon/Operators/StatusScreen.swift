@@ -24,7 +24,9 @@ enum StatusScreen {
         let level = status["status"]?.stringValue ?? "?"
         var line = ScreenLine("mcp-gateway \(outside(status["version"])): ", .strong)
         line.append(LogText.escaped(level, bytesMax: 40), Ink.of(level))
-        if let uptime = status["uptime_seconds"]?.doubleValue { line.append(", up " + AgeText.of(seconds: Int(uptime))) }
+        if let uptime = status["uptime_seconds"]?.doubleValue {
+            line.append(", up " + AgeText.of(seconds: Int(uptime)))
+        }
         if status["draining"]?.boolValue == true { line.append(", drained: takes no new calls", .bad) }
         return line
     }

@@ -1,9 +1,9 @@
 // Licensed under the Apache License 2.0; see LICENSE.
 
 internal import Access
+internal import AdminPlane
 internal import DurableStore
 internal import GatewayCore
-internal import Glibc
 internal import MCPWire
 internal import Telemetry
 
@@ -47,7 +47,7 @@ package struct TokenVerbs: Sendable {
                 try book.add(
                     name: name, roles: Set(roles.compactMap { Role(rawValue: $0) }), expiresAt: expires, now: now)
             }
-            json = .object([("secret", .string(secret)), ("token", TokenScreen.json(token, now: now))])
+            json = .object([("secret", .string(secret)), ("token", TokenFacts.json(token, now: now))])
         }
         return OperatorAnswer(json: json.text, lines: TokenScreen.made(json))
     }
@@ -59,7 +59,7 @@ package struct TokenVerbs: Sendable {
         } else {
             let now = time.wallMilliseconds()
             let all = try onFile { book in book.all() }
-            json = .object([("tokens", .array(all.map { TokenScreen.json($0, now: now) }))])
+            json = .object([("tokens", .array(all.map { TokenFacts.json($0, now: now) }))])
         }
         return OperatorAnswer(json: json.text, lines: TokenScreen.list(json))
     }
@@ -70,7 +70,7 @@ package struct TokenVerbs: Sendable {
         }
         let token = try onFile { (book) throws(AccessError) in try book.revoke(idOrName) }
         return OperatorAnswer(
-            json: JSONValue.object([("token", TokenScreen.json(token, now: time.wallMilliseconds()))]).text,
+            json: JSONValue.object([("token", TokenFacts.json(token, now: time.wallMilliseconds()))]).text,
             screen: "token \(token.id) of \(token.name) is revoked and opens nothing any more")
     }
 
@@ -80,25 +80,11 @@ package struct TokenVerbs: Sendable {
     private func onFile<Value>(_ body: (TokenBook) throws(AccessError) -> Value) throws(StartError) -> Value {
         do throws(StoreError) {
             _ = try StorageOwner.become(of: directory)
+            try StorageOwner.makeDirectory(directory)
         } catch { throw StartError(error.text) }
         do throws(AccessError) {
-            try makeDirectory()
             return try body(try TokenBook(directory: directory))
         } catch { throw StartError(error.words) }
-    }
-
-    /// With those above it, as the store makes it: the group may look, and what is in it is the group's too.
-    private func makeDirectory() throws(AccessError) {
-        var made = ""
-        for part in directory.split(separator: "/") {
-            made += "/" + part
-            if unsafe mkdir(made, 0o2770) == 0 {
-                // The umask may have taken the group's rights.
-                _ = unsafe chmod(made, 0o2770)
-            } else if errno != EEXIST {
-                throw .unusable(what: "the storage directory \(directory)", detail: SystemText.of(errno) + " at \(made)")
-            }
-        }
     }
 }
 
@@ -127,7 +113,7 @@ enum TokenScreen {
             table.add(
                 [
                     one["id"].shown, one["name"].shown, roles(one), TimeText.toMinute(one["created_at"]),
-                    isOver ? until + ", expired" : until.isEmpty ? "revoked" : until,
+                    isOver ? until + ", expired" : until.isEmpty ? "no end" : until,
                 ], inks: isOver ? [4: .doubtful] : [:])
         }
         return table.lines
@@ -135,15 +121,5 @@ enum TokenScreen {
 
     private static func roles(_ token: JSONValue?) -> String {
         (token?["roles"]?.arrayValue ?? []).map { LogText.escaped(Optional($0).shown) }.joined(separator: ", ")
-    }
-
-    static func json(_ token: Token, now: Int64) -> JSONValue {
-        .object([
-            ("id", .string(token.id)), ("name", .string(token.name)),
-            ("roles", .array(token.roles.map(\.rawValue).sorted().map { .string($0) })),
-            ("created_at", .string(WallTime.text(milliseconds: token.createdAt))),
-            ("expires_at", token.expiresAt.map { .string(WallTime.text(milliseconds: $0)) } ?? .null),
-            ("expired", .bool(token.hasExpired(at: now))),
-        ])
     }
 }

@@ -90,7 +90,7 @@ enum OverrideScreen {
             table.add(
                 [
                     one["what"].shown + subject, one["value"].shown, TimeText.toMinute(one["since"]),
-                    until.isEmpty ? "undone" : until, one["by"].shown,
+                    until.isEmpty ? "no end" : until, one["by"].shown,
                 ], inks: [1: .doubtful])
         }
         return table.lines
@@ -119,7 +119,9 @@ enum ToolScreen {
     ///   - tool: its line of the list; nil when it has none.
     ///   - explanation: what would become of a call.
     static func one(_ tool: JSONValue?, _ explanation: JSONValue) -> [ScreenLine] {
-        let known = (tool?.objectValue ?? []).filter { explanation[$0.key] == nil && $0.value != .null }
+        let known = (tool?.objectValue ?? []).filter { key, value in
+            key != "name" && explanation[key] == nil && value != .null
+        }
         return facts(known + (explanation.objectValue ?? []))
     }
 
@@ -131,7 +133,8 @@ enum ToolScreen {
             var line = ScreenLine(name + String(repeating: " ", count: max(2, width - name.count + 2)), .faint)
             let shown = value.arrayValue?.map { Optional($0).shown }.joined(separator: ", ") ?? Optional(value).shown
             let ink: Ink =
-                key == "verdict" ? (shown == "allowed" ? .good : .bad) : key.hasSuffix("breaker") ? Ink.of(shown) : .plain
+                key == "verdict"
+                ? (shown == "allowed" ? .good : .bad) : key.hasSuffix("breaker") ? Ink.of(shown) : .plain
             line.append(LogText.escaped(shown, bytesMax: 1_000), ink)
             return line
         }

@@ -54,7 +54,11 @@ final class ModuleShelf: Sendable {
         let loaded = await withTaskGroup(of: Loaded.self) { tasks in
             for tool in tools {
                 tasks.addTask {
-                    do throws(SandboxError) { return try await self.load(tool) } catch {
+                    do throws(SandboxError) {
+                        return try await self.load(tool) { (module) throws(SandboxError) in
+                            try await self.sandbox.load(module)
+                        }
+                    } catch {
                         self.log.warning(
                             "a module is left out",
                             metadata: [LogKey.tool: "\(tool.name)", LogKey.detail: "\(error.text)"])
@@ -67,10 +71,12 @@ final class ModuleShelf: Sendable {
         held.withLock { $0 = loaded }
     }
 
-    private func load(_ tool: ToolSettings) async throws(SandboxError) -> Loaded {
+    private func load(
+        _ tool: ToolSettings, by way: (ModuleSettings) async throws(SandboxError) -> WasmModule
+    ) async throws(SandboxError) -> Loaded {
         let mark = FileMark(of: tool.modulePath)
         do throws(SandboxError) {
-            let module = try await sandbox.load(tool.room(environment: environment))
+            let module = try await way(tool.room(environment: environment))
             return Loaded(settings: tool, mark: mark, module: module)
         } catch {
             if case .wrongDigest = error {
@@ -100,7 +106,11 @@ final class ModuleShelf: Sendable {
                 prepared[tool.name] = known
                 continue
             }
-            do throws(SandboxError) { prepared[tool.name] = try await load(tool) } catch {
+            do throws(SandboxError) {
+                prepared[tool.name] = try await load(tool) { (module) throws(SandboxError) in
+                    try await sandbox.loadAside(module)
+                }
+            } catch {
                 throw ReloadFailure(words: "tools.\(tool.name): \(error.text)")
             }
         }
@@ -113,6 +123,7 @@ final class ModuleShelf: Sendable {
             return held.keys.filter { prepared[$0] == nil }
         }
         for name in gone { sandbox.forget(name) }
+        for case let module? in prepared.values.map(\.module) { sandbox.note(module) }
     }
 }
 

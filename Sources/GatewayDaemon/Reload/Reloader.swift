@@ -42,6 +42,7 @@ final class Reloader: ReloadOrders, StatusSource {
     private struct Serving {
         let assembly: Assembly
         let listener: HTTPListener?
+        let admin: HTTPListener?
         let control: HTTPListener
     }
 
@@ -70,8 +71,10 @@ final class Reloader: ReloadOrders, StatusSource {
     var settings: GatewaySettings { state.withLock { $0.current } }
 
     /// From here on there is something to swap in.
-    func begin(_ assembly: Assembly, listener: HTTPListener?, control: HTTPListener) {
-        state.withLock { $0.serving = Serving(assembly: assembly, listener: listener, control: control) }
+    func begin(_ assembly: Assembly, listener: HTTPListener?, admin: HTTPListener?, control: HTTPListener) {
+        state.withLock {
+            $0.serving = Serving(assembly: assembly, listener: listener, admin: admin, control: control)
+        }
     }
 
     // MARK: Reload
@@ -109,6 +112,7 @@ final class Reloader: ReloadOrders, StatusSource {
         if source.isQuiet { new.log.writesToStandardOutput = false }
         let difference = SettingsDifference(from: settings, to: new)
         do throws(ReloadFailure) {
+            try Self.check(difference.settings)
             let replaced = modules.replaced(new.tools).map { "tools.\($0) (its file)" }
             let report = ReloadReport(
                 changed: difference.changed + replaced, waiting: difference.waiting,
@@ -120,6 +124,16 @@ final class Reloader: ReloadOrders, StatusSource {
         } catch {
             return .failure(refused(error.words, [], path))
         }
+    }
+
+    /// What is right in the file may be wrong beside what only a restart changes.
+    private static func check(_ settings: GatewaySettings) throws(ReloadFailure) {
+        guard settings.auth.mode == .none, !settings.auth.allowsAnonymous, !settings.server.listen.isLoopback else {
+            return
+        }
+        throw ReloadFailure(
+            words: "auth.mode \"none\" would let everybody in who reaches \(settings.server.listen), where the gateway "
+                + "listens until a restart; restart it instead")
     }
 
     private func watched(_ settings: GatewaySettings) -> Duration? {
@@ -143,7 +157,12 @@ final class Reloader: ReloadOrders, StatusSource {
             state.trouble = nil
             guard !report.changed.isEmpty else { return }
             state.since = time.wallMilliseconds()
-            state.former = probation.map { (former, $0) }
+            // A change of a change that is on probation itself: what was good is what was there before both.
+            if let earlier = state.former, earlier.settings != state.current {
+                state.former = probation.map { (earlier.settings, earlier.probation.extended(to: $0.ends)) }
+            } else {
+                state.former = state.former == nil ? probation.map { (former, $0) } : nil
+            }
         }
     }
 
@@ -156,6 +175,10 @@ final class Reloader: ReloadOrders, StatusSource {
             plan = try assembly.upstreams.plan(new.upstreams.map { $0.room(base: source.environment) })
         } catch {
             throw ReloadFailure(words: error.words)
+        }
+        let entrance: HTTPEntrance
+        do throws(ServerTLS.Fault) { entrance = try new.entrance() } catch {
+            throw ReloadFailure(words: "server.tls: a file \(error.words)")
         }
         let prepared = try await modules.prepare(new.tools)
         do { try assembly.logs.change(new.log.files) } catch { throw ReloadFailure(words: error.text) }
@@ -171,7 +194,10 @@ final class Reloader: ReloadOrders, StatusSource {
         assembly.pipeline.change(to: new.pipeline)
         assembly.callers.change(to: new.auth.door)
         await serving.listener?.change(
-            router: assembly.router(new), limits: new.listenerLimits, guardian: new.guardian)
+            router: assembly.router(new), limits: new.listenerLimits, guardian: new.guardian, entrance: entrance)
+        await serving.admin?.change(
+            router: assembly.adminRouter(new), limits: new.listenerLimits,
+            guardian: new.admin.listen.map { new.guardian(of: $0) }, entrance: HTTPEntrance(proxies: new.proxies))
         await serving.control.change(
             router: assembly.controlRouter(new), limits: new.listenerLimits, guardian: nil)
     }

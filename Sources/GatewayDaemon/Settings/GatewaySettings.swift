@@ -37,6 +37,20 @@ package struct GatewaySettings: Sendable, Equatable {
         package var hasCompactTools: Bool
         /// How long a reload is watched; zero for not at all.
         package var reloadProbation: Duration
+        /// Addresses and networks, as written.
+        package var trustedProxies: [String]
+        /// nil for plain HTTP.
+        package var tls: TLS?
+    }
+
+    /// What was in the files of `[server.tls]` when they were read, so that a new certificate at the same place is a
+    /// change. PEM.
+    package struct TLS: Sendable, Equatable {
+        package var certificate: String
+        package var key: SecretText
+        /// Whose certificates clients may show; nil when they are not asked.
+        package var clientAuthorities: String?
+        package var requiresClientCertificate: Bool
     }
 
     package struct Admin: Sendable, Equatable {
@@ -46,6 +60,8 @@ package struct GatewaySettings: Sendable, Equatable {
         package var local: [String]
         /// Nobody is an operator without a token but by the control socket.
         package var requiresToken: Bool
+        /// A second address, for operators only.
+        package var listen: ListenAddress?
 
         /// The socket that speaks MCP, one message a line, beside the control socket.
         package var messageSocket: String {
@@ -86,6 +102,8 @@ package struct GatewaySettings: Sendable, Equatable {
         /// Rows of `request_log` written per second before sampling begins.
         package var requestRowsPerSecond: Int
         package var writesToStandardOutput: Bool
+        package var rotateBytes: Int
+        package var filesKept: Int
     }
 
     package struct Limits: Sendable, Equatable {

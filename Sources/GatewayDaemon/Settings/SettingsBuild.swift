@@ -8,13 +8,17 @@ struct SettingsBuild {
     static let standardSearch = "/usr/local/bin:/usr/bin:/bin"
 
     let values: SettingsValues
+    let tls: GatewaySettings.TLS?
     let sourcePath: String
     let upstreams: [String]
     let tools: [String]
     private var folder: String { SettingsUnits.folder(of: sourcePath) }
 
-    init(values: SettingsValues, sourcePath: String, upstreams: [String], tools: [String]) {
+    init(
+        values: SettingsValues, tls: GatewaySettings.TLS?, sourcePath: String, upstreams: [String], tools: [String]
+    ) {
         self.values = values
+        self.tls = tls
         self.sourcePath = sourcePath
         self.upstreams = upstreams
         self.tools = tools
@@ -34,11 +38,13 @@ struct SettingsBuild {
                 allowedHosts: values.texts("server", "allowed_hosts"),
                 allowedOrigins: values.texts("server", "allowed_origins"),
                 hasCompactTools: values.flag("server", "compact_tools"),
-                reloadProbation: values.duration("server", "reload_probation")),
+                reloadProbation: values.duration("server", "reload_probation"),
+                trustedProxies: values.texts("server", "trusted_proxies"), tls: tls),
             admin: GatewaySettings.Admin(
                 hasPublicMetrics: values.flag("admin", "public_metrics"),
                 controlSocket: values.text("admin", "control_socket") ?? "", local: values.texts("admin", "local"),
-                requiresToken: values.flag("admin", "require_token")),
+                requiresToken: values.flag("admin", "require_token"),
+                listen: values.optionalAddress("admin", "listen")),
             storage: GatewaySettings.Storage(
                 directory: storageDirectory, retention: values.duration("storage", "retention"),
                 queueItemsMax: values.number("storage", "max_queue_items"),
@@ -55,7 +61,8 @@ struct SettingsBuild {
                 format: values.text("log", "format").flatMap(GatewaySettings.Log.Format.init) ?? .text,
                 slowCall: values.duration("log", "slow_call"),
                 requestRowsPerSecond: values.number("log", "request_rows"),
-                writesToStandardOutput: values.flag("log", "stdout")),
+                writesToStandardOutput: values.flag("log", "stdout"), rotateBytes: values.number("log", "rotate_at"),
+                filesKept: values.number("log", "files_kept")),
             limits: GatewaySettings.Limits(
                 inFlightMax: values.number("limits", "max_in_flight"),
                 waitingMax: values.number("limits", "max_waiting"), waitMax: values.duration("limits", "max_wait"),

@@ -14,9 +14,14 @@ struct SettingsChecks {
     /// Both kinds of backends, in the order of the file.
     let upstreams: [String]
     let tools: [String]
+    /// What was in the files of `[server.tls]`; nil without that table, and when something is wrong with it.
+    var tls: GatewaySettings.TLS?
 
     mutating func run() {
         access()
+        certificates()
+        proxies()
+        operatorsAddress()
         let slow = values.duration("log", "slow_call")
         let longest = values.duration("server", "request_timeout")
         if slow >= longest && report.isWritten(["log", "slow_call"]) {

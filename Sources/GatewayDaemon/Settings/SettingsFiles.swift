@@ -17,19 +17,27 @@ package struct SettingsFiles: Sendable {
     package var kind: @Sendable (_ path: String) -> Kind
     package var isReadable: @Sendable (_ path: String) -> Bool
     package var isExecutable: @Sendable (_ path: String) -> Bool
+    /// Whether users may read it who are neither its owner nor in its group.
+    package var isOpenToOthers: @Sendable (_ path: String) -> Bool
     /// Where relative names of the command line begin.
     package var currentDirectory: @Sendable () -> String
+    /// Seconds since 1970, for what is valid until some day.
+    package var now: @Sendable () -> Int
 
     package init(
         read: @escaping @Sendable (String, Int) throws(Unreadable) -> [UInt8],
         kind: @escaping @Sendable (String) -> Kind, isReadable: @escaping @Sendable (String) -> Bool,
-        isExecutable: @escaping @Sendable (String) -> Bool, currentDirectory: @escaping @Sendable () -> String
+        isExecutable: @escaping @Sendable (String) -> Bool, currentDirectory: @escaping @Sendable () -> String,
+        isOpenToOthers: @escaping @Sendable (String) -> Bool = { _ in false },
+        now: @escaping @Sendable () -> Int = { time(nil) }
     ) {
         self.read = read
         self.kind = kind
         self.isReadable = isReadable
         self.isExecutable = isExecutable
+        self.isOpenToOthers = isOpenToOthers
         self.currentDirectory = currentDirectory
+        self.now = now
     }
 
     /// The machine's own files.
@@ -46,6 +54,10 @@ package struct SettingsFiles: Sendable {
                 guard let name = unsafe getcwd(nil, 0) else { return "/" }
                 defer { unsafe free(name) }
                 return unsafe String(cString: name)
+            },
+            isOpenToOthers: { path in
+                var status = stat()
+                return unsafe stat(path, &status) == 0 && status.st_mode & S_IROTH != 0
             })
     }
 

@@ -3,7 +3,7 @@
 extension SettingsKey {
     /// Every key that the gateway knows, built or to come, in the order in which people read about them.
     static let all: [SettingsKey] =
-        server + admin + storage + cache + log + limits + auth + wasm + upstreams + tools + later
+        server + tls + admin + storage + cache + log + limits + auth + wasm + upstreams + tools + later
 
     private static func later(_ path: String, _ why: String) -> SettingsKey {
         SettingsKey(path, .text, .none, why, isBuilt: false)
@@ -50,8 +50,36 @@ extension SettingsKey {
             reload is taken back. `0s` watches nothing.
             """
         ),
-        later("server.trusted_proxies", "Proxies whose forwarding headers are believed."),
-        later("server.tls", "TLS on the listener: certificate, key, client certificates."),
+        SettingsKey(
+            "server.trusted_proxies", .texts, .empty,
+            """
+            Proxies in front of the gateway: addresses, or networks such as `10.0.0.0/8`. What they say in \
+            `X-Forwarded-For`, else in `Forwarded`, is the address whose limits a request counts against; from others \
+            these headers mean nothing.
+            """
+        ),
+    ]
+
+    private static let tls: [SettingsKey] = [
+        SettingsKey(
+            "server.tls", .section, .none,
+            """
+            TLS 1.2 and 1.3 on that listener, instead of plain HTTP. A reload takes what is new in the files, for new \
+            connections.
+            """
+        ),
+        SettingsKey(
+            "server.tls.certificate", .file, .required,
+            "The listener's certificate in PEM form, and behind it those that have signed it."),
+        SettingsKey(
+            "server.tls.key", .file, .required,
+            "The certificate's key in PEM form, without a passphrase. Nobody but the gateway's user has to read it."),
+        SettingsKey(
+            "server.tls.client_ca", .file, .derived("clients are not asked"),
+            "Who has to have signed the certificates that clients show, in PEM form. They may show none."),
+        SettingsKey(
+            "server.tls.require_client_certificate", .flag, .flag(false),
+            "Clients without a certificate of client_ca are refused."),
     ]
 
     private static let admin: [SettingsKey] = [
@@ -73,7 +101,13 @@ extension SettingsKey {
         SettingsKey(
             "admin.require_token", .flag, .flag(false),
             "Closes the admin routes, and all of /health, to callers without a token; the control socket stays open."),
-        later("admin.listen", "A second, private address for the admin routes."),
+        SettingsKey(
+            "admin.listen", .address, .derived("none"),
+            """
+            A second address that serves operators only: /health, /metrics and /admin, under the same rules as on the \
+            first, and never MCP. No TLS, so a private one. Changes at a restart.
+            """
+        ),
     ]
 
     private static let storage: [SettingsKey] = [
@@ -136,8 +170,10 @@ extension SettingsKey {
         ),
         SettingsKey(
             "log.stdout", .flag, .flag(true), "Whether the log also goes to standard output, and so to the journal."),
-        later("log.rotate_at", "Size at which the gateway itself begins a new log file."),
-        later("log.files_kept", "How many rotated log files are kept."),
+        SettingsKey(
+            "log.rotate_at", .size((1 << 20)...(16 << 30)), .text("64MiB"),
+            "Size at which the gateway itself begins a new log file; the one before is app.log.1."),
+        SettingsKey("log.files_kept", .count(1...100), .number(7), "How many files before the present one are kept."),
     ]
 
     private static let limits: [SettingsKey] = [

@@ -33,7 +33,8 @@ package enum SettingsLoader {
             upstreams: upstreams, tools: tools)
         checks.run()
         guard !checks.report.hasErrors else { return checks.report.outcome(nil) }
-        let build = SettingsBuild(values: walk.values, sourcePath: source, upstreams: upstreams, tools: tools)
+        let build = SettingsBuild(
+            values: walk.values, tls: checks.tls, sourcePath: source, upstreams: upstreams, tools: tools)
         return checks.report.outcome(build.settings())
     }
 

@@ -8,7 +8,7 @@ package enum SettingsReference {
     package static func tables() -> String {
         var out = ""
         for section in SettingsKey.all where section.kind == .section {
-            let keys = SettingsKey.all.filter { $0.section == section.path && $0.isBuilt && $0.kind != .section }
+            let keys = keys(in: section.path)
             let name = title(section.path)
             out += "### `[\(name)]`\n\n\(section.why)\n\n"
             guard !keys.isEmpty else { continue }
@@ -49,7 +49,9 @@ package enum SettingsReference {
                 out += "\n" + comment(key.why)
                 // Sections whose tables have names of the writer's choice have no table of their own.
                 if SettingsKey.all.contains(where: { $0.path == key.path + ["*"] }) { continue }
-                out += (key.path.contains("*") ? "# " : "") + "[\(exampleName(key.path).joined(separator: "."))]\n"
+                // A table with keys that have to be given is not to be there without them.
+                let isOff = key.path.contains("*") || keys(in: key.path).contains { $0.standard == .required }
+                out += (isOff ? "# " : "") + "[\(exampleName(key.path).joined(separator: "."))]\n"
                 continue
             }
             // One upstream cannot have both, so the second kind gets a table of its own.
@@ -57,6 +59,10 @@ package enum SettingsReference {
             out += comment(key.why) + "# \(key.name) = \(exampleValue(key))\n"
         }
         return out
+    }
+
+    private static func keys(in section: [String]) -> [SettingsKey] {
+        SettingsKey.all.filter { $0.section == section && $0.isBuilt && $0.kind != .section }
     }
 
     private static func title(_ path: [String]) -> String {
@@ -140,6 +146,11 @@ package enum SettingsReference {
 
     /// For keys whose default is no value, or one that shows nothing.
     private static let examples = [
+        "server.trusted_proxies": "[\"127.0.0.1\", \"10.0.0.0/8\"]",
+        "server.tls.certificate": "\"/etc/mcp-gateway/tls/certificate.pem\"",
+        "server.tls.key": "\"/etc/mcp-gateway/tls/key.pem\"",
+        "server.tls.client_ca": "\"/etc/mcp-gateway/tls/clients.pem\"",
+        "admin.listen": "\"127.0.0.1:9090\"",
         "wasm.library": "\"/usr/lib/mcp-gateway/libwasmtime.so\"",
         "wasm.cache": "\"/var/lib/mcp/wasm-cache\"",
         "upstreams.*.url": "\"https://erp.example/mcp\"",

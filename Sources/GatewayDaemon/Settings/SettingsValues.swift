@@ -64,6 +64,11 @@ struct SettingsValues {
         if case .address(let address) = value(path) { address } else { ListenAddress(host: "127.0.0.1", port: 0) }
     }
 
+    /// nil when the file says nothing and nothing holds by itself.
+    func optionalAddress(_ path: String...) -> ListenAddress? {
+        if case .address(let address) = value(path) { address } else { nil }
+    }
+
     func secrets(_ path: String...) -> [NamedSecret] {
         guard case .map(let entries) = value(path) else { return [] }
         return entries.map { NamedSecret(name: $0.name, value: SecretText($0.text)) }.sorted { $0.name < $1.name }

@@ -6,7 +6,7 @@ internal import MCPWire
 
 /// Orders and questions about the gateway as a whole.
 extension ControlClient {
-    /// What a call came to that is only asked about, with the answer as it came.
+    /// The answer of `/admin/status`, read and as it came.
     func statusFacts(patience: Duration) throws(StartError) -> (json: JSONValue, text: String) {
         try order("GET", "/admin/status", patience: patience)
     }
@@ -111,7 +111,8 @@ enum ReloadScreen {
         let changed = names(answer["changed"])
         var lines = [
             changed.isEmpty
-                ? ScreenLine("nothing to change: what the file says is in force") : ScreenLine("in force: \(changed)", .good)
+                ? ScreenLine("nothing to change: what the file says is in force")
+                : ScreenLine("in force: \(changed)", .good)
         ]
         let waiting = names(answer["waits_for_restart"])
         if !waiting.isEmpty { lines.append(ScreenLine("waits for a restart: \(waiting)", .doubtful)) }

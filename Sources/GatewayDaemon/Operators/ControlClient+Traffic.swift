@@ -150,31 +150,3 @@ extension ControlClient {
         return try said("DELETE", path)
     }
 }
-
-/// What operators type as times and rates.
-package enum OrderWords {
-    /// A time from one second on, such as `30m`, in the words the gateway takes; nil when it is none.
-    package static func lasting(_ text: String) -> String? {
-        guard let duration = SettingsUnits.duration(text), duration >= .seconds(1),
-            duration.components.attoseconds == 0
-        else { return nil }
-        let words = SettingsUnits.text(duration)
-        // The digits an order may have.
-        return words.utf8.count <= 7 ? words : nil
-    }
-
-    /// How often: `10`, `0.5`, `10/s`, `30/m`, `100/h`; nil when it is nothing that can be a limit.
-    package static func perSecond(_ text: String) -> Double? {
-        let plain = text.utf8.allSatisfy { (0x30...0x39).contains($0) || $0 == UInt8(ascii: ".") } ? Double(text) : nil
-        let rate = plain ?? SettingsUnits.rate(text)?.perSecond
-        return rate.flatMap { (0.001...1_000_000).contains($0) ? $0 : nil }
-    }
-
-    /// A time of at most `max`: `2s`, `500ms`, or seconds, such as `0.5`; nil when it is none.
-    package static func duration(_ text: String, in range: ClosedRange<Duration>) -> Duration? {
-        let isNumber = text.utf8.allSatisfy { (0x30...0x39).contains($0) || $0 == UInt8(ascii: ".") }
-        let seconds = isNumber ? Double(text).map { Duration.milliseconds(Int(min($0, 1e9) * 1_000)) } : nil
-        guard let duration = seconds ?? SettingsUnits.duration(text), range.contains(duration) else { return nil }
-        return duration
-    }
-}
