@@ -59,7 +59,7 @@ let package = Package(
         .target(name: "Access", dependencies: ["GatewayCore", "MCPWire", crypto], swiftSettings: strictMemory),
         .target(name: "Telemetry", dependencies: ["GatewayCore", logging], swiftSettings: strict),
         .target(
-            name: "HTTPListener", dependencies: ["GatewayCore", "Telemetry", nioCore, nioPosix, nioHTTP1, nioSSL],
+            name: "HTTPListener", dependencies: ["GatewayCore", "Telemetry", nioCore, nioPosix, nioHTTP1, nioSSL, nioTLS],
             swiftSettings: strict),
         .target(
             name: "Outbound", dependencies: ["GatewayCore", "CHost", nioCore, nioPosix], swiftSettings: strictMemory),
@@ -143,7 +143,7 @@ let package = Package(
             dependencies: ["WasmSandbox", "CWasmtime", "GatewayCore", "MCPWire", nioCore, nioPosix, crypto],
             swiftSettings: strict),
         .testTarget(
-            name: "GatewayDaemonTests", dependencies: ["GatewayDaemon", "GatewayCore", "MCPWire"], swiftSettings: strict),
+            name: "GatewayDaemonTests", dependencies: ["GatewayDaemon", "GatewayCore", "HTTPListener", "MCPWire"], swiftSettings: strict),
         .target(
             name: "GatewayTestKit",
             dependencies: [
@@ -152,7 +152,9 @@ let package = Package(
             path: "Tests/GatewayTestKit", swiftSettings: strict),
         .testTarget(
             name: "HTTPListenerTests",
-            dependencies: ["HTTPListener", "GatewayTestKit", "GatewayCore", nioCore, nioPosix],
+            dependencies: [
+                "HTTPListener", "GatewayTestKit", "GatewayCore", "Telemetry", nioCore, nioPosix, nioSSL, nioTLS,
+            ],
             swiftSettings: strict),
         .testTarget(
             name: "AdminPlaneTests",

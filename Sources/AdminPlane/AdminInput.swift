@@ -22,7 +22,7 @@ struct AdminBody: Sendable {
                 "The body is larger than the \(AdminGate.bodyBytesMax) bytes an order may take.")
         }
         let bytes = Array(body.readableBytesView)
-        guard !bytes.allSatisfy({ $0 == 0x20 || (0x09...0x0d).contains($0) }) else {
+        guard !bytes.isEmpty else {
             self = .none
             return
         }
@@ -150,7 +150,7 @@ struct AdminQuery: Sendable {
     func text(_ name: String) -> String? { items.last { $0.name == name && !$0.value.isEmpty }?.value }
 
     func number(_ name: String, _ range: ClosedRange<Int64>) throws(AdminRefusal) -> Int64? {
-        guard let text = text(name) else { return nil }
+        guard let text = items.last(where: { $0.name == name })?.value else { return nil }
         guard let number = Int64(text), range.contains(number) else {
             throw .bad(
                 "\"\(name)\" cannot be read; a number from \(range.lowerBound) to \(range.upperBound) would be right.")

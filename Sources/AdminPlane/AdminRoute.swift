@@ -73,6 +73,8 @@ struct AdminField: Sendable {
         /// Some of these, with commas between.
         case list([String])
         case path
+        /// A text of this form, as a regular expression of JSON Schema.
+        case form(String)
     }
 
     let name: String
@@ -202,13 +204,17 @@ package struct AdminGate: Sendable {
             .methodNotAllowed, code: "method_not_allowed", "This path takes \(verbs).", headers: [("allow", verbs)])
     }
 
-    private func path(_ request: HTTPRequest) -> String { Self.shown(request.path) }
+    private func path(_ request: HTTPRequest) -> String { Self.shown(request.path.prefix(200)) }
 
     /// Somebody may paste a token where its id belongs.
     private static func shown(_ text: Substring) -> String {
-        let text = text.prefix(200)
-        guard let secret = text.firstRange(of: Token.secretPrefix) else { return String(text) }
-        return text[..<secret.upperBound] + "…"
+        var rest = text.prefix(2_000)
+        var out = ""
+        while let mark = rest.firstRange(of: Token.secretPrefix) {
+            out += rest[..<mark.upperBound] + "…"
+            rest = rest[mark.upperBound...].drop { $0.isLetter || $0.isNumber || $0 == "_" || $0 == "-" }
+        }
+        return out + rest
     }
 
     private func note(
@@ -216,10 +222,10 @@ package struct AdminGate: Sendable {
     ) {
         var facts = [("who", who), ("what", what)]
         if let place, !place.isEmpty {
-            facts.append((what.hasPrefix("queue.") ? LogKey.item : "subject", Self.shown(place[...])))
+            facts.append((what.hasPrefix("queue.") ? LogKey.item : "subject", Self.shown(place.prefix(200))))
         }
         facts.append(("status", String(status)))
-        if let words { facts.append((LogKey.detail, words)) }
+        if let words { facts.append((LogKey.detail, Self.shown(words[...]))) }
         facts.append((LogKey.requestID, request.id.description))
         log.security(SecurityEvent.adminCall, facts: facts)
     }

@@ -13,6 +13,8 @@ package struct AdminRooms: Sendable {
     package var traffic: any TrafficOrders
     package var configuration: any ReloadOrders
     package var tokens: TokenBook
+    /// A token was revoked.
+    package var revoked: @Sendable () -> Void
     package var time: any TimeSource
     package var version: String
     package var uptime: @Sendable () -> Duration
@@ -25,7 +27,7 @@ package struct AdminRooms: Sendable {
 
     package init(
         queue: any CallQueue, cache: any ReplyCache, care: any StorageCare, traffic: any TrafficOrders,
-        configuration: any ReloadOrders, tokens: TokenBook, time: any TimeSource, version: String,
+        configuration: any ReloadOrders, tokens: TokenBook, revoked: @escaping @Sendable () -> Void = {}, time: any TimeSource, version: String,
         uptime: @escaping @Sendable () -> Duration, health: @escaping @Sendable () -> [ComponentStatus],
         load: @escaping @Sendable () -> JSONValue, sync: @escaping @Sendable () async -> JSONValue
     ) {
@@ -35,6 +37,7 @@ package struct AdminRooms: Sendable {
         self.traffic = traffic
         self.configuration = configuration
         self.tokens = tokens
+        self.revoked = revoked
         self.time = time
         self.version = version
         self.uptime = uptime
@@ -56,7 +59,7 @@ package struct AdminRoutes: Sendable {
         let known =
             GatewayCalls(rooms: rooms).calls + TrafficCalls(traffic: rooms.traffic, time: rooms.time).calls
             + QueueCalls(queue: rooms.queue, time: rooms.time).calls + StorageCalls(rooms: rooms).calls
-            + TokenCalls(book: rooms.tokens, time: rooms.time).calls
+            + TokenCalls(book: rooms.tokens, revoked: rooms.revoked, time: rooms.time).calls
         let description = AdminCall(
             "openapi", .get, "/admin/openapi.json", "This description, in OpenAPI 3.1."
         ) { _ throws(AdminRefusal) in

@@ -96,6 +96,8 @@ struct GatewayCalls: Sendable {
 /// Tokens: who has one, a new one, and the end of one.
 struct TokenCalls: Sendable {
     let book: TokenBook
+    /// Ends what is held open for those who have no good token any more.
+    let revoked: @Sendable () -> Void
     let time: any TimeSource
 
     var calls: [AdminCall] {
@@ -110,7 +112,7 @@ struct TokenCalls: Sendable {
             AdminCall(
                 "tokens.new", .post, "/admin/tokens", "Makes a token. Its secret is shown this once.",
                 body: [
-                    AdminField("name", .text, "whose it is, 1 to 64 of A-Z a-z 0-9 . _ @ -", isRequired: true),
+                    AdminField("name", .form(Self.nameForm), "whose it is, 1 to 64 of A-Z a-z 0-9 . _ @ -", isRequired: true),
                     AdminField("roles", .texts(Role.allCases.map(\.rawValue)), "what it opens.", isRequired: true),
                     AdminField("for", .lasting, "How long it is good; until it is revoked when left out."),
                 ],
@@ -120,6 +122,9 @@ struct TokenCalls: Sendable {
                 refusals: [.notFound, .conflict, .internalError], revoke),
         ]
     }
+
+    /// What the book takes for a name.
+    private static let nameForm = "^(?!anonymous$)(?!mcpgw_)(?![0-9a-f]{8}$)[A-Za-z0-9._@-]{1,64}$"
 
     private func make(_ order: AdminOrder) async throws(AdminRefusal) -> AdminAnswer {
         let name = try order.body.text("name") ?? ""
@@ -151,6 +156,7 @@ struct TokenCalls: Sendable {
     private func revoke(_ order: AdminOrder) async throws(AdminRefusal) -> AdminAnswer {
         do throws(AccessError) {
             let token = try await Self.offLoop { () throws(AccessError) in try book.revoke(order.place) }
+            revoked()
             return AdminAnswer(
                 words: "token \(token.id) of \(token.name) is revoked and opens nothing any more",
                 facts: [("token", TokenFacts.json(token, now: time.wallMilliseconds()))])

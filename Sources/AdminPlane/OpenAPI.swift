@@ -103,6 +103,7 @@ enum OpenAPI {
         switch field.kind {
         // An empty parameter of a query counts as none.
         case .text: members = [("type", "string")] + (isInQuery ? [] : [("minLength", .number("1"))])
+        case .form(let pattern): members = [("type", "string"), ("pattern", .string(pattern))]
         case .flag: members = [("type", "boolean")]
         case .duration: members = [("type", "string"), ("pattern", "^[0-9]{1,6}[smhd]$")]
         case .lasting: members = [("type", "string"), ("pattern", "^(?=[0-9]{1,6}[smhd]$)0*[1-9]")]

@@ -66,7 +66,7 @@ package struct OperatorDoor: Sendable {
         // The kernel let it in: the socket and its folder are the gateway's user's and group's.
         case .local(let uid, let pid): return .operating(who: "uid \(uid) pid \(pid)")
         case .network(let peer):
-            if let shown = shown(request, peer) { return shown }
+            if let shown = shown(request) { return shown }
             guard peer.isLoopback else { return .stranger(why: "not from this machine") }
             if requiresToken { return .stranger(why: "admin.require_token asks for a token") }
             if let sign = Self.signOfAnother(request) { return .stranger(why: sign) }
@@ -77,10 +77,10 @@ package struct OperatorDoor: Sendable {
     }
 
     /// Who shows a token; nil when none is shown. A wrong one is not made good by coming from this machine.
-    private func shown(_ request: HTTPRequest, _ peer: NetworkPeer) -> Visitor? {
+    private func shown(_ request: HTTPRequest) -> Visitor? {
         guard let tokens else { return nil }
         switch tokens.look(
-            at: request.headers("authorization"), from: peer.address, isLocal: peer.isLoopback)
+            at: request.headers("authorization"), from: request.peerAddress, isLocal: request.isFromThisMachine)
         {
         case .nothing: return nil
         case .visitor(let visitor) where visitor.may(.admin): return .operating(who: "token \(visitor.name)")

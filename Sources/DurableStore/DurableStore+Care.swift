@@ -20,9 +20,9 @@ extension DurableStore: StorageCare {
         guard path.hasPrefix("/"), !path.hasSuffix("/") else {
             throw refuse("\(path) is not an absolute path of a file; the gateway does not know your directory")
         }
-        let beside = StorageFiles.directory(of: path) == StorageFiles.directory(of: database)
-        if beside, StorageFiles.name(of: path).hasPrefix(StorageFiles.name(of: database) + "-") {
-            throw refuse("\(path) is a name that belongs to the database in use; name another file")
+        let home = StorageFiles.directory(of: database)
+        if path.hasPrefix(home + "/"), StorageFiles.directory(of: path) != home + "/backups" {
+            throw refuse("\(path) is among the files in use; name one in \(home)/backups, or elsewhere")
         }
         guard StorageFiles.exists(path) else { return }
         guard StorageFiles.isRegular(path) else {

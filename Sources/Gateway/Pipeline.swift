@@ -85,6 +85,7 @@ package final class Pipeline: MCPService {
         worker.ownersChanged()
         traffic.reapply()
         changes.offersChanged()
+        traffic.reapplyToBreakers()
         // An owner that cannot be told now is told when it can be reached.
         Task { await changes.repeatWatches() }
     }
@@ -128,7 +129,7 @@ package final class Pipeline: MCPService {
                 "There is no method of this name in revision \(inbound.revision.name) that this gateway offers.",
                 to: inbound, status: dialect.unknownMethodStatus)
         }
-        if !inbound.message.method.isFree, !inbound.message.method.isCall, !inbound.isContinued {
+        if !inbound.message.method.isFree, !inbound.message.method.isCall {
             do throws(Admission.Refusal) { try admission.checkRate(inbound) } catch {
                 return turnedAway(error, inbound, dialect)
             }
@@ -163,7 +164,7 @@ package final class Pipeline: MCPService {
         // May it enter?
         let permit: Admission.Permit
         do throws(Admission.Refusal) {
-            permit = try await admission.admit(original)
+            permit = try await admission.admit(original, isFurtherRound: { [states] in states.isOurs(original) })
         } catch {
             return turnedAway(error, original, dialect)
         }
@@ -178,7 +179,7 @@ package final class Pipeline: MCPService {
         case .storedTask(let handle): return answered(original, await queueDesk.task(handle, original, dialect))
         case .destination(let found, let message): (destination, inbound) = (found, message)
         }
-        do throws(RateGate.Refusal) { try destination.gate?.take(at: inbound.arrivedAt) } catch {
+        do throws(RateGate.Refusal) { try destination.gate?.take(at: time.now()) } catch {
             return turnedAway(.limited(error), inbound, dialect)
         }
         // Is it what its owner takes?
@@ -332,7 +333,10 @@ package final class Pipeline: MCPService {
     package func ended(_ session: SessionKey) { changes.end(session) }
 
     /// Takes up what the backends have now, and tells whoever wants to know.
-    package func offersChanged() { changes.offersChanged() }
+    package func offersChanged() {
+        changes.offersChanged()
+        traffic.reapplyToBreakers()
+    }
 
     /// An owner says that one of its resources has changed.
     package func updated(_ uri: String, of backend: String) {

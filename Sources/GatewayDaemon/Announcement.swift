@@ -8,10 +8,9 @@ internal import WasmSandbox
 /// What a person who started the gateway by hand wants to know.
 enum Announcement {
     static func text(_ assembly: Assembly, address: String) -> String {
-        var lines = [
-            "", "mcp-gateway \(GatewayVersion.text) serves MCP at http://\(address)\(assembly.reloader.settings.server.path)",
-            "",
-        ]
+        let server = assembly.reloader.settings.server
+        let place = (server.tls == nil ? "http://" : "https://") + address
+        var lines = ["", "mcp-gateway \(GatewayVersion.text) serves MCP at \(place)\(server.path)", ""]
         for component in assembly.sandbox.components() + assembly.upstreams.components() {
             lines.append("  \(component.name): \(component.status.rawValue) (\(component.detail))")
         }
@@ -21,16 +20,16 @@ enum Announcement {
         lines.append(
             "  "
                 + curl(
-                    address: address, path: assembly.reloader.settings.server.path,
+                    place: place, path: server.path,
                     example: exampleArguments.keys.sorted().reversed().first(where: assembly.catalogue.has)))
-        lines.append("Look at it:  curl -s http://\(address)/health | jq .")
+        lines.append("Look at it:  curl -s \(place)/health | jq .")
         lines.append("Stop it:     Ctrl-C")
         lines.append("")
         return lines.joined(separator: "\n")
     }
 
     /// One line that works when pasted into a shell.
-    static func curl(address: String, path: String, example: String?) -> String {
+    static func curl(place: String, path: String, example: String?) -> String {
         let meta =
             #""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","#
             + #""io.modelcontextprotocol/clientCapabilities":{}}"#
@@ -42,7 +41,7 @@ enum Announcement {
             headers += " -H 'Mcp-Name: \(example)'"
         }
         let body = #"{"jsonrpc":"2.0","id":1,"method":"\#(method)","params":{\#(params)}}"#
-        return "curl -s http://\(address)\(path) -H 'Content-Type: application/json' \(headers) -d '\(body)'"
+        return "curl -s \(place)\(path) -H 'Content-Type: application/json' \(headers) -d '\(body)'"
     }
 
     /// Arguments for the tools of the default configuration.

@@ -24,19 +24,24 @@ package struct Probation: Sendable {
     private static let longerMin = Duration.milliseconds(500)
 
     package let ends: Moment
+    /// What was made anew may take its time for the first calls; from here on they count for how long they take.
+    private let settled: Moment
+    private static let settling = Duration.seconds(5)
     private let before: Pulse.Reading
 
     /// - Parameter before: what calls came to until the change.
     package init(before: Pulse.Reading, for length: Duration, at moment: Moment) {
         self.before = before
         ends = moment + length
+        settled = moment + min(length / 2, Self.settling)
     }
 
     /// The same comparison for longer: something was changed again meanwhile.
-    package func extended(to ends: Moment) -> Probation { Probation(before: before, ends: max(ends, self.ends)) }
+    package func extended(to ends: Moment) -> Probation { Probation(self, ends: max(ends, self.ends)) }
 
-    private init(before: Pulse.Reading, ends: Moment) {
-        self.before = before
+    private init(_ former: Probation, ends: Moment) {
+        before = former.before
+        settled = former.settled
         self.ends = ends
     }
 
@@ -49,7 +54,7 @@ package struct Probation: Sendable {
                         + "\(Self.percent(before.failedShare)) of \(before.calls) before")
             }
             // Of a few calls the longest says little.
-            if before.calls >= Self.callsMin, let was = before.p95, let now = after.p95, now >= was + Self.longerMin,
+            if moment >= settled, before.calls >= Self.callsMin, let was = before.p95, let now = after.p95, now >= was + Self.longerMin,
                 now >= was * Self.timesLonger
             {
                 return .worse(

@@ -75,6 +75,20 @@ struct StateKeeper: Sendable {
         return Content(plain[nameEnd...])
     }
 
+    /// Whether a request brings back something that was sealed here for its caller, not too long ago; for which call is
+    /// not looked at.
+    func isOurs(_ inbound: InboundMessage) -> Bool {
+        let bytes = inbound.bytes.readableBytesUInt8Span
+        guard let member = inbound.message.member("requestState", in: bytes), member.kind == .string,
+            let plain = states.open(
+                JSONText.string(bytes, value: member.value), charactersMax: Self.charactersMax), plain.count > 42
+        else { return false }
+        let expires = Int64(bitPattern: plain[..<8].reduce(UInt64(0)) { $0 << 8 | UInt64($1) })
+        let nameEnd = 42 + Int(plain[40]) << 8 + Int(plain[41])
+        return time.wallMilliseconds() < expires && nameEnd <= plain.count
+            && plain[42..<nameEnd].elementsEqual(inbound.caller.name.utf8.prefix(1_000))
+    }
+
     /// What the call is: its method, whom it is for, and its arguments, whatever their spelling. Its owner as well: a
     /// name may lead to another one by the time the client comes back.
     private static func digest(of inbound: InboundMessage, owner: String) -> [UInt8] {

@@ -79,14 +79,15 @@ final class Admission: Sendable {
     }
 
     /// Lets a call in, perhaps after a wait.
-    func admit(_ inbound: InboundMessage) async throws(Refusal) -> Permit {
+    ///
+    /// - Parameter isFurtherRound: it goes on with one that was let in before.
+    func admit(_ inbound: InboundMessage, isFurtherRound: () -> Bool) async throws(Refusal) -> Permit {
         let settings = settings.now
         let deadline = Deadline(inbound.arrivedAt + settings.timeout)
         if inbound.isPoll {
             return Permit(admission: self, counts: false, began: inbound.arrivedAt, deadline: deadline)
         }
-        // A further round of a call that was let in is no new one.
-        if isDraining, !inbound.isContinued {
+        if isDraining, !isFurtherRound() {
             throw .busy(words: Self.drainingWords, retryAfter: 5)
         }
         if pressure() >= .critical {

@@ -11,8 +11,10 @@ struct Dispatcher: Sendable {
         guard let traffic = destination.owner.traffic else { return await pass(call, destination) }
         traffic.noteCall(at: time.now())
         var attempts = 0
+        var result: Result<CallAnswer, CallFailure> = .failure(.cancelled)
         while true {
-            let result = await hedged(call, destination, traffic)
+            let former = attempts > 0 ? result : nil
+            result = Self.told(await hedged(call, destination, traffic), after: former)
             attempts += 1
             guard isWorthRepeating(result, call, destination),
                 let pause = traffic.pause(after: attempts, at: time.now()),
@@ -22,6 +24,16 @@ struct Dispatcher: Sendable {
             // The client left meanwhile: nobody wants it any more.
             if Task.isCancelled { return .failure(.cancelled) }
         }
+    }
+
+    /// A try that was not sent does not hide that one before it may have been carried out.
+    private static func told(
+        _ result: Result<CallAnswer, CallFailure>, after former: Result<CallAnswer, CallFailure>?
+    ) -> Result<CallAnswer, CallFailure> {
+        guard case .failure(let last) = result, case .failure(let first)? = former, last.provesNothingWasSent,
+            !first.provesNothingWasSent
+        else { return result }
+        return .failure(first)
     }
 
     /// Whether a further try can end otherwise and does no harm.
@@ -65,10 +77,12 @@ struct Dispatcher: Sendable {
                 guard !Task.isCancelled, traffic.spendRetry(at: self.time.now()) else { return nil }
                 return await self.pass(call, destination)
             }
+            var former: Result<CallAnswer, CallFailure>?
             var last: Result<CallAnswer, CallFailure> = .failure(.cancelled)
             for await found in group {
                 guard let found else { continue }
-                last = found
+                last = Self.told(found, after: former)
+                former = last
                 if case .success = found { break }
                 // A failure before the second has begun leaves nothing to hedge.
                 if time.now().since(began) < delay { break }
@@ -87,13 +101,13 @@ struct Dispatcher: Sendable {
         do throws(Turnstile.Refusal) {
             try await own?.enter(by: call.deadline, at: time.now(), on: call.loop)
         } catch {
-            return .failure(Self.failure(error, destination))
+            return .failure(Self.failure(error, of: "calls to \"\(destination.backend.name)\""))
         }
         do throws(Turnstile.Refusal) {
             try await tools?.enter(by: call.deadline, at: time.now(), on: call.loop)
         } catch {
             own?.leave(after: nil)
-            return .failure(Self.failure(error, destination))
+            return .failure(Self.failure(error, of: "calls of this tool"))
         }
         let began = time.now()
         let result = await asked(call, destination)
@@ -103,16 +117,16 @@ struct Dispatcher: Sendable {
         return result
     }
 
-    private static func failure(_ refusal: Turnstile.Refusal, _ destination: Destination) -> CallFailure {
+    private static func failure(_ refusal: Turnstile.Refusal, of calls: String) -> CallFailure {
         switch refusal {
         case .full(let running, let waiting):
             let line = waiting > 0 ? " and \(waiting) wait" : ""
             return .overloaded(
-                detail: "\(running) calls to \"\(destination.backend.name)\" run\(line) already (max_in_flight)",
+                detail: "\(running) \(calls) run\(line) already (max_in_flight)",
                 retryAfter: 1)
         case .late:
             return .overloaded(
-                detail: "the line of calls to \"\(destination.backend.name)\" is longer than this call can wait",
+                detail: "the line of \(calls) is longer than this call can wait",
                 retryAfter: 1)
         case .left: return .cancelled
         }

@@ -33,11 +33,16 @@ final class OverrideBook: Sendable {
     /// False when there is no room for one more.
     func put(_ kind: Override.Kind, _ subject: String, _ value: String, _ terms: OrderTerms) -> Bool {
         let now = time.wallMilliseconds()
-        let new = Override(
-            kind: kind, subject: subject, value: value, since: now, by: terms.by,
-            until: terms.lasts.map { now + Int64($0.milliseconds) })
-        return held.withLock { held in
-            guard held[new.key] != nil || held.count < Self.overridesMax else { return false }
+        return put(
+            Override(
+                kind: kind, subject: subject, value: value, since: now, by: terms.by,
+                until: terms.lasts.map { now + Int64($0.milliseconds) }))
+    }
+
+    func put(_ new: Override) -> Bool {
+        held.withLock { held in
+            // What there is one of has its place in any case.
+            guard held[new.key] != nil || held.count < Self.overridesMax || new.subject.isEmpty else { return false }
             held[new.key] = new
             return true
         }

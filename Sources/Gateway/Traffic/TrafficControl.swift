@@ -57,6 +57,11 @@ package final class TrafficControl: TrafficOrders {
         admission.limit(all: book[.rateLimit, ""].flatMap { Self.limit($0.value) } ?? settings.now.rate)
         admission.setDraining(book[.drain, ""] != nil)
         catalogue.takeOut(Set(book.of(.tool).map(\.subject)))
+        reapplyToBreakers()
+    }
+
+    /// Breakers of tools come and go with the lists.
+    func reapplyToBreakers() {
         for breaker in Self.breakers(catalogue) {
             let order = book[.breaker, breaker.facts.upstream] ?? book[.breaker, ""]
             switch order.flatMap({ BreakerOrder(rawValue: $0.value) }) {
@@ -83,6 +88,7 @@ package final class TrafficControl: TrafficOrders {
         reapply()
         if hasTools {
             changes.offersChanged()
+            reapplyToBreakers()
             await returned()
         }
         return await book.write()
@@ -117,7 +123,7 @@ package final class TrafficControl: TrafficOrders {
         } else if book[.breaker, upstream ?? ""]?.value == BreakerOrder.disarmed.rawValue {
             book.remove(Override.Key(kind: .breaker, subject: upstream ?? ""))
         }
-        if let upstream { try exempt(upstream, terms) } else { forgetSingle(keepsForced: !force) }
+        if let upstream { try exempt(upstream) } else { forgetSingle(keepsForced: !force) }
         let before = chosen.filter { $0.status.state == .open }.map(\.facts.shownName)
         let isKept = await settle()
         for breaker in chosen where !breaker.status.isForced { breaker.openIfOver() }
@@ -133,10 +139,14 @@ package final class TrafficControl: TrafficOrders {
     }
 
     /// An order for all goes on for the others.
-    private func exempt(_ upstream: String, _ terms: OrderTerms) throws(OrderRefusal) {
+    private func exempt(_ upstream: String) throws(OrderRefusal) {
         guard let whole = book[.breaker, ""], whole.value == BreakerOrder.disarmed.rawValue else { return }
         let others = Set(Self.breakers(catalogue).map(\.facts.upstream)).subtracting([upstream])
-        for other in others where book[.breaker, other] == nil { try put(.breaker, other, whole.value, terms) }
+        for other in others where book[.breaker, other] == nil {
+            var one = whole
+            one.subject = other
+            guard book.put(one) else { throw Self.tooMany }
+        }
         book.remove(whole.key)
     }
 
@@ -162,11 +172,11 @@ package final class TrafficControl: TrafficOrders {
     private func put(
         _ kind: Override.Kind, _ subject: String, _ value: String, _ terms: OrderTerms
     ) throws(OrderRefusal) {
-        guard book.put(kind, subject, value, terms) else {
-            throw OrderRefusal(
-                words: "There are \(OverrideBook.overridesMax) overrides already; undo some of them first.")
-        }
+        guard book.put(kind, subject, value, terms) else { throw Self.tooMany }
     }
+
+    private static let tooMany = OrderRefusal(
+        words: "There are \(OverrideBook.overridesMax) overrides already; undo some of them first.")
 
     // MARK: Limits, tools, draining
 

@@ -122,10 +122,11 @@ import Testing
         let traffic = bench.pipeline.traffic
         let probation = traffic.beginProbation(for: Self.length)
         owner.fail(.unavailable(detail: "x"))
-        try await call(bench, 19)
+        let enough = Probation.callsMin
+        try await call(bench, enough - 1)
         #expect(traffic.judge(probation) == .open)
         try await call(bench, 1)
-        #expect(traffic.judge(probation) == .worse("100 % of 20 calls failed since, 0 % of 40 before"))
+        #expect(traffic.judge(probation) == .worse("100 % of \(enough) calls failed since, 0 % of 40 before"))
         // It is told once; what comes later is another story.
         #expect(traffic.judge(probation) == .passed)
     }
@@ -154,7 +155,8 @@ import Testing
         let second = traffic.beginProbation(for: Self.length)
         #expect(traffic.judge(second) == .open)
         // Half of the minute before failed, all of those since.
-        try await call(bench, 20)
-        #expect(traffic.judge(second) == .worse("100 % of 20 calls failed since, 50 % of 60 before"))
+        let enough = Probation.callsMin
+        try await call(bench, enough)
+        #expect(traffic.judge(second) == .worse("100 % of \(enough) calls failed since, 50 % of 60 before"))
     }
 }
