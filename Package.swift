@@ -59,7 +59,8 @@ let package = Package(
         .target(name: "Access", dependencies: ["GatewayCore", "MCPWire", crypto], swiftSettings: strictMemory),
         .target(name: "Telemetry", dependencies: ["GatewayCore", logging], swiftSettings: strict),
         .target(
-            name: "HTTPListener", dependencies: ["GatewayCore", "Telemetry", nioCore, nioPosix, nioHTTP1, nioSSL, nioTLS],
+            name: "HTTPListener",
+            dependencies: ["GatewayCore", "Telemetry", nioCore, nioPosix, nioHTTP1, nioSSL, nioTLS],
             swiftSettings: strict),
         .target(
             name: "Outbound", dependencies: ["GatewayCore", "CHost", nioCore, nioPosix], swiftSettings: strictMemory),
@@ -102,7 +103,8 @@ let package = Package(
             name: "GatewayDaemon",
             dependencies: [
                 "Access", "GatewayCore", "HostLoad", "MCPWire", "Telemetry", "HTTPListener", "Outbound", "Gateway",
-                "MCPFront", "WasmSandbox", "Upstreams", "DurableStore", "AdminPlane", "Resilience", "Sealing", "CHost", nioCore, nioPosix, logging,
+                "MCPFront", "WasmSandbox", "Upstreams", "DurableStore", "AdminPlane", "Resilience", "Sealing", "CHost",
+                nioCore, nioPosix, logging,
                 toml,
             ],
             swiftSettings: strictMemory),
@@ -143,7 +145,12 @@ let package = Package(
             dependencies: ["WasmSandbox", "CWasmtime", "GatewayCore", "MCPWire", nioCore, nioPosix, crypto],
             swiftSettings: strict),
         .testTarget(
-            name: "GatewayDaemonTests", dependencies: ["GatewayDaemon", "GatewayCore", "HTTPListener", "MCPWire"], swiftSettings: strict),
+            name: "GatewayDaemonTests",
+            dependencies: [
+                "WasmSandbox", "Telemetry", "Resilience", "Gateway", "GatewayDaemon", "GatewayCore", "HTTPListener",
+                "MCPWire",
+            ],
+            swiftSettings: strict),
         .target(
             name: "GatewayTestKit",
             dependencies: [
@@ -165,13 +172,15 @@ let package = Package(
         .testTarget(
             name: "GatewayTests",
             dependencies: [
-                "Gateway", "GatewayTestKit", "GatewayCore", "MCPWire", "Resilience", "Sealing", "Telemetry", nioCore,
+                "HostLoad", "Gateway", "GatewayTestKit", "GatewayCore", "MCPWire", "Resilience", "Sealing", "Telemetry",
+                nioCore,
             ],
             swiftSettings: strict),
         .testTarget(
             name: "MCPFrontTests",
             dependencies: [
-                "MCPFront", "GatewayTestKit", "GatewayCore", "MCPWire", "HTTPListener", "Sealing", "Telemetry", nioCore,
+                "Access", "MCPFront", "GatewayTestKit", "GatewayCore", "MCPWire", "HTTPListener", "Sealing",
+                "Telemetry", nioCore,
             ],
             swiftSettings: strict),
         .testTarget(

@@ -28,8 +28,8 @@ package enum AccessError: Error, Sendable, Equatable {
         case .full(let max):
             "there are \(max) tokens, which is as many as there may be; revoke those that nobody needs"
         case .damaged(let file, let line, let detail):
-            "line \(line) of \(file) is no token: \(detail); the file was left as it is; correct or remove the line, or "
-                + "put the file back from a copy"
+            "line \(line) of \(file) is no token: \(detail); the file was left as it is; correct or remove the line, "
+                + "or put the file back from a copy"
         case .busy(let file):
             "\(file) is being changed by another process, which holds \(file).lock; nothing was changed; try again"
         case .unusable(let what, let detail): "\(what) cannot be used: \(detail)"

@@ -153,12 +153,8 @@ package struct AdminGate: Sendable {
     func handle(
         _ request: HTTPRequest, _ exchange: HTTPExchange, calls: [(call: AdminCall, place: String)]
     ) async {
-        let who: String
-        switch door.visitor(request) {
-        case .operating(let name): who = name
-        case .observing, .stranger:
-            return refuseStranger(request, exchange)
-        }
+        let visitor = door.visitor(request)
+        guard case .operating(let who) = visitor else { return refuse(visitor, request, exchange) }
         let verb: HTTPVerb = request.verb == .head ? .get : request.verb
         guard let (call, place) = calls.first(where: { $0.call.verb == verb }) else {
             note(who, "\(request.verb.label) \(path(request))", nil, calls.isEmpty ? 404 : 405, nil, request)
@@ -179,8 +175,7 @@ package struct AdminGate: Sendable {
         }
     }
 
-    private func refuseStranger(_ request: HTTPRequest, _ exchange: HTTPExchange) {
-        let visitor = door.visitor(request)
+    private func refuse(_ visitor: OperatorDoor.Visitor, _ request: HTTPRequest, _ exchange: HTTPExchange) {
         refusals.note(SecurityEvent.adminRefused, request, facts: [("path", path(request)), ("detail", visitor.why)])
         guard visitor.mayTryAgain else {
             return exchange.refuse(

@@ -27,7 +27,8 @@ package struct AdminRooms: Sendable {
 
     package init(
         queue: any CallQueue, cache: any ReplyCache, care: any StorageCare, traffic: any TrafficOrders,
-        configuration: any ReloadOrders, tokens: TokenBook, revoked: @escaping @Sendable () -> Void = {}, time: any TimeSource, version: String,
+        configuration: any ReloadOrders, tokens: TokenBook, revoked: @escaping @Sendable () -> Void = {},
+        time: any TimeSource, version: String,
         uptime: @escaping @Sendable () -> Duration, health: @escaping @Sendable () -> [ComponentStatus],
         load: @escaping @Sendable () -> JSONValue, sync: @escaping @Sendable () async -> JSONValue
     ) {

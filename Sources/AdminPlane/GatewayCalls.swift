@@ -112,7 +112,8 @@ struct TokenCalls: Sendable {
             AdminCall(
                 "tokens.new", .post, "/admin/tokens", "Makes a token. Its secret is shown this once.",
                 body: [
-                    AdminField("name", .form(Self.nameForm), "whose it is, 1 to 64 of A-Z a-z 0-9 . _ @ -", isRequired: true),
+                    AdminField(
+                        "name", .form(Self.nameForm), "whose it is, 1 to 64 of A-Z a-z 0-9 . _ @ -", isRequired: true),
                     AdminField("roles", .texts(Role.allCases.map(\.rawValue)), "what it opens.", isRequired: true),
                     AdminField("for", .lasting, "How long it is good; until it is revoked when left out."),
                 ],

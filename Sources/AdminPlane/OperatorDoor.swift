@@ -3,8 +3,8 @@
 package import Access
 package import HTTPListener
 
-/// Who sees more than a stranger, and who may give orders: somebody with a token for it, or somebody on this machine, as
-/// one of `admin.local`.
+/// Who sees more than a stranger, and who may give orders: somebody with a token for it, or somebody on this machine,
+/// as one of `admin.local`.
 ///
 /// A request counts as local when it comes over the control socket, or from a loopback address by a program of a user
 /// who is let in, was not forwarded by a proxy, and was not sent by a page of elsewhere. A plain proxy on the same

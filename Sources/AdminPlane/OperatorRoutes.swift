@@ -73,7 +73,8 @@ package struct ExplainRoute: HTTPRoute {
             return exchange.refuse(
                 .badRequest, code: "tool_missing", "Say which tool is meant: /admin/explain?tool=NAME")
         }
-        exchange.answer(.ok, .json, ByteBuffer(string: explain(String(name), request.query("as").map(String.init)).text))
+        exchange.answer(
+            .ok, .json, ByteBuffer(string: explain(String(name), request.query("as").map(String.init)).text))
     }
 }
 

@@ -12,7 +12,8 @@ struct StorageCalls: Sendable {
         [
             AdminCall(
                 "cache.clear", .post, "/admin/cache/clear", "Forgets answers that are kept.",
-                body: [AdminField("tool", .text, "Only those of this tool, by the name that clients know.")], clearCache),
+                body: [AdminField("tool", .text, "Only those of this tool, by the name that clients know.")], clearCache
+            ),
             AdminCall(
                 "storage.rebuild", .post, "/admin/rebuild-indices",
                 "Rebuilds the indices of the database, and finds payload files that no row names.",

@@ -95,7 +95,8 @@ struct TrafficCalls: Sendable {
                         "requests_per_second", .number(0.001...1_000_000), "how many requests a second are taken.",
                         isRequired: true),
                     AdminField(
-                        "burst", .count(1...1_000_000), "How many may come at once after a quiet time; as many as in a "
+                        "burst", .count(1...1_000_000),
+                        "How many may come at once after a quiet time; as many as in a "
                             + "second when left out."), .lasts,
                 ], setLimit),
             AdminCall("limit.undo", .delete, path, "Returns to what the file says.") { order throws(AdminRefusal) in

@@ -150,7 +150,7 @@ package final class Catalogue: Sendable {
     func gate(_ policy: ToolPolicy, tool: String, _ owner: Owner) -> ToolGate? {
         let key = "\(owner.backend.name) \(tool)"
         return gates.withLock { gates in
-            if let known = gates[key], known.policy == policy { return known.gate }
+            if let known = gates[key], known.policy.hasSameGate(as: policy) { return known.gate }
             let made = ToolGate(policy, tool: tool, owner: owner.backend.name, time: time, log: trafficLog)
             // Policies stand in the configuration, so there are as many as somebody wrote.
             gates[key] = made.map { (policy, $0) }

@@ -72,7 +72,8 @@ package final class Pipeline: MCPService {
         desk = Desk(catalogue: catalogue, identity: identity, changes: changes, replies: replies)
         traffic = TrafficControl(
             catalogue: catalogue, admission: admission, parked: parked, settings: settings, archive: archive,
-            changes: changes, returned: { [calls, worker] in await Self.hurry(calls, worker, time) }, pulse: recorder.pulse, time: time, log: logs.logger(component: LogComponent.gateway))
+            changes: changes, returned: { [calls, worker] in await Self.hurry(calls, worker, time) },
+            pulse: recorder.pulse, time: time, log: logs.logger(component: LogComponent.gateway))
         meetOwners()
         traffic.restore()
     }

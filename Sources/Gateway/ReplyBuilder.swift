@@ -236,7 +236,8 @@ enum FailureWords {
             return "The server \"\(owner)\" answered \(name) with something that is no answer (\(detail)). "
                 + "This is a fault of that server; calling again is unlikely to help."
         case .stopped(let detail): return "\(name) was stopped: \(detail)"
-        case .overloaded(let detail, let seconds): return "\(name) was not called: \(detail). Try again in \(seconds) s."
+        case .overloaded(let detail, let seconds):
+            return "\(name) was not called: \(detail). Try again in \(seconds) s."
         case .needsInput(let detail):
             return "\(name) needs input that it did not get: \(detail). Nothing more was done."
         case .cancelled: return "The call was cancelled."

@@ -36,7 +36,9 @@ struct SnapshotBuilder {
         let policy = edit?.policy ?? .plain
         let known = catalogue.know(tool, owner, isStored: policy.offline == .queue)
         guard case .success(let facts) = known.facts else { return }
-        guard tools[name] == nil, disabled[name] == nil, !name.hasPrefix(QueueDesk.reservedPrefix) else { return collision(name, owner) }
+        guard tools[name] == nil, disabled[name] == nil, !name.hasPrefix(QueueDesk.reservedPrefix) else {
+            return collision(name, owner)
+        }
         guard !takenOut.contains(name) else {
             disabled[name] = owner
             return
@@ -99,6 +101,7 @@ struct SnapshotBuilder {
         }
         return Snapshot(
             owners: owners, routes: RouteTable(tools: tools, prompts: prompts, resources: resources), lists: lists,
-            tools: items[.tools] ?? [], disabled: disabled, index: isCompact ? ToolIndex(documents) : nil, instructions: instructions)
+            tools: items[.tools] ?? [], disabled: disabled, index: isCompact ? ToolIndex(documents) : nil,
+            instructions: instructions)
     }
 }

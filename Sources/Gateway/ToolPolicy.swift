@@ -43,5 +43,10 @@ package struct ToolPolicy: Sendable, Equatable {
     /// only makes sense for what changes nothing.
     var isRepeatable: Bool { isIdempotent || cache != nil || offline == .stale }
 
+    /// What stands before the tool is the same; anything else may differ.
+    func hasSameGate(as other: ToolPolicy) -> Bool {
+        rate == other.rate && inFlightMax == other.inFlightMax && breaker == other.breaker
+    }
+
     static let plain = ToolPolicy()
 }

@@ -16,7 +16,7 @@ package struct Override: Sendable, Equatable {
     package var kind: Kind
     /// The upstream or the tool; empty when it is about all.
     package var subject: String
-    /// What is in force now, in words that orders understand too: `forced-open`, `10/s burst 20`.
+    /// What is in force now, in words that orders understand too: `forced-open`, `10/s, burst 20`.
     package var value: String
     /// Wall milliseconds.
     package var since: Int64

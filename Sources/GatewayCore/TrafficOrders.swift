@@ -60,6 +60,7 @@ package struct OwnerFacts: Sendable {
     package var route: String
     package var isReachable: Bool
     package var tools: Int
+    /// 0 for an owner whose calls are not counted, having no cap.
     package var inFlight: Int
     /// Calls that wait for their turn.
     package var waiting: Int

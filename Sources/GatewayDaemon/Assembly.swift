@@ -233,7 +233,8 @@ struct Assembly: Sendable {
             gate: AdminGate(door: door, log: logs, time: time),
             rooms: AdminRooms(
                 queue: store.calls, cache: store.replies, care: store, traffic: pipeline.traffic,
-                configuration: reloader, tokens: tokens.book, revoked: { endCallersWithoutTokens() }, time: time, version: GatewayVersion.text,
+                configuration: reloader, tokens: tokens.book, revoked: { endCallersWithoutTokens() }, time: time,
+                version: GatewayVersion.text,
                 uptime: { [health] in health.uptime }, health: { [health] in health.components },
                 load: { [load] in load.json }, sync: { await syncNow() })
         ).add(to: &router)

@@ -227,7 +227,8 @@ package struct Daemon: Sendable {
         }
         do {
             let control = try await HTTPListener.start(
-                .unix(path: path), router: assembly.controlRouter(settings), limits: settings.listenerLimits, guardian: nil,
+                .unix(path: path), router: assembly.controlRouter(settings), limits: settings.listenerLimits,
+                guardian: nil,
                 group: assembly.group, time: assembly.time, metrics: assembly.metrics)
             // The folder keeps strangers out while the mode is still being set.
             unsafe chmod(path, 0o660)

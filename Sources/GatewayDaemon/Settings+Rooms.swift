@@ -75,7 +75,9 @@ extension ExposureSettings {
         Exposure(
             filter: NameFilter(allow: allowed.map(NamePattern.init), deny: denied.map(NamePattern.init)),
             edits: edits.mapValues {
-                ToolEdit(name: $0.name, title: $0.title, description: $0.description, policy: $0.policy.room(patience: patience))
+                ToolEdit(
+                    name: $0.name, title: $0.title, description: $0.description,
+                    policy: $0.policy.room(patience: patience))
             })
     }
 }

@@ -182,7 +182,8 @@ enum HTTPRefusal {
         let list = problems.map { "\"\(escaped($0))\"" }.joined(separator: ",")
         let more = problems.isEmpty ? "" : #","problems":[\#(list)]"#
         return ByteBuffer(
-            string: #"{"error":{"code":"\#(code)","message":"\#(escaped(message))","request_id":"\#(request)"\#(more)}}"#)
+            string:
+                #"{"error":{"code":"\#(code)","message":"\#(escaped(message))","request_id":"\#(request)"\#(more)}}"#)
     }
 
     private static func escaped(_ message: String) -> String {

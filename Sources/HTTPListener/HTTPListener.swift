@@ -27,8 +27,8 @@ package struct HTTPLimits: Sendable {
     }
 }
 
-/// An HTTP/1.1 server on one address: a TCP port, one that somebody else has opened, or a Unix socket. Rooms hang routes
-/// on it; it decides nothing else.
+/// An HTTP/1.1 server on one address: a TCP port, one that somebody else has opened, or a Unix socket. Rooms hang
+/// routes on it; it decides nothing else.
 package final class HTTPListener: Sendable {
     package enum Address: Sendable, Equatable {
         case tcp(host: String, port: Int)

@@ -37,7 +37,13 @@ package final class CallerDoor: Sendable {
     func caller(of request: HTTPRequest, _ exchange: HTTPExchange) -> Caller? {
         let isOpen = mode.load(ordering: .relaxed) == Mode.open.rawValue
         let headers = request.headers("authorization")
-        guard let desk, !(isOpen && headers.isEmpty) else { return .anonymous }
+        if isOpen, headers.isEmpty || desk == nil { return .anonymous }
+        guard let desk else {
+            refuse(
+                exchange, .unauthorized, "no_tokens", "This gateway asks for tokens and has none to compare with.",
+                why: "no tokens are loaded")
+            return nil
+        }
         switch desk.look(at: headers, from: request.peerAddress, isLocal: request.isFromThisMachine) {
         case .visitor(let visitor) where visitor.may(.call): return Caller(name: visitor.name)
         case .visitor where isOpen: return .anonymous

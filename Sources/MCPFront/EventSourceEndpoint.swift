@@ -47,7 +47,9 @@ package final class EventSourceEndpoint: Sendable {
 
     /// As `MCPEndpoint.endCallers`.
     package func endCallers(but callers: Set<String>) {
-        let ended = clients.withLock { $0.filter { $0.value.caller != .anonymous && !callers.contains($0.value.caller.name) } }
+        let ended = clients.withLock {
+            $0.filter { $0.value.caller != .anonymous && !callers.contains($0.value.caller.name) }
+        }
         let outlets = outlets.withLock { $0 }
         for (id, client) in ended {
             client.close()

@@ -54,11 +54,13 @@ package struct Probation: Sendable {
                         + "\(Self.percent(before.failedShare)) of \(before.calls) before")
             }
             // Of a few calls the longest says little.
-            if moment >= settled, before.calls >= Self.callsMin, let was = before.p95, let now = after.p95, now >= was + Self.longerMin,
+            if moment >= settled, before.calls >= Self.callsMin, let was = before.p95, let now = after.p95,
+                now >= was + Self.longerMin,
                 now >= was * Self.timesLonger
             {
                 return .worse(
-                    "calls take up to \(Int(now.milliseconds)) ms since (P95), up to \(Int(was.milliseconds)) ms before")
+                    "calls take up to \(Int(now.milliseconds)) ms since (P95), up to \(Int(was.milliseconds)) ms before"
+                )
             }
         }
         return moment >= ends ? .passed : .open

@@ -64,7 +64,8 @@ package struct MetricName: Sendable {
     package static let memoryLimit = MetricName(
         "mcp_memory_limit_bytes", "Memory that may be used: the limit of the control group, or of the machine.")
     package static let memoryPressure = MetricName(
-        "mcp_memory_pressure", "0 when there is room, 1 caches are dropped, 2 calls that can wait are stored, 3 all are refused.")
+        "mcp_memory_pressure",
+        "0 when there is room, 1 caches are dropped, 2 calls that can wait are stored, 3 all are refused.")
 
     // Listener.
     package static let connections = MetricName("mcp_connections", "Open client connections.")

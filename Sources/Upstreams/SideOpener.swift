@@ -29,7 +29,8 @@ struct SideOpener: Sendable {
             return .success(SideSession(key: key, link: link, era: facts.era, stream: stream(of: link, facts.era)))
         } catch {
             if link.transport.isDuplex { await link.transport.close() }
-            return .failure(error.isSlowDown ? .overloaded(detail: error.words, retryAfter: 1) : .unavailable(detail: error.words))
+            return .failure(
+                error.isSlowDown ? .overloaded(detail: error.words, retryAfter: 1) : .unavailable(detail: error.words))
         }
     }
 

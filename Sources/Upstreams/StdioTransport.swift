@@ -127,7 +127,8 @@ final class StdioTransport: Transport, @unchecked Sendable {
             }
             do throws(ChildError) { try child.send(line: request.body) } catch {
                 // A process that is only busy is not gone.
-                throw error.isBacklog ? .overloaded(detail: error.text, retryAfter: 1) : .unavailable(detail: error.text)
+                throw error.isBacklog
+                    ? .overloaded(detail: error.text, retryAfter: 1) : .unavailable(detail: error.text)
             }
         } giveUp: { _ in
             self.tellCancelled(request, id)

@@ -45,7 +45,7 @@ import Testing
     ]
 
     @Test("The role admin orders and sees, observe sees, and call does neither", arguments: roles)
-    func roles(_ roles: Set<Role>, _ orders: Bool, _ sees: Bool) async throws {
+    func rights(_ roles: Set<Role>, _ orders: Bool, _ sees: Bool) async throws {
         let bench = try Bench()
         let headers = Self.bearer(try bench.token("anna", roles))
         try await bench.site.use { client async throws in
@@ -90,7 +90,7 @@ import Testing
     @Test(
         "A wrong token is 401, with a word how to get a right one, and is not made good by coming from root",
         arguments: wrong)
-    func wrong(_ what: String, _ values: [String]) async throws {
+    func refused(_ what: String, _ values: [String]) async throws {
         let bench = try Bench(uid: 0)
         let good = try bench.token("anna", [.admin])
         try await bench.site.use { client async throws in

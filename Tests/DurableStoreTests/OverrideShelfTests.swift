@@ -25,12 +25,13 @@ struct OverrideShelfTests {
 
     @Test("they are there again after a stop and a start, to the millisecond")
     func reopened() async throws {
-        let kept = Self.some(4) + [
-            Override(kind: .rateLimit, value: "0.001/s, burst 1", since: 0, by: "token o'neill"),
-            Override(
-                kind: .tool, subject: "erp__\"; DROP TABLE overrides; --", value: "größer", since: 1, by: "",
-                until: 253_402_300_799_999),
-        ]
+        let kept =
+            Self.some(4) + [
+                Override(kind: .rateLimit, value: "0.001/s, burst 1", since: 0, by: "token o'neill"),
+                Override(
+                    kind: .tool, subject: "erp__\"; DROP TABLE overrides; --", value: "größer", since: 1, by: "",
+                    until: 253_402_300_799_999),
+            ]
         let store = try bench.open()
         #expect(store.overrides.overrides() == [])
         #expect(await store.overrides.keep(kept))

@@ -30,8 +30,8 @@ import Testing
             "1: mcpServers: unknown key; did you mean \"upstreams\"?"),
         Case(
             "A key far from all gets the list", "[limits]\nzzzzzz = 1",
-            "2: limits.zzzzzz: unknown key; known here: max_in_flight, max_waiting, max_wait, requests_per_second, burst, "
-                    + "per_caller"),
+            "2: limits.zzzzzz: unknown key; known here: max_in_flight, max_waiting, max_wait, requests_per_second, "
+                + "burst, per_caller"),
         Case(
             "A number where a time belongs", "[server]\n\nrequest_timeout = 60",
             """

@@ -28,7 +28,8 @@ struct PipelineBench: Sendable {
             entries: entries, identity: identity, isCompact: isCompact, time: time, metrics: metrics, logs: logs)
         pipeline = Pipeline(
             settings: PipelineSettings(inFlightMax: inFlightMax, timeout: timeout, slowCall: .seconds(1)),
-            catalogue: catalogue, identity: identity, keys: .forTests, calls: store, cache: store, journal: journal, archive: store,
+            catalogue: catalogue, identity: identity, keys: .forTests, calls: store, cache: store, journal: journal,
+            archive: store,
             time: time, metrics: metrics,
             logs: logs)
     }

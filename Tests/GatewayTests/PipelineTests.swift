@@ -28,7 +28,8 @@ import Testing
             let store = MemoryStore()
             pipeline = Pipeline(
                 settings: PipelineSettings(inFlightMax: 4, timeout: .seconds(5), slowCall: .seconds(1)),
-                catalogue: catalogue, identity: identity, keys: .forTests, calls: store, cache: store, journal: journal, archive: store,
+                catalogue: catalogue, identity: identity, keys: .forTests, calls: store, cache: store, journal: journal,
+                archive: store,
                 time: time, metrics: metrics, logs: logs)
         }
 

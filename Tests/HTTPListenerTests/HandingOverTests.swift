@@ -121,7 +121,7 @@ private final class Traffic: Sendable {
         await first.listener.leaveQueue()
         let second = try await listener(.inherited(descriptor: socket), like: first)
         let length = second.withListeningDescriptor { descriptor in
-            // For a socket that listens the kernel tells the length of its queue in what counts lost segments otherwise.
+            // The length of its queue stands where for other sockets lost segments are counted.
             var facts = tcp_info()
             var size = socklen_t(MemoryLayout<tcp_info>.size)
             return getsockopt(descriptor, Int32(IPPROTO_TCP), TCP_INFO, &facts, &size) == 0 ? facts.tcpi_sacked : 0

@@ -86,10 +86,12 @@ final class House: Sendable {
         router.add("/metrics", MetricsRoute(registry: metrics, door: door), isForOperators: true)
         let callers = CallerDoor(mode: .open, desk: nil, log: logs, metrics: metrics, time: plan.time)
         let endpoint = MCPEndpoint(
-            service: pipeline, sessions: sessions, door: callers, bodyBytesMax: plan.bodyBytesMax, time: plan.time, logs: logs)
+            service: pipeline, sessions: sessions, door: callers, bodyBytesMax: plan.bodyBytesMax, time: plan.time,
+            logs: logs)
         router.add("/mcp", endpoint)
         let old = EventSourceEndpoint(
-            service: pipeline, door: callers, bodyBytesMax: plan.bodyBytesMax, messagesPath: "/messages", time: plan.time)
+            service: pipeline, door: callers, bodyBytesMax: plan.bodyBytesMax, messagesPath: "/messages",
+            time: plan.time)
         router.add("/sse", old.stream)
         router.add("/messages", old.messages)
         listener = try await HTTPListener.start(

@@ -6,8 +6,8 @@ import HTTPListener
 import MCPWire
 import NIOCore
 import Sealing
-import Telemetry
 import Synchronization
+import Telemetry
 
 @testable import MCPFront
 

@@ -246,7 +246,8 @@ final class DeferredWorker: Sendable {
         }
         let routed = RoutedCall(
             target: call.target, bytes: bytes, message: message, caller: Caller(name: call.caller),
-            requestID: RequestID(call.requestID) ?? .random(), deadline: Deadline(time.now() + settings.now.timeout), loop: loop)
+            requestID: RequestID(call.requestID) ?? .random(), deadline: Deadline(time.now() + settings.now.timeout),
+            loop: loop)
         let began = time.now()
         let result = await dispatcher.send(routed, to: destination)
         // What did not get as far as being sent is no call yet.

@@ -7,6 +7,7 @@ internal import Synchronization
 final class OverrideBook: Sendable {
     private let held: Mutex<[Override.Key: Override]>
     private let archive: any OverrideArchive
+    private let last = Mutex<Task<Bool, Never>?>(nil)
     private let time: any TimeSource
     /// Tools and upstreams have names that operators type.
     static let overridesMax = 1_000
@@ -61,6 +62,17 @@ final class OverrideBook: Sendable {
         }
     }
 
-    /// A drain is not written down: it ends with the process.
-    func write() async -> Bool { await archive.keep(all.filter { $0.kind != .drain }) }
+    /// A drain is not written down: it ends with the process. One after the other, each with what holds by then.
+    func write() async -> Bool {
+        let task = last.withLock { last in
+            let before = last
+            let task = Task {
+                _ = await before?.value
+                return await self.archive.keep(self.all.filter { $0.kind != .drain })
+            }
+            last = task
+            return task
+        }
+        return await task.value
+    }
 }

@@ -13,7 +13,10 @@ final class RateGate: Sendable {
 
     /// Too soon.
     struct Refusal: Error {
-        enum Scope: String, CaseIterable { case all = "global", caller, tool }
+        enum Scope: String, CaseIterable {
+            case all = "global"
+            case caller, tool
+        }
         var scope: Scope
         var limit: RateLimit
         /// Whole seconds after which it is worth asking again.
@@ -47,6 +50,7 @@ final class RateGate: Sendable {
     /// What has been earned stays, as far as the new limits hold it: a change gives nobody a second burst.
     func change(to settings: Settings, at now: Moment) {
         state.withLock { state in
+            isOff.store(settings.all == nil && settings.perCaller == nil, ordering: .relaxed)
             state.all = settings.all.map { Self.changed(state.all, to: $0, at: now) }
             if settings.perCaller != state.settings.perCaller {
                 guard let limit = settings.perCaller else {
@@ -58,7 +62,6 @@ final class RateGate: Sendable {
             }
             state.settings = settings
         }
-        isOff.store(settings.all == nil && settings.perCaller == nil, ordering: .relaxed)
     }
 
     private static func changed(_ bucket: TokenBucket?, to limit: RateLimit, at now: Moment) -> TokenBucket {

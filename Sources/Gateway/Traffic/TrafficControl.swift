@@ -4,6 +4,7 @@ package import GatewayCore
 internal import Logging
 internal import MCPWire
 package import Resilience
+internal import Synchronization
 internal import Telemetry
 
 /// Carries out what operators order about traffic, and knows what they have ordered.
@@ -13,6 +14,7 @@ package final class TrafficControl: TrafficOrders {
     private let parked: ParkedCalls
     private let settings: LiveSettings
     private let book: OverrideBook
+    private let applying = Mutex<Void>(())
     private let changes: Changes
     /// Has calls that wait for tools sent now.
     private let returned: @Sendable () async -> Void
@@ -21,7 +23,10 @@ package final class TrafficControl: TrafficOrders {
     private let log: Logger
 
     /// What overrides of breakers say.
-    enum BreakerOrder: String { case forced = "forced-open", disarmed }
+    enum BreakerOrder: String {
+        case forced = "forced-open"
+        case disarmed
+    }
 
     init(
         catalogue: Catalogue, admission: Admission, parked: ParkedCalls, settings: LiveSettings,
@@ -52,16 +57,20 @@ package final class TrafficControl: TrafficOrders {
             metadata: [LogKey.detail: "\(book.all.map(Self.words).joined(separator: "; "))"])
     }
 
-    /// Puts every override in force, on whatever the file says now.
-    func reapply() {
+    /// Puts every override in force, on whatever the file says now. One at a time: who comes last has read the newest.
+    func reapply() { applying.withLock { _ in apply() } }
+
+    private func apply() {
         admission.limit(all: book[.rateLimit, ""].flatMap { Self.limit($0.value) } ?? settings.now.rate)
         admission.setDraining(book[.drain, ""] != nil)
         catalogue.takeOut(Set(book.of(.tool).map(\.subject)))
-        reapplyToBreakers()
+        applyToBreakers()
     }
 
     /// Breakers of tools come and go with the lists.
-    func reapplyToBreakers() {
+    func reapplyToBreakers() { applying.withLock { _ in applyToBreakers() } }
+
+    private func applyToBreakers() {
         for breaker in Self.breakers(catalogue) {
             let order = book[.breaker, breaker.facts.upstream] ?? book[.breaker, ""]
             switch order.flatMap({ BreakerOrder(rawValue: $0.value) }) {

@@ -102,7 +102,10 @@ final class ModuleShelf: Sendable {
         let before = held.withLock { $0 }
         var prepared: [String: Loaded] = [:]
         for tool in tools {
-            if let known = before[tool.name], known.settings == tool, known.mark == FileMark(of: tool.modulePath) {
+            let known = before[tool.name].flatMap {
+                $0.settings == tool && $0.mark == FileMark(of: tool.modulePath) ? $0 : nil
+            }
+            if let known, known.module != nil {
                 prepared[tool.name] = known
                 continue
             }
@@ -111,7 +114,9 @@ final class ModuleShelf: Sendable {
                     try await sandbox.loadAside(module)
                 }
             } catch {
-                throw ReloadFailure(words: "tools.\(tool.name): \(error.text)")
+                // One that was left out before is no reason to leave the rest of the file undone.
+                guard let known else { throw ReloadFailure(words: "tools.\(tool.name): \(error.text)") }
+                prepared[tool.name] = known
             }
         }
         return prepared

@@ -206,9 +206,13 @@ final class Reloader: ReloadOrders, StatusSource {
 
     /// Looks whether the last reload has made things worse. To be called every second or so.
     func watch() async {
-        guard let (former, serving) = state.withLock({ state in state.former.flatMap { former in
-            state.serving.map { (former, $0) }
-        } }) else { return }
+        guard
+            let (former, serving) = state.withLock({ state in
+                state.former.flatMap { former in
+                    state.serving.map { (former, $0) }
+                }
+            })
+        else { return }
         switch serving.assembly.pipeline.traffic.judge(former.probation) {
         case .open: break
         case .passed: state.withLock { $0.former = nil }
@@ -229,8 +233,11 @@ final class Reloader: ReloadOrders, StatusSource {
             log.error("\(words); the file is not what is in force: correct it and reload")
             note(words, type: "reload_taken_back")
         } catch {
-            state.withLock { $0.trouble = "the last reload should be taken back (\(why)) and cannot be: \(error.words)" }
-            log.error("a reload that made things worse cannot be taken back", metadata: [LogKey.detail: "\(error.words)"])
+            state.withLock {
+                $0.trouble = "the last reload should be taken back (\(why)) and cannot be: \(error.words)"
+            }
+            log.error(
+                "a reload that made things worse cannot be taken back", metadata: [LogKey.detail: "\(error.words)"])
         }
     }
 

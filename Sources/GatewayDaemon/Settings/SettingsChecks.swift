@@ -129,8 +129,8 @@ struct SettingsChecks {
             if report.isWritten(path + ["hedge"]), !isRepeatable {
                 report.error(
                     path + ["hedge"],
-                    "a tool that is called a second time while the first call may still run must be safe to call twice; "
-                        + "idempotent = true would say so, or remove hedge"
+                    "a tool that is called a second time while the first call may still run must be safe to call "
+                        + "twice; idempotent = true would say so, or remove hedge"
                 )
             }
         }

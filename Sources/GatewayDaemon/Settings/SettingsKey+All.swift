@@ -46,8 +46,8 @@ extension SettingsKey {
         SettingsKey(
             "server.reload_probation", .duration(.seconds(0)...(.seconds(3_600))), .text("60s"),
             """
-            After a reload: how long calls are watched. When clearly more of them fail, or they take clearly longer, the \
-            reload is taken back. `0s` watches nothing.
+            After a reload: how long calls are watched. When clearly more of them fail, or they take clearly longer, \
+            the reload is taken back. `0s` watches nothing.
             """
         ),
         SettingsKey(
@@ -182,7 +182,7 @@ extension SettingsKey {
             "limits.max_in_flight", .count(1...100_000), .number(1_024),
             "Calls being carried out at one time; one more is answered \"busy\" at once."),
         SettingsKey(
-            "limits.max_waiting", .count(0...100_000), .number(256),
+            "limits.max_waiting", .count(0...10_000), .number(256),
             "Calls that may wait for their turn when as many run as may. Who would wait too long is refused at once."),
         SettingsKey(
             "limits.max_wait", .duration(.milliseconds(10)...(.seconds(600))), .text("2s"),
@@ -238,112 +238,126 @@ extension SettingsKey {
             "Calls that may wait for a worker; one more is answered \"busy\" at once."),
     ]
 
-    private static let upstreams: [SettingsKey] = [
-        SettingsKey("upstreams", .section, .none, "MCP servers behind the gateway, one table for each."),
-        SettingsKey("upstreams.*", .section, .none, "NAME is letters, digits, `-` and `_`, at most 40; not `gateway`."),
-        SettingsKey(
-            "upstreams.*.url", .link, .derived("this or command"),
-            "A server spoken to over HTTP; credentials go into headers, not in here."),
-        SettingsKey("upstreams.*.headers", .map, .empty, "Sent with each request; the values are treated as secrets."),
-        SettingsKey(
-            "upstreams.*.command", .text, .derived("this or url"),
-            "A program spoken to over its standard input and output; a bare name is looked for in PATH."),
-        SettingsKey("upstreams.*.args", .texts, .empty, "Its arguments, handed over as they are."),
-        SettingsKey("upstreams.*.env", .map, .empty, "Added to its environment; the values are treated as secrets."),
-        SettingsKey(
-            "upstreams.*.cwd", .directory, .derived("the gateway's own"), "The directory in which the program starts."),
-        SettingsKey(
-            "upstreams.*.prefix", .prefix, .derived("NAME"),
-            "Tools are shown as `prefix__tool`; \"\" shows the names as they are."),
-        SettingsKey(
-            "upstreams.*.timeout", .duration(.milliseconds(100)...(.seconds(3_600))), .text("30s"),
-            "The longest one call to it may take."),
-        SettingsKey(
-            "upstreams.*.allow_tools", .texts, .empty,
-            "Only tools whose own name fits one of these patterns are shown (`*` any run, `?` one character)."),
-        SettingsKey(
-            "upstreams.*.deny_tools", .texts, .empty, "Tools whose own name fits one of these patterns are not shown."),
-        SettingsKey(
-            "upstreams.*.max_in_flight", .count(1...100_000), .number(256),
-            "Calls to it that may run at one time, so that a slow one starves nobody else."),
-        SettingsKey(
-            "upstreams.*.max_waiting", .count(0...100_000), .number(256),
-            "Calls that may wait for their turn before it, at most limits.max_wait."),
-        SettingsKey("upstreams.*.tools", .section, .none, "Single tools of it, one table for each."),
-        SettingsKey("upstreams.*.tools.*", .section, .none, "TOOL is the tool's own name at its server."),
-        SettingsKey("upstreams.*.tools.*.name", .text, .derived("TOOL"), "What it is called here, before the prefix."),
-        SettingsKey("upstreams.*.tools.*.title", .text, .derived("its own"), "Its title for people."),
-        SettingsKey(
-            "upstreams.*.tools.*.description", .text, .derived("its own"),
-            "What models read about it; a sharper text makes for better calls."),
-        SettingsKey(
-            "upstreams.*.tools.*.offline", .choice(["fail", "queue", "stale"], later: []), .text("fail"),
-            """
-            What becomes of a call while its server is away: an answer that says so, the call is stored and sent \
-            later, or the last known answer is given again.
-            """
-        ),
-        SettingsKey(
-            "upstreams.*.tools.*.expires", .duration(.seconds(1)...(.seconds(365 * 86_400))), .text("24h"),
-            "How long a stored call is worth being sent."),
-        SettingsKey(
-            "upstreams.*.tools.*.idempotent", .flag, .flag(false),
-            "Whether it is safe to send twice. Only then a call whose answer was lost is sent again."),
-        SettingsKey(
-            "upstreams.*.tools.*.priority", .count(-100...100), .number(0),
-            "Stored calls of one caller to one server go out highest first."),
-        SettingsKey(
-            "upstreams.*.tools.*.cache", .duration(.seconds(1)...(.seconds(30 * 86_400))), .derived("not at all"),
-            "How long an answer may be given again without asking its server."),
-        SettingsKey(
-            "upstreams.*.tools.*.dedupe", .duration(.seconds(1)...(.seconds(86_400))), .derived("not at all"),
-            "Within this time a second call with the same arguments is taken for the first one, sent again."),
-        SettingsKey(
-            "upstreams.*.tools.*.rate", .rate, .derived("no limit"),
-            "How often it may be called, such as `10/s`, `30/m` or `100/h`."),
-        SettingsKey(
-            "upstreams.*.tools.*.max_in_flight", .count(1...100_000), .derived("as many as there are"),
-            "Calls of it that may run at one time; one more is answered \"busy\" at once."),
-        SettingsKey(
-            "upstreams.*.tools.*.hedge", .duration(.milliseconds(10)...(.seconds(60))), .derived("never"),
-            """
-            After this time without an answer a second call goes out beside the first, and the better one counts. Only \
-            for tools that may be called twice, by idempotent, cache or a stale answer.
-            """
-        ),
-    ] + breaker("upstreams.*.tools.*.", "A breaker for this tool alone, besides that of its upstream.") + [
-        SettingsKey("upstreams.*.retry", .section, .none, "Calls that are safe to repeat, tried again when they fail."),
-        SettingsKey(
-            "upstreams.*.retry.attempts", .count(1...10), .number(1),
-            """
-            How often one call is tried in all. Only what was not sent, or may be sent twice, is tried again; and no \
-            more than a tenth of all calls.
-            """
-        ),
-        SettingsKey(
-            "upstreams.*.retry.backoff", .duration(.milliseconds(1)...(.seconds(5))), .text("100ms"),
-            "The pause before the second try; doubles, and chance takes up to half of it."),
-    ] + breaker("upstreams.*.", "When to stop calling a server that fails.")
+    private static let upstreams: [SettingsKey] =
+        [
+            SettingsKey("upstreams", .section, .none, "MCP servers behind the gateway, one table for each."),
+            SettingsKey(
+                "upstreams.*", .section, .none, "NAME is letters, digits, `-` and `_`, at most 40; not `gateway`."),
+            SettingsKey(
+                "upstreams.*.url", .link, .derived("this or command"),
+                "A server spoken to over HTTP; credentials go into headers, not in here."),
+            SettingsKey(
+                "upstreams.*.headers", .map, .empty, "Sent with each request; the values are treated as secrets."),
+            SettingsKey(
+                "upstreams.*.command", .text, .derived("this or url"),
+                "A program spoken to over its standard input and output; a bare name is looked for in PATH."),
+            SettingsKey("upstreams.*.args", .texts, .empty, "Its arguments, handed over as they are."),
+            SettingsKey(
+                "upstreams.*.env", .map, .empty, "Added to its environment; the values are treated as secrets."),
+            SettingsKey(
+                "upstreams.*.cwd", .directory, .derived("the gateway's own"),
+                "The directory in which the program starts."),
+            SettingsKey(
+                "upstreams.*.prefix", .prefix, .derived("NAME"),
+                "Tools are shown as `prefix__tool`; \"\" shows the names as they are."),
+            SettingsKey(
+                "upstreams.*.timeout", .duration(.milliseconds(100)...(.seconds(3_600))), .text("30s"),
+                "The longest one call to it may take."),
+            SettingsKey(
+                "upstreams.*.allow_tools", .texts, .empty,
+                "Only tools whose own name fits one of these patterns are shown (`*` any run, `?` one character)."),
+            SettingsKey(
+                "upstreams.*.deny_tools", .texts, .empty,
+                "Tools whose own name fits one of these patterns are not shown."),
+            SettingsKey(
+                "upstreams.*.max_in_flight", .count(1...100_000), .number(256),
+                "Calls to it that may run at one time, so that a slow one starves nobody else."),
+            SettingsKey(
+                "upstreams.*.max_waiting", .count(0...10_000), .number(256),
+                "Calls that may wait for their turn before it, at most limits.max_wait."),
+            SettingsKey("upstreams.*.tools", .section, .none, "Single tools of it, one table for each."),
+            SettingsKey("upstreams.*.tools.*", .section, .none, "TOOL is the tool's own name at its server."),
+            SettingsKey(
+                "upstreams.*.tools.*.name", .text, .derived("TOOL"), "What it is called here, before the prefix."),
+            SettingsKey("upstreams.*.tools.*.title", .text, .derived("its own"), "Its title for people."),
+            SettingsKey(
+                "upstreams.*.tools.*.description", .text, .derived("its own"),
+                "What models read about it; a sharper text makes for better calls."),
+            SettingsKey(
+                "upstreams.*.tools.*.offline", .choice(["fail", "queue", "stale"], later: []), .text("fail"),
+                """
+                What becomes of a call while its server is away: an answer that says so, the call is stored and sent \
+                later, or the last known answer is given again.
+                """
+            ),
+            SettingsKey(
+                "upstreams.*.tools.*.expires", .duration(.seconds(1)...(.seconds(365 * 86_400))), .text("24h"),
+                "How long a stored call is worth being sent."),
+            SettingsKey(
+                "upstreams.*.tools.*.idempotent", .flag, .flag(false),
+                "Whether it is safe to send twice. Only then a call whose answer was lost is sent again."),
+            SettingsKey(
+                "upstreams.*.tools.*.priority", .count(-100...100), .number(0),
+                "Stored calls of one caller to one server go out highest first."),
+            SettingsKey(
+                "upstreams.*.tools.*.cache", .duration(.seconds(1)...(.seconds(30 * 86_400))), .derived("not at all"),
+                "How long an answer may be given again without asking its server."),
+            SettingsKey(
+                "upstreams.*.tools.*.dedupe", .duration(.seconds(1)...(.seconds(86_400))), .derived("not at all"),
+                "Within this time a second call with the same arguments is taken for the first one, sent again."),
+            SettingsKey(
+                "upstreams.*.tools.*.rate", .rate, .derived("no limit"),
+                "How often it may be called, such as `10/s`, `30/m` or `100/h`."),
+            SettingsKey(
+                "upstreams.*.tools.*.max_in_flight", .count(1...100_000), .derived("as many as there are"),
+                "Calls of it that may run at one time; one more is answered \"busy\" at once."),
+            SettingsKey(
+                "upstreams.*.tools.*.hedge", .duration(.milliseconds(10)...(.seconds(60))), .derived("never"),
+                """
+                After this time without an answer a second call goes out beside the first, and the better one counts. \
+                Only for tools that may be called twice, by idempotent, cache or a stale answer.
+                """
+            ),
+        ] + breaker("upstreams.*.tools.*.", "A breaker for this tool alone, besides that of its upstream.") + [
+            SettingsKey(
+                "upstreams.*.retry", .section, .none, "Calls that are safe to repeat, tried again when they fail."),
+            SettingsKey(
+                "upstreams.*.retry.attempts", .count(1...10), .number(1),
+                """
+                How often one call is tried in all. Only what was not sent, or may be sent twice, is tried again; and \
+                no more than a tenth of all calls.
+                """
+            ),
+            SettingsKey(
+                "upstreams.*.retry.backoff", .duration(.milliseconds(1)...(.seconds(5))), .text("100ms"),
+                "The pause before the second try; doubles, and chance takes up to half of it."),
+        ] + breaker("upstreams.*.", "When to stop calling a server that fails.")
 
-    private static func breaker(_ place: String, _ why: String) -> [SettingsKey] { [
-        SettingsKey(place + "circuit_breaker", .section, .none, why),
-        SettingsKey(
-            place + "circuit_breaker.failures", .ratio(0.01...1), .ratio(0.5),
-            "The part of failed and slow calls at which it opens."),
-        SettingsKey(
-            place + "circuit_breaker.window", .duration(.seconds(1)...(.seconds(3_600))), .text("30s"),
-            "Over which time calls are counted."),
-        SettingsKey(
-            place + "circuit_breaker.minimum_calls", .count(1...10_000), .number(10),
-            "Fewer calls than this in the window open nothing."),
-        SettingsKey(
-            place + "circuit_breaker.open_for", .duration(.milliseconds(100)...(.seconds(3_600))), .text("15s"),
-            "How long it stays open before one call tries; doubles with each failure, to two minutes."),
-        SettingsKey(
-            place + "circuit_breaker.slow_call", .duration(.milliseconds(10)...(.seconds(3_600))),
-            .derived("`timeout`, so that only calls that fail count"),
-            "A call that takes longer counts as failed; many tools take their time, so say it where it means trouble."),
-    ] }
+    private static func breaker(_ place: String, _ why: String) -> [SettingsKey] {
+        [
+            SettingsKey(place + "circuit_breaker", .section, .none, why),
+            SettingsKey(
+                place + "circuit_breaker.failures", .ratio(0.01...1), .ratio(0.5),
+                "The part of failed and slow calls at which it opens."),
+            SettingsKey(
+                place + "circuit_breaker.window", .duration(.seconds(1)...(.seconds(3_600))), .text("30s"),
+                "Over which time calls are counted."),
+            SettingsKey(
+                place + "circuit_breaker.minimum_calls", .count(1...10_000), .number(10),
+                "Fewer calls than this in the window open nothing."),
+            SettingsKey(
+                place + "circuit_breaker.open_for", .duration(.milliseconds(100)...(.seconds(3_600))), .text("15s"),
+                "How long it stays open before one call tries; doubles with each failure, to two minutes."),
+            SettingsKey(
+                place + "circuit_breaker.slow_call", .duration(.milliseconds(10)...(.seconds(3_600))),
+                .derived("`timeout`, so that only calls that fail count"),
+                """
+                A call that takes longer counts as failed; many tools take their time, so say it where it means \
+                trouble.
+                """
+            ),
+        ]
+    }
 
     private static let tools: [SettingsKey] = [
         SettingsKey("tools", .section, .none, "WebAssembly modules that the gateway runs itself, one table for each."),

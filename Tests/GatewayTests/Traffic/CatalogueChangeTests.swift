@@ -73,14 +73,16 @@ import Testing
         let call = try bench.begin()
         try await wait(for: "the call") { owner.running == 1 }
         // The same, after another, under another prefix, with less room, and with more tries.
-        change(bench, to: [
-            .of(GatedOwner().backend("first"), prefix: "first"),
-            .of(backend, prefix: "new") { traffic in
-                traffic.breaker = Breaker.Settings(minimumCalls: 3)
-                traffic.inFlightMax = 1
-                traffic.attemptsMax = 2
-            },
-        ])
+        change(
+            bench,
+            to: [
+                .of(GatedOwner().backend("first"), prefix: "first"),
+                .of(backend, prefix: "new") { traffic in
+                    traffic.breaker = Breaker.Settings(minimumCalls: 3)
+                    traffic.inFlightMax = 1
+                    traffic.attemptsMax = 2
+                },
+            ])
         let after = try #require(bench.catalogue.owner("server")?.traffic)
         #expect(after === before)
         #expect(after.turnstile?.running == 1)
