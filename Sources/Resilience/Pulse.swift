@@ -39,14 +39,16 @@ package struct Pulse: Sendable {
     }
 
     package mutating func note(_ outcome: Outcome, took: Duration, at moment: Moment) {
-        var counts = Counts()
-        switch outcome {
-        case .limited: counts.limited = 1
-        case .failed: (counts.calls, counts.failed) = (1, 1)
-        case .good: counts.calls = 1
+        let bin = Self.bin(of: took)
+        window.update(at: hand.advance(to: moment)) { counts in
+            guard outcome != .limited else {
+                counts.limited += 1
+                return
+            }
+            counts.calls += 1
+            if outcome == .failed { counts.failed += 1 }
+            counts.bins[bin] &+= 1
         }
-        if outcome != .limited { counts.bins[Self.bin(of: took)] = 1 }
-        window.add(counts, at: hand.advance(to: moment))
     }
 
     package func reading(at moment: Moment) -> Reading {

@@ -33,11 +33,14 @@ struct RollingWindow<Counts: Tally>: Sendable {
         buckets = InlineArray(repeating: Bucket(number: 0, counts: .none))
     }
 
-    mutating func add(_ counts: Counts, at now: Moment) {
+    mutating func add(_ counts: Counts, at now: Moment) { update(at: now) { $0 += counts } }
+
+    /// The same for counts of which only a few of many change.
+    mutating func update(at now: Moment, _ change: (inout Counts) -> Void) {
         let number = now.nanoseconds / bucketNanoseconds
         let place = Int(number % UInt64(Self.bucketCount))
         if buckets[place].number != number { buckets[place] = Bucket(number: number, counts: .none) }
-        buckets[place].counts += counts
+        change(&buckets[place].counts)
     }
 
     /// The sum of what is in the window.

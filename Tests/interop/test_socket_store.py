@@ -2,6 +2,7 @@
 """The listening socket in the descriptor store of a service manager: restarts and crashes that no client notices."""
 
 import fcntl
+import json
 import os
 import pathlib
 import signal
@@ -334,3 +335,34 @@ def test_ten_restarts_lose_no_request_of_clients_that_never_wait(managed):
             thread.join(60)
     assert not failures, failures
     assert not any(thread.is_alive() for thread in threads)
+
+
+def test_fifty_sdk_clients_see_no_failed_call_over_ten_restarts(managed):
+    gateway = managed.start()
+    script = pathlib.Path(__file__).parent / "clients/fleet.py"
+    fleet = subprocess.Popen(
+        [house.PYTHON["mcp1"], str(script), f"http://127.0.0.1:{gateway.port}/mcp", "50"], stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    last = {"least": 0, "failed": []}
+
+    def listen():
+        for line in fleet.stdout:
+            last.update(json.loads(line))
+
+    reader = threading.Thread(target=listen, daemon=True)
+    reader.start()
+    try:
+        for _ in range(10):
+            before = last["least"]
+            house.eventually(lambda: last["failed"] or last["least"] > before + 1, 60, "calls of each client")
+            assert not last["failed"], last
+            assert gateway.terminate(30) == 0
+            managed.start()
+        before = last["least"]
+        house.eventually(lambda: last["failed"] or last["least"] > before + 1, 60, "calls of each client")
+    finally:
+        fleet.stdin.close()
+        house.eventually(lambda: fleet.poll() is not None, 60, "the end of the clients")
+        reader.join(10)
+    assert fleet.returncode == 0 and not last["failed"], last
+    assert last["good"] > 50 * 20, last
