@@ -147,8 +147,9 @@ let package = Package(
         .testTarget(
             name: "GatewayDaemonTests",
             dependencies: [
-                "WasmSandbox", "Telemetry", "Resilience", "Gateway", "GatewayDaemon", "GatewayCore", "HTTPListener",
-                "MCPWire",
+                "WasmSandbox", "Telemetry", "Resilience", "Gateway", "GatewayDaemon", "GatewayTestKit", "GatewayCore",
+                "HTTPListener",
+                "MCPWire", nioCore, nioPosix,
             ],
             swiftSettings: strict),
         .target(

@@ -13,14 +13,17 @@ package final class HealthReport: Sendable {
     private let startedAt: Moment
     private let draining = Atomic<Bool>(false)
     private let traffic: (any TrafficOrders)?
+    private let stall: @Sendable () -> Duration?
 
     /// - Parameters:
     ///   - instance: tells this process from others in logs and health.
     ///   - traffic: what operators have changed by hand.
+    ///   - stall: for how long an event loop has not turned; nil while all do.
     package init(
         sources: [any StatusSource], version: String, instance: String, traffic: (any TrafficOrders)? = nil,
-        time: any TimeSource
+        stall: @escaping @Sendable () -> Duration? = { nil }, time: any TimeSource
     ) {
+        self.stall = stall
         self.traffic = traffic
         self.sources = sources
         self.version = version
@@ -36,9 +39,13 @@ package final class HealthReport: Sendable {
 
     package var components: [ComponentStatus] {
         let isDraining = draining.load(ordering: .relaxed) || traffic?.isDraining ?? false
+        var detail = isDraining ? "draining: finishing what runs, taking nothing new" : "accepting calls"
+        let stall = stall()
+        if let stall {
+            detail = "an event loop has not turned for \(Int(stall.milliseconds / 1_000)) s: restart the gateway"
+        }
         let server = ComponentStatus(
-            name: "server", status: isDraining ? .unhealthy : .healthy,
-            detail: isDraining ? "draining: finishing what runs, taking nothing new" : "accepting calls", isVital: true,
+            name: "server", status: isDraining || stall != nil ? .unhealthy : .healthy, detail: detail, isVital: true,
             checkedAt: time.wallMilliseconds())
         return [server] + sources.flatMap { $0.components() }
     }

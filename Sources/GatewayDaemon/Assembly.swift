@@ -39,6 +39,7 @@ struct Assembly: Sendable {
     let tokens: TokenDesk
     let load: LoadWatch
     let reloader: Reloader
+    let loopWatch: LoopWatch
 
     static let instructions =
         "Tools of several servers behind one gateway. A tool's name begins with the name of the server it belongs to."
@@ -110,9 +111,11 @@ struct Assembly: Sendable {
         let log = logs.logger(component: LogComponent.daemon)
         let reloader = Reloader(settings, source: source, modules: modules, journal: store, time: time, log: log)
         let sessions = SessionBook(keys: keys, tombstones: store, time: time, lifetime: .seconds(30 * 86_400))
+        let loopWatch = LoopWatch(Array(group.makeIterator()), time: time)
         let health = HealthReport(
             sources: [store, sandbox, load, reloader, WithBreakers(upstreams, pipeline)], version: GatewayVersion.text,
-            instance: "\(RequestID.random())", traffic: pipeline.traffic, time: time)
+            instance: "\(RequestID.random())", traffic: pipeline.traffic,
+            stall: { loopWatch.stall }, time: time)
         let tokens = TokenDesk(book: book, time: time)
         let callers = CallerDoor(mode: settings.auth.door, desk: tokens, log: logs, metrics: metrics, time: time)
         let endpoint = MCPEndpoint(
@@ -123,7 +126,7 @@ struct Assembly: Sendable {
             time: time, group: group, logs: logs, log: log, metrics: metrics, store: store, sandbox: sandbox,
             upstreams: upstreams, catalogue: catalogue, sessions: sessions, health: health, pipeline: pipeline,
             endpoint: endpoint, oldEndpoint: oldEndpoint, callers: callers, tokens: tokens, load: load,
-            reloader: reloader)
+            reloader: reloader, loopWatch: loopWatch)
     }
 
     /// The listener holds requests to `server.max_body`, which a reload may change; what it lets through is taken.
@@ -272,6 +275,7 @@ struct Assembly: Sendable {
     ///
     /// - Parameter lastRelease: when caches were dropped last for want of memory.
     func lookAround(_ lastRelease: inout Moment) async {
+        loopWatch.ask()
         for change in load.look() { note(change) }
         if load.pressure >= .high, time.now().since(lastRelease) >= Self.releasesApart {
             lastRelease = time.now()

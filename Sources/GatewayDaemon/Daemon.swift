@@ -166,7 +166,8 @@ package struct Daemon: Sendable {
         while true {
             // Cancelled means that the gateway is stopping.
             do { try await Task.sleep(for: .seconds(1)) } catch { return }
-            if hasWatchdog { notify("WATCHDOG=1") }
+            // A gateway whose loops stand still is one to be restarted.
+            if hasWatchdog, assembly.loopWatch.stall == nil { notify("WATCHDOG=1") }
             await assembly.lookAround(&lastRelease)
         }
     }
