@@ -111,9 +111,13 @@ struct Assembly: Sendable {
         let log = logs.logger(component: LogComponent.daemon)
         let reloader = Reloader(settings, source: source, modules: modules, journal: store, time: time, log: log)
         let sessions = SessionBook(keys: keys, tombstones: store, time: time, lifetime: .seconds(30 * 86_400))
+        let tokenHealth = TokenHealth(
+            book: book, areNeeded: { reloader.settings.auth.mode == .token }, time: time)
+        if let words = tokenHealth.words { log.warning("\(words)") }
         let loopWatch = LoopWatch(Array(group.makeIterator()), time: time)
         let health = HealthReport(
-            sources: [store, sandbox, load, reloader, WithBreakers(upstreams, pipeline)], version: GatewayVersion.text,
+            sources: [store, sandbox, load, reloader, tokenHealth, WithBreakers(upstreams, pipeline)],
+            version: GatewayVersion.text,
             instance: "\(RequestID.random())", traffic: pipeline.traffic,
             stall: { loopWatch.stall }, time: time)
         let tokens = TokenDesk(book: book, time: time)

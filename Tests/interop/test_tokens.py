@@ -712,3 +712,13 @@ def told(stream, seconds=2):
         while message := stream.message(seconds):
             messages.append(message)
     return messages
+
+
+def test_a_gateway_that_asks_for_tokens_and_has_none_says_what_to_do(make):
+    gateway = make.gateway(tools=["text"], sections=TOKEN_MODE)
+    component = gateway.component("tokens")
+    assert component["status"] == "degraded" and "mcp-gateway token new" in component["detail"]
+    assert "mcp-gateway token new" in gateway.stdout()
+    caller(gateway, "first").wait_for_tools("text__echo")
+    names = [one["name"] for one in gateway.get("/health").json["components"]]
+    assert "tokens" not in names, "all is well"
