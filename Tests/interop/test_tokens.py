@@ -30,6 +30,11 @@ def new_token(gateway, name, *roles, **more):
     return said["secret"]
 
 
+def spoilt(secret):
+    """Another one, whatever the last letter is."""
+    return secret[:-1] + ("B" if secret[-1] == "A" else "A")
+
+
 def caller(gateway, name, *roles, **more):
     return gateway.showing(new_token(gateway, name, *roles, **more))
 
@@ -184,7 +189,7 @@ def test_clients_that_we_did_not_write_show_theirs(gateway, kind, path, mode):
     rows = lambda: gateway.sql(f"SELECT count(*) FROM request_log WHERE caller = '{kind}@test' AND tool = 'text__echo'")
     house.eventually(lambda: rows() == "1", 10, "the row with its name")
     # One that speaks the modern era only says nothing before it is asked for something.
-    with pytest.raises(AssertionError), house.Client(kind, place, mode, token=secret[:-2] + "AA") as client:
+    with pytest.raises(AssertionError), house.Client(kind, place, mode, token=spoilt(secret)) as client:
         client.list()
 
 
@@ -457,7 +462,7 @@ def test_a_secret_is_in_its_answer_and_nowhere_else(gateway):
     echo(erp)
     erp.call("text__echo", {"text": "x" * 300_000})
     erp.legacy().call("text__echo", {"text": "x"})
-    echo(gateway.showing(secret[:-1] + "A"))
+    echo(gateway.showing(spoilt(secret)))
     for path in ("/health", "/metrics", "/admin/status", "/admin/tokens", "/admin/openapi.json", "/admin/nothing", "/nothing"):
         said = erp.get(path).body.decode()
         assert tail not in said and digest not in said, path
