@@ -5,8 +5,6 @@ import json
 import pwd
 import re
 import signal
-import socket
-import subprocess
 import sys
 import tempfile
 import threading
@@ -349,39 +347,18 @@ def test_what_waits_is_forgotten_when_the_file_says_again_what_is_in_force(gatew
     assert "restart" not in gateway.component("configuration")["detail"]
 
 
-def own_address():
-    """An address of this machine that others can reach; None when it has none."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            # Nothing is sent: it only asks which address would be used.
-            probe.connect(("192.0.2.254", 9))
-            address = probe.getsockname()[0]
-        except OSError:
-            return None
-    return None if address.startswith("127.") else address
-
-
-@pytest.mark.skipif(own_address() is None, reason="this machine has loopback addresses only")
 def test_a_gateway_that_others_can_reach_is_not_opened_by_half_a_change(make):
     """The file is sound as a whole; but its address waits for a restart, and so does everything that goes with it."""
     gateway = make.gateway(tools=["text"], start=False)
-    gateway.tables["server"].update(listen=f"0.0.0.0:{gateway.port}", allowed_hosts=[own_address()])
+    gateway.tables["server"]["listen"] = f"0.0.0.0:{gateway.port}"
     gateway.tables["auth"] = {"mode": "token"}
     gateway.start()
-    body = wire.modern_body("tools/list")
-    headers = [part for name, value in wire.modern_headers("tools/list").items() for part in ("-H", f"{name}: {value}")]
-
-    def from_elsewhere():
-        ran = subprocess.run(["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", *headers, "-d", body,
-                              f"http://{own_address()}:{gateway.port}/mcp"], capture_output=True, text=True, timeout=20)
-        return ran.stdout
-
-    assert from_elsewhere() == "401"
+    assert gateway.modern_response("tools/list").status == 401
     gateway.tables["server"]["listen"] = f"127.0.0.1:{gateway.port}"
     gateway.tables["auth"] = {"mode": "none"}
     gateway.write_configuration()
     gateway.order("POST", "/admin/reload")
-    assert from_elsewhere() == "401"
+    assert gateway.modern_response("tools/list").status == 401
 
 
 # What is refused.
