@@ -68,8 +68,14 @@ package final class Catalogue: Sendable {
     private let tickets = Atomic<Int>(0)
     /// What was found out of definitions that have not changed, by owner and name.
     private let known = Mutex<(tools: [String: KnownTool], bytes: Int)>(([:], 0))
-    /// By owner and exposed name. They outlive the snapshots, so that a changed list empties no bucket.
-    private let gates = Mutex<[String: (policy: ToolPolicy, gate: ToolGate)]>([:])
+    /// They outlive the snapshots, so that a changed list empties no bucket.
+    private let gates = Mutex<[GateKey: (policy: ToolPolicy, gate: ToolGate)]>([:])
+
+    private struct GateKey: Hashable {
+        let owner: String
+        /// Its exposed name.
+        let tool: String
+    }
 
     private struct State: Sendable {
         var ticket = 0
@@ -121,16 +127,20 @@ package final class Catalogue: Sendable {
     }
 
     /// Other owners, or the same ones otherwise. In force with the next `rebuild`. What stands before an owner that
-    /// stays (its breaker, its line, its budget) stays too.
+    /// stays (its breaker, its line, its budget, the gates of its tools) stays too; another one begins anew.
     package func change(to entries: [CatalogueEntry], isCompact: Bool) {
         let before = sources
+        var new: Set<String> = []
         let made = entries.map { entry in
             let former = before.first { $0.owner.backend.name == entry.backend.name }
             let isSame = former.map { $0.owner.backend as AnyObject === entry.backend as AnyObject } ?? false
+            if !isSame { new.insert(entry.backend.name) }
             let kept = isSame ? former?.owner.traffic?.changed(to: entry.traffic) : nil
             let traffic = kept ?? traffic(of: entry)
             return (entry: entry, owner: Owner(backend: entry.backend, prefix: entry.prefix, traffic: traffic))
         }
+        let staying = Set(made.map(\.owner.backend.name)).subtracting(new)
+        gates.withLock { gates in gates = gates.filter { staying.contains($0.key.owner) } }
         state.withLock { state in
             state.entries = made
             state.isCompact = isCompact
@@ -148,7 +158,7 @@ package final class Catalogue: Sendable {
 
     /// The one that was made for this tool before, while its policy is the same.
     func gate(_ policy: ToolPolicy, tool: String, _ owner: Owner) -> ToolGate? {
-        let key = "\(owner.backend.name) \(tool)"
+        let key = GateKey(owner: owner.backend.name, tool: tool)
         return gates.withLock { gates in
             if let known = gates[key], known.policy.hasSameGate(as: policy) { return known.gate }
             let made = ToolGate(policy, tool: tool, owner: owner.backend.name, time: time, log: trafficLog)

@@ -5,8 +5,8 @@ internal import Logging
 internal import Resilience
 internal import Synchronization
 
-/// What one tool may be called, besides what holds for its owner. Lives as long as some snapshot knows the tool, and
-/// over changes of the lists.
+/// What one tool may be called, besides what holds for its owner. Lives as long as its owner, over
+/// changes of the lists.
 final class ToolGate: Sendable {
     let breaker: OwnerBreaker?
     let turnstile: Turnstile?

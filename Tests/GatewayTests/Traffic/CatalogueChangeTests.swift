@@ -129,6 +129,26 @@ import Testing
         #expect(bench.metric(#"mcp_circuit_breaker_state{upstream="server"}"#) == "0")
     }
 
+    @Test("The breaker of a tool says nothing of another owner of the same name, nor of one that comes back")
+    func gatesOfAnother() async throws {
+        let policy = ToolPolicy.with { $0.breaker = .touchy }
+        func entry(_ owner: GatedOwner) -> CatalogueEntry { .of(owner.backend(), policies: ["do": policy]) }
+        let (owner, second, third) = (GatedOwner(), GatedOwner(), GatedOwner())
+        let bench = try TrafficBench([entry(owner)])
+        owner.fail(.unavailable(detail: "no cable"))
+        _ = try await bench.call()
+        #expect(bench.pipeline.traffic.breakers().map(\.state) == ["open"])
+        change(bench, to: [entry(second)])
+        #expect(try await bench.call().isDone)
+        second.fail(.unavailable(detail: "no cable"))
+        _ = try await bench.call()
+        #expect(bench.pipeline.traffic.breakers().map(\.state) == ["open"])
+        change(bench, to: [])
+        change(bench, to: [entry(third)])
+        #expect(try await bench.call().isDone)
+        #expect((owner.count, second.count, third.count) == (1, 2, 1))
+    }
+
     @Test("Machines that were not there before are made, and those that are not wanted any more go")
     func machines() throws {
         let backend = GatedOwner().backend()
