@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/timex.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -25,6 +26,12 @@ void csystem_set_process_name(const char *name) {
 }
 
 int csystem_malloc_trim(void) { return malloc_trim(0); }
+
+int64_t csystem_clock_error_ms(void) {
+    struct timex state = {.modes = 0};
+    if (adjtimex(&state) < 0 || (state.status & STA_UNSYNC) != 0) return -1;
+    return state.maxerror / 1000;
+}
 
 int csystem_peer_credentials(int descriptor, uint32_t *user, uint32_t *group, int32_t *process) {
     struct ucred peer;

@@ -91,6 +91,11 @@ struct BackupFiles {
         return Int64(entry.st_mtim.tv_sec) * 1_000 + Int64(entry.st_mtim.tv_nsec) / 1_000_000
     }
 
+    /// Wall milliseconds of the newest daily backup.
+    var newest: Int64? {
+        StorageFiles.names(in: directory).filter(Self.isDaily).compactMap { Self.madeAt(directory + "/" + $0) }.max()
+    }
+
     static func isDaily(_ name: String) -> Bool {
         let bytes = Array(name.utf8)
         guard bytes.count == 17, name.hasPrefix("queue-"), name.hasSuffix(".db") else { return false }

@@ -50,6 +50,7 @@ extension CallStore {
                 Double(self?.counts().items[status] ?? 0)
             }
         }
+        metrics.gauge(MetricName.queueLimit) { [weak self] in Double(self?.settings.queueItemsMax ?? 0) }
         metrics.gauge(MetricName.queueOldestAge) { [weak self] in
             guard let self, let oldest = counts().oldestWaiting else { return 0 }
             return Double(max(0, time.wallMilliseconds() - oldest)) / 1_000

@@ -93,6 +93,12 @@ package final class DurableStore: Journal, Tombstones, StatusSource, Sendable {
         try caretaker.start(deepCheck: opened.needsDeepCheck)
         calls.show(in: metrics)
         let directory = settings.directory
+        if settings.backups != nil {
+            let backups = BackupFiles(directory: settings.backupDirectory)
+            metrics.gauge(MetricName.backupAge) {
+                backups.newest.map { Double(max(0, time.wallMilliseconds() - $0)) / 1_000 } ?? .infinity
+            }
+        }
         metrics.gauge(MetricName.storageFree) { Double(StorageFiles.space(at: directory)?.free ?? 0) }
     }
 

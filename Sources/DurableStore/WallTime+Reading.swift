@@ -1,11 +1,11 @@
 // Licensed under the Apache License 2.0; see LICENSE.
 
-import GatewayCore
+package import GatewayCore
 
 extension WallTime {
     /// Reads what `text(milliseconds:)` wrote, exactly; also what SQLite's `datetime()` gives, for rows that were
     /// changed by hand. Nil for anything else.
-    static func milliseconds(_ text: String) -> Int64? {
+    package static func milliseconds(_ text: String) -> Int64? {
         let bytes = Array(text.utf8)
         guard bytes.count == 19 || bytes.count == 23 else { return nil }
         func number(_ range: Range<Int>) -> Int64? {

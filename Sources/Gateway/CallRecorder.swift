@@ -16,6 +16,7 @@ struct CallRecorder: Sendable {
     private let metrics: MetricsRegistry
     private let requests: RequestCounters
     private let rateLimited: [Counter]
+    private let callsShed: Counter
     private let budget: LineBudget
     /// What calls came to lately.
     let pulse = CallPulse()
@@ -25,6 +26,7 @@ struct CallRecorder: Sendable {
         rateLimited = RateGate.Refusal.Scope.allCases.map {
             metrics.counter(.rateLimited, labels: [("scope", $0.rawValue)])
         }
+        callsShed = metrics.counter(.callsShed)
         self.journal = journal
         self.time = time
         self.log = log
@@ -135,6 +137,7 @@ struct CallRecorder: Sendable {
     func shed(_ inbound: InboundMessage, _ words: String) {
         let took = write(inbound, tool: nil, upstream: nil, route: "gateway", status: "failed")
         pulse.note(.failed, took: took, at: time.now())
+        callsShed.increment()
         journal.record(
             ErrorRecord(
                 wallMilliseconds: time.wallMilliseconds(), errorType: "overloaded", message: words,

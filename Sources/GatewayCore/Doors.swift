@@ -78,7 +78,8 @@ package struct ComponentStatus: Sendable, Equatable {
     package enum Level: String, Sendable, Comparable {
         case healthy, degraded, unhealthy
 
-        private var rank: Int {
+        /// 0 for healthy, rising with what is wrong.
+        package var rank: Int {
             switch self {
             case .healthy: 0
             case .degraded: 1

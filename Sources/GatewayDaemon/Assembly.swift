@@ -104,6 +104,8 @@ struct Assembly: Sendable {
         _ = load.look()
         metrics.gauge(.memoryLimit) { Double(load.reading?.memoryLimitBytes ?? 0) }
         metrics.gauge(.memoryPressure) { Double(load.pressure.rawValue) }
+        metrics.gauge(.cpuLimit) { load.reading?.cpuCores ?? 0 }
+        metrics.gauge(.buildInfo, labels: [("version", GatewayVersion.text)]).set(1)
         let pipeline = Pipeline(
             settings: settings.pipeline, catalogue: catalogue, settling: upstreams.settling, identity: identity,
             keys: keys, calls: store.calls, cache: store.replies, journal: store, archive: store.overrides,
@@ -120,6 +122,12 @@ struct Assembly: Sendable {
             version: GatewayVersion.text,
             instance: "\(RequestID.random())", traffic: pipeline.traffic,
             stall: { loopWatch.stall }, time: time)
+        metrics.gauges(.componentStatus, label: "component") {
+            health.components.map { ($0.name, Double($0.status.rank)) }
+        }
+        metrics.gauges(.certificateExpires, label: "file") {
+            reloader.certificateExpires.map { [("server", Double($0))] } ?? []
+        }
         let tokens = TokenDesk(book: book, time: time)
         let callers = CallerDoor(mode: settings.auth.door, desk: tokens, log: logs, metrics: metrics, time: time)
         let endpoint = MCPEndpoint(

@@ -3,6 +3,7 @@
 internal import GatewayCore
 internal import NIOCore
 internal import NIOHTTP1
+internal import Telemetry
 
 /// Answers on the wire. Each is written as one buffer, head and body together.
 extension HTTPConnection {
@@ -186,9 +187,21 @@ extension HTTPConnection {
         send(out, context)
     }
 
-    func finishStream(of request: HTTPRequest) {
+    /// The request counts as answered now.
+    ///
+    /// - Returns: this moment.
+    func countHead(of request: HTTPRequest) -> Moment {
+        if phase == .answering { count(request, .ok) }
+        return loop.now()
+    }
+
+    /// A listening stream is over.
+    func countStream(since begun: Moment) {
+        rules.streamSeconds.observe(seconds: loop.now().since(begun).milliseconds / 1_000)
+    }
+
+    func finishStream() {
         guard phase == .answering, let context else { return }
-        count(request, .ok)
         if isChunked { send(ByteBuffer(string: "0\r\n\r\n"), context) }
         if isChunked, keepsAlive {
             finish()

@@ -81,6 +81,7 @@ package final class HTTPExchange: @unchecked Sendable {
     /// The client's connection is gone; perhaps before the route has begun.
     func clientLeft() {
         isAbandoned = true
+        if state == .listening { connection.countStream(since: listeningSince) }
         if endsWithClient { work?.cancel() }
     }
 
@@ -90,7 +91,8 @@ package final class HTTPExchange: @unchecked Sendable {
     /// Called instead of `startEvents` when a quiet wait turns into a stream.
     package var beginsEvents: (() -> Void)?
 
-    private enum State { case waiting, streaming, done }
+    private enum State { case waiting, streaming, listening, done }
+    private var listeningSince = Moment(nanoseconds: 0)
 
     init(connection: HTTPConnection, request: HTTPRequest) {
         self.connection = connection
@@ -124,7 +126,16 @@ package final class HTTPExchange: @unchecked Sendable {
         connection.writeStreamHead(headers: headers, to: request)
     }
 
-    package var isStreaming: Bool { state == .streaming }
+    /// The same for a stream that has no end of its own. As far as the duration of requests goes, its head is the
+    /// answer; how long it stays open is counted apart.
+    package func startListening(headers: [(String, String)] = []) {
+        guard state == .waiting else { return }
+        state = .listening
+        connection.writeStreamHead(headers: headers, to: request)
+        listeningSince = connection.countHead(of: request)
+    }
+
+    package var isStreaming: Bool { state == .streaming || state == .listening }
 
     /// One JSON-RPC message as one event. JSON text has no raw line ends, so it always fits one `data:` line.
     ///
@@ -132,13 +143,13 @@ package final class HTTPExchange: @unchecked Sendable {
     ///   - id: where a client can go on after a break.
     ///   - name: what kind of event it is.
     package func sendEvent(_ json: ByteBuffer, id: String? = nil, name: StaticString = "message") {
-        guard state == .streaming else { return }
+        guard isStreaming else { return }
         connection.writeEvent(json, id: id, name: name)
     }
 
     /// An event without data: tells a client where it is, and, where given, how long to stay away after a break.
     package func sendMark(id: String, retry: Duration? = nil) {
-        guard state == .streaming else { return }
+        guard isStreaming else { return }
         connection.writeMark(id: id, retryMilliseconds: retry.map { Int($0.milliseconds) })
     }
 
@@ -153,14 +164,19 @@ package final class HTTPExchange: @unchecked Sendable {
 
     /// A comment, so that nobody on the path takes a quiet stream for a dead one.
     package func sendKeepAlive() {
-        guard state == .streaming else { return }
+        guard isStreaming else { return }
         connection.writeKeepAlive()
     }
 
     package func finishEvents() {
-        guard state == .streaming else { return }
+        guard isStreaming else { return }
+        if state == .listening {
+            connection.countStream(since: listeningSince)
+        } else {
+            _ = connection.countHead(of: request)
+        }
         state = .done
-        connection.finishStream(of: request)
+        connection.finishStream()
     }
 
     /// Called about once a second while the answer is awaited.

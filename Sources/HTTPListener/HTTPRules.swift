@@ -22,6 +22,7 @@ final class LoopRules {
     let edition: Int
     /// nil without TLS.
     let handshakeFailures: Counter?
+    let streamSeconds: Histogram
     private let metrics: HTTPMetrics
     private var counters: [Int: Counter] = [:]
     private var histograms: [Int: Histogram] = [:]
@@ -32,6 +33,7 @@ final class LoopRules {
         guardian = rules.guardian
         entrance = rules.entrance
         handshakeFailures = entrance.tls == nil ? nil : registry.counter(.tlsHandshakeFailures)
+        streamSeconds = registry.histogram(.streamSeconds, buckets: Histogram.streamSeconds)
         edition = rules.edition
         metrics = HTTPMetrics(registry: registry, paths: rules.router.entries.map(\.label) + ["other"])
     }

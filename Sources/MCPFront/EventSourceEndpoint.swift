@@ -97,7 +97,7 @@ package final class EventSourceEndpoint: Sendable {
         outlets.withLock { $0[id] = outlet }
         exchange.endsWithClient = true
         exchange.keepsAliveByEvents = true
-        exchange.startEvents()
+        exchange.startListening()
         exchange.sendEvent(ByteBuffer(string: "\(messagesPath)?session_id=\(id)"), name: "endpoint")
         await outlet.closed.wait()
         _ = clients.withLock { $0.removeValue(forKey: id) }

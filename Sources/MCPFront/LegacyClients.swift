@@ -154,7 +154,7 @@ struct LegacyClients: Sendable {
         // The stream is over when the client is gone; the session is not.
         exchange.endsWithClient = true
         exchange.keepsAliveByEvents = true
-        exchange.startEvents()
+        exchange.startListening()
         let outlet = EventOutlet(exchange)
         place.trail.attach(outlet, after: place.sequence, marks: live.marksStreams)
         await outlet.closed.wait()

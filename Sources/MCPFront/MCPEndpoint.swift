@@ -116,6 +116,7 @@ package struct MCPEndpoint: HTTPRoute {
         if let refusal = HeaderLadder.refusal(of: request, message) { return writer.refuse(refusal) }
         // Leaving is how a client of this era cancels.
         writer.exchange.endsWithClient = true
+        writer.isListening = message.method == .listen
         writer.awaitReply()
         var inbound = InboundMessage(
             bytes: request.body, message: message, revision: .modern, caller: caller, requestID: request.id,

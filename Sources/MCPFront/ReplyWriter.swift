@@ -16,6 +16,8 @@ final class ReplyWriter: ClientStream, @unchecked Sendable {
     private let time: any TimeSource
     /// The legacy session the request belongs to.
     var live: LiveSession?
+    /// The request asks for a stream without an end of its own.
+    var isListening = false
     var headers: [(String, String)] = []
     /// The stream of a legacy session, kept for clients that lose it.
     private var trail: EventTrail?
@@ -44,7 +46,7 @@ final class ReplyWriter: ClientStream, @unchecked Sendable {
     /// Commits to an event stream.
     private func begin() {
         guard !exchange.isStreaming, trail == nil else { return }
-        exchange.startEvents(headers: headers)
+        if isListening { exchange.startListening(headers: headers) } else { exchange.startEvents(headers: headers) }
         guard let live else { return }
         let (trail, outlet) = (live.newTrail(), EventOutlet(exchange))
         trail.attach(outlet, after: nil, marks: live.marksStreams)

@@ -47,6 +47,9 @@ package final class Histogram: Sendable {
         0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60,
     ]
 
+    /// Bounds for what stays open: a second to a day.
+    package static let streamSeconds: [Double] = [1, 10, 60, 300, 900, 3_600, 14_400, 43_200, 86_400]
+
     let bounds: [Double]
     /// One cell a bound and a last one for what is above all of them; each holds its own count, not the running total.
     private let cells: [Counter]

@@ -24,6 +24,8 @@ package final class MetricsRegistry: Sendable {
         var bounds: [Double] = []
         /// By the text between the braces, which is also how it is printed.
         var series: [String: Cell] = [:]
+        /// Series that are asked for at each `render` instead.
+        var listed: (@Sendable () -> [(labels: String, number: Double)])?
     }
 
     private let families = Mutex<[String: Family]>([:])
@@ -65,6 +67,21 @@ package final class MetricsRegistry: Sendable {
         _ name: String, help: String, labels: [(String, String)] = [], read: @escaping @Sendable () -> Double
     ) {
         sample(name, .gauge, help, labels, read)
+    }
+
+    /// A gauge with one label whose values come and go: which series there are is asked for at each `render`. The
+    /// closure must answer at once, each value once; the first `seriesMax` are shown.
+    package func gauges(
+        _ name: String, help: String, label: String, read: @escaping @Sendable () -> [(value: String, number: Double)]
+    ) {
+        precondition(Self.isName(name) && Self.isName(label), "bad name: \(name) or \(label)")
+        let listed: @Sendable () -> [(labels: String, number: Double)] = { [seriesMax] in
+            read().prefix(seriesMax).map { (MetricsText.labels([(label, $0.value)]), $0.number) }
+        }
+        families.withLock { families in
+            precondition(families[name] == nil || families[name]?.listed != nil, "\(name) exists with series of its own")
+            families[name] = Family(kind: .gauge, help: help, listed: listed)
+        }
     }
 
     /// The same for a number that only grows.
@@ -130,6 +147,9 @@ package final class MetricsRegistry: Sendable {
         var text = MetricsText()
         for (name, family) in families.sorted(by: { $0.key < $1.key }) {
             text.begin(name, kind: family.kind.rawValue, help: family.help)
+            for (labels, number) in (family.listed?() ?? []).sorted(by: { $0.labels < $1.labels }) {
+                text.line(name, labels, MetricsText.number(number))
+            }
             for (labels, cell) in family.series.sorted(by: { $0.key < $1.key }) {
                 switch cell {
                 case .counter(let counter): text.line(name, labels, "\(counter.value)")

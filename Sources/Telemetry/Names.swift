@@ -36,6 +36,9 @@ package struct MetricName: Sendable {
     package static let rateLimited = MetricName(
         "mcp_rate_limited_total", "Requests refused because they came too soon, by the limit that refused them.")
 
+    package static let callsShed = MetricName(
+        "mcp_calls_shed_total", "Requests turned away because there was no room for them.")
+
     package static let authFailures = MetricName(
         "mcp_auth_failures_total", "Requests with a token that is not good.")
 
@@ -60,7 +63,16 @@ package struct MetricName: Sendable {
         "mcp_upstream_sessions", "Sessions held at the upstream for single clients.")
     package static let wasmInstances = MetricName("mcp_wasm_instances", "Sandboxed instances at work now.")
 
+    // The whole.
+    package static let buildInfo = MetricName("mcp_build_info", "Always 1; the version is in the label.")
+    package static let componentStatus = MetricName(
+        "mcp_component_status", "What /health says of each component: 0 healthy, 1 degraded, 2 unhealthy.")
+    package static let certificateExpires = MetricName(
+        "mcp_certificate_expires_seconds", "Until when the listener's certificate is valid, in seconds since 1970.")
+
     // The machine.
+    package static let cpuLimit = MetricName(
+        "mcp_cpu_limit_cores", "Cores that may be used: the quota of the control group, or those of the machine.")
     package static let memoryLimit = MetricName(
         "mcp_memory_limit_bytes", "Memory that may be used: the limit of the control group, or of the machine.")
     package static let memoryPressure = MetricName(
@@ -69,11 +81,14 @@ package struct MetricName: Sendable {
 
     // Listener.
     package static let connections = MetricName("mcp_connections", "Open client connections.")
+    package static let streamSeconds = MetricName(
+        "mcp_stream_duration_seconds", "How long listening streams to clients stayed open.")
     package static let tlsHandshakeFailures = MetricName(
         "mcp_tls_handshake_failures_total", "Connections ended because they did not come to speak TLS, or not in time.")
 
     // The queue.
     package static let queueItems = MetricName("mcp_queue_items", "Calls in the queue's table, by status.")
+    package static let queueLimit = MetricName("mcp_queue_limit_items", "Calls that may be stored at one time.")
     package static let queueOldestAge = MetricName(
         "mcp_queue_oldest_age_seconds", "How long the oldest call that waits or is being sent has been stored.")
 
@@ -82,6 +97,8 @@ package struct MetricName: Sendable {
     package static let journalDropped = MetricName(
         "mcp_journal_rows_dropped_total", "Log rows lost because the database could not take them, by table.")
     package static let storageCommit = MetricName("mcp_storage_commit_seconds", "Time of one commit to the database.")
+    package static let backupAge = MetricName(
+        "mcp_backup_age_seconds", "How old the newest daily backup is; +Inf where there is none.")
     package static let storageFree = MetricName("mcp_storage_free_bytes", "Free space where the database is.")
     package static let logDropped = MetricName(
         "mcp_log_lines_dropped_total", "Log lines that could not be written, by file.")
@@ -108,6 +125,13 @@ extension MetricsRegistry {
         _ metric: MetricName, labels: [(String, String)] = [], read: @escaping @Sendable () -> Double
     ) {
         gauge(metric.name, help: metric.help, labels: labels, read: read)
+    }
+
+    /// A gauge whose series come and go; see `MetricsRegistry.gauges`.
+    package func gauges(
+        _ metric: MetricName, label: String, read: @escaping @Sendable () -> [(value: String, number: Double)]
+    ) {
+        gauges(metric.name, help: metric.help, label: label, read: read)
     }
 
     package func counter(

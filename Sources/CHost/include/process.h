@@ -12,6 +12,9 @@ void csystem_set_process_name(const char *_Nonnull name);
 // Hands free heap pages back to the system. Returns 1 when any were. May take milliseconds on a large heap.
 int csystem_malloc_trim(void);
 
+// By how much the clock may be wrong at most, as the kernel was told by whatever keeps it right; -1 when nothing does.
+int64_t csystem_clock_error_ms(void);
+
 // Who is at the other end of a connected Unix socket. Returns 0 or an errno.
 int csystem_peer_credentials(
     int descriptor, uint32_t *_Nonnull user, uint32_t *_Nonnull group, int32_t *_Nonnull process);

@@ -70,6 +70,12 @@ final class Reloader: ReloadOrders, StatusSource {
     /// In force now.
     var settings: GatewaySettings { state.withLock { $0.current } }
 
+    /// Until when the listener's certificate is valid, in seconds since 1970; nil without TLS.
+    var certificateExpires: Int? {
+        // What is in force has been checked.
+        (try? settings.server.tls?.room())?.validUntil
+    }
+
     /// From here on there is something to swap in.
     func begin(_ assembly: Assembly, listener: HTTPListener?, admin: HTTPListener?, control: HTTPListener) {
         state.withLock {

@@ -1,0 +1,67 @@
+// Licensed under the Apache License 2.0; see LICENSE.
+
+internal import GatewayCore
+internal import Glibc
+
+/// What another program prints, for the few facts that only it knows.
+enum CommandOutput {
+    private static let bytesMax = 64 << 10
+
+    /// Runs a program of the machine and returns what it printed; nil when there is no such program, when it does not
+    /// end in time, or when it fails.
+    ///
+    /// - Parameter command: an absolute path, then arguments.
+    static func of(_ command: [String], within patience: Duration = .seconds(3)) -> String? {
+        guard let program = command.first, unsafe access(program, X_OK) == 0 else { return nil }
+        var ends: [Int32] = [0, 0]
+        guard unsafe pipe(&ends) == 0 else { return nil }
+        let (reading, writing) = (ends[0], ends[1])
+        _ = fcntl(reading, F_SETFD, FD_CLOEXEC)
+        _ = fcntl(writing, F_SETFD, FD_CLOEXEC)
+        defer { close(reading) }
+        let started = start(program, command, output: writing)
+        close(writing)
+        guard let child = started else { return nil }
+        let text = read(reading, within: patience)
+        if text == nil { kill(child, SIGKILL) }
+        var status: Int32 = 0
+        while unsafe waitpid(child, &status, 0) < 0 && errno == EINTR {}
+        return status == 0 ? text : nil
+    }
+
+    private static func start(_ program: String, _ command: [String], output: Int32) -> pid_t? {
+        var actions = unsafe posix_spawn_file_actions_t()
+        guard unsafe posix_spawn_file_actions_init(&actions) == 0 else { return nil }
+        defer { unsafe posix_spawn_file_actions_destroy(&actions) }
+        unsafe posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO)
+        unsafe posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0)
+        unsafe posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0)
+        let arguments = unsafe command.map(Self.copied)
+        let environment = unsafe ["PATH=/usr/local/bin:/usr/bin:/bin", "LC_ALL=C"].map(Self.copied)
+        defer { unsafe (arguments + environment).forEach { unsafe free($0) } }
+        var child: pid_t = 0
+        let failed = unsafe posix_spawn(&child, program, &actions, nil, arguments + [nil], environment + [nil])
+        return failed == 0 ? child : nil
+    }
+
+    private static func copied(_ text: String) -> UnsafeMutablePointer<CChar>? { unsafe strdup(text) }
+
+    /// Until the end; nil when that does not come in time, or when there is more than anybody wants.
+    private static func read(_ descriptor: Int32, within patience: Duration) -> String? {
+        let time = SystemTime()
+        let ends = Deadline(time.now() + patience)
+        var out: [UInt8] = []
+        var piece = [UInt8](repeating: 0, count: 4_096)
+        while out.count <= bytesMax {
+            let left = ends.remaining(at: time.now())
+            guard left > .zero else { return nil }
+            var waiting = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+            guard unsafe poll(&waiting, 1, Int32(left.milliseconds.rounded(.up))) > 0 else { continue }
+            let count = unsafe piece.withUnsafeMutableBytes { unsafe Glibc.read(descriptor, $0.baseAddress, $0.count) }
+            if count < 0, errno == EINTR { continue }
+            guard count > 0 else { return count == 0 ? String(decoding: out, as: UTF8.self) : nil }
+            out += piece[..<count]
+        }
+        return nil
+    }
+}

@@ -1,0 +1,88 @@
+// Licensed under the Apache License 2.0; see LICENSE.
+
+internal import DurableStore
+internal import GatewayCore
+internal import MCPWire
+
+/// What an engineer looks at in the first minutes of an incident, looked at in one go: with a gateway that runs, beside
+/// one that does not answer, or where none will start. Changes nothing. Takes a second or two, and more only where a
+/// database of a stopped gateway is large.
+package struct Doctor: Sendable {
+    let settings: GatewaySettings
+    /// Of the file that the settings come from.
+    let configurationPath: String
+    let problems: [SettingsProblem]
+    /// The file could not be used; the settings are what holds without one.
+    let isGuessing: Bool
+    let client: ControlClient
+    let time = SystemTime()
+
+    /// - Parameter path: as given on the command line; nil for the file that the gateway itself would take.
+    package init(path: String?, environment: [String: String], installation: Installation) throws(StartError) {
+        let file = ConfigurationPath.find(explicit: path, environment: environment, installation: installation)
+        let outcome = SettingsLoader.load(
+            path: file, strict: false, environment: environment, installation: installation)
+        configurationPath = file
+        problems = outcome.problems
+        isGuessing = outcome.settings == nil
+        var found = outcome.settings
+        if found == nil {
+            // Where things are without a file is where they mostly are with one.
+            var files = SettingsFiles.machine
+            files.read = { _, _ in [] }
+            found =
+                SettingsLoader.load(
+                    path: file, strict: false, environment: environment, installation: installation, files: files
+                ).settings
+        }
+        guard let found else { throw StartError("nothing is known of where this gateway keeps its things") }
+        settings = found
+        client = ControlClient(socketPath: found.admin.controlSocket)
+    }
+
+    /// What is looked at, in the order of a first look.
+    ///
+    /// - Parameter showsAll: also what is well.
+    package func examine(showsAll: Bool) -> OperatorAnswer {
+        let gateway = GatewayLook(client)
+        var findings = configuration
+        findings += ServiceLook(settings: settings, gateway: gateway).findings
+        findings += gateway.findings(configurationPath)
+        findings += MachineLook(settings: settings, isRunning: gateway.isRunning, time: time).findings
+        findings +=
+            JournalLook(
+                settings: settings, configurationPath: configurationPath, isRunning: gateway.isRunning, time: time
+            ).findings
+        return Self.answer(findings.ranked, showsAll: showsAll)
+    }
+
+    static func answer(_ findings: [Finding], showsAll: Bool) -> OperatorAnswer {
+        let shown = showsAll ? findings : findings.filter { $0.rank != .well }
+        let well = findings.count - findings.count { $0.rank != .well }
+        var last = ScreenLine(findings.summary, findings.areWell ? .good : .strong)
+        if !showsAll, well > 0 { last.append("; \(well) more looked at and well (--all shows them)", .faint) }
+        let json = JSONValue.object([
+            ("words", .string(findings.summary)), ("well", .bool(findings.areWell)),
+            ("findings", .array(findings.map(\.json))),
+        ])
+        return OperatorAnswer(
+            json: json.text, lines: shown.lines + (shown.isEmpty ? [] : [ScreenLine()]) + [last],
+            isGood: findings.areWell)
+    }
+
+    private var configuration: [Finding] {
+        let check = "mcp-gateway validate-config --strict \(configurationPath)"
+        guard !problems.isEmpty else {
+            return [Finding(.well, "config", "\(configurationPath) is right as far as it can be checked here")]
+        }
+        let first = problems.prefix(3).map(\.description).joined(separator: "; ")
+        let more = problems.count > 3 ? "; and \(problems.count - 3) more" : ""
+        return isGuessing
+            ? [
+                Finding(
+                    .urgent, "config",
+                    "the file would be refused, so a restart would not come back, and a reload changes nothing: "
+                        + first + more, next: check)
+            ] : [Finding(.attention, "config", first + more, next: check)]
+    }
+}

@@ -1,0 +1,183 @@
+// Licensed under the Apache License 2.0; see LICENSE.
+
+internal import DurableStore
+internal import GatewayCore
+internal import Glibc
+internal import MCPWire
+internal import Telemetry
+
+/// Cuts upstreams off for a while, on purpose, and says what became of the calls meanwhile and afterwards.
+package struct OfflineDrill: Sendable {
+    private let settings: GatewaySettings
+    private let client: ControlClient
+    private let time = SystemTime()
+
+    package init(settings: GatewaySettings) {
+        self.settings = settings
+        client = ControlClient(socketPath: settings.admin.controlSocket)
+    }
+
+    /// How long stored calls may take to be sent once the cut is over.
+    private static let drainPatience = Duration.seconds(120)
+
+    /// - Parameters:
+    ///   - length: as an order takes it, such as `5m`.
+    ///   - progress: told about once a second.
+    package func run(
+        _ upstreams: [String], length: String, progress: (String) -> Void
+    ) throws(StartError) -> OperatorAnswer {
+        guard let words = OrderWords.lasting(length), let lasts = SettingsUnits.duration(words) else {
+            throw StartError("\(length) is no time that a drill can take")
+        }
+        try refuseWhatIsCut(upstreams)
+        let signals = try EndSignals()
+        let begun = time.wallMilliseconds()
+        var cut: [String] = []
+        do throws(StartError) {
+            for upstream in upstreams {
+                let order = ControlClient.lasting(words, [("upstream", .string(upstream)), ("force", true)])
+                _ = try client.order("POST", "/admin/circuit-breaker/enable", order)
+                cut.append(upstream)
+            }
+        } catch {
+            for upstream in cut { try? undo(upstream) }
+            throw error
+        }
+        let ends = Deadline(time.now() + lasts)
+        var wasEnded = false
+        while !ends.hasPassed(at: time.now()), !wasEnded {
+            let left = Int((ends.remaining(at: time.now()).milliseconds / 1_000).rounded(.up))
+            progress(
+                "cut off: \(upstreams.joined(separator: ", ")); \(AgeText.of(seconds: left)) to go; \(waitingWords(upstreams))"
+            )
+            wasEnded =
+                signals.wait(
+                    Int32(min(1_000, max(1, ends.remaining(at: time.now()).milliseconds))), output: -1) == .end
+        }
+        for upstream in cut { try undo(upstream) }
+        let over = time.wallMilliseconds()
+        let sent = drain(upstreams, signals, progress)
+        return try report(upstreams, from: begun, to: over, sent, wasEnded: wasEnded)
+    }
+
+    /// What an operator holds open already would be undone by the end of the drill.
+    private func refuseWhatIsCut(_ upstreams: [String]) throws(StartError) {
+        let all = try client.order("GET", "/admin/circuit-breaker").json["breakers"]?.arrayValue ?? []
+        for upstream in upstreams {
+            guard let breaker = all.first(where: { $0["upstream"].shown == upstream && $0["tool"].shown.isEmpty })
+            else {
+                throw StartError(
+                    "there is no upstream \(ControlClient.words(upstream)); mcp-gateway upstreams list shows those there are"
+                )
+            }
+            guard breaker["forced"]?.boolValue != true else {
+                throw StartError(
+                    "the breaker of \(ControlClient.words(upstream)) is held open by order already; undo that first "
+                        + "(mcp-gateway overrides list)")
+            }
+        }
+    }
+
+    /// By then the order may have ended by itself, which is as well.
+    private func undo(_ upstream: String) throws(StartError) {
+        _ = try client.order(
+            "DELETE", "/admin/overrides?what=circuit-breaker&subject=" + ControlClient.escaped(upstream))
+    }
+
+    private func waiting(_ upstreams: [String]) -> Int? {
+        // A gateway that does not answer this once is asked again.
+        let all = try? client.statusFacts(patience: .seconds(2)).json["upstreams"]?.arrayValue
+        return all?.filter { upstreams.contains($0["name"].shown) }.reduce(0) { $0 + ($1["stored"]?.intValue ?? 0) }
+    }
+
+    private func waitingWords(_ upstreams: [String]) -> String {
+        waiting(upstreams).map { NumberText.count($0, "stored call") } ?? "the gateway does not answer"
+    }
+
+    // MARK: Afterwards
+
+    private struct Sent {
+        var before: Int
+        var after: Int
+        var seconds: Double
+    }
+
+    /// Waits until nothing is stored for them any more.
+    private func drain(_ upstreams: [String], _ signals: EndSignals, _ progress: (String) -> Void) -> Sent {
+        let begun = time.now()
+        let ends = Deadline(begun + Self.drainPatience)
+        let before = waiting(upstreams) ?? 0
+        var after = before
+        while after > 0, !ends.hasPassed(at: time.now()) {
+            progress("the cut is over; \(NumberText.count(after, "stored call")) to be sent")
+            if signals.wait(200, output: -1) == .end { break }
+            after = waiting(upstreams) ?? after
+        }
+        return Sent(before: before, after: after, seconds: time.now().since(begun).milliseconds / 1_000)
+    }
+
+    private func report(
+        _ upstreams: [String], from begun: Int64, to over: Int64, _ sent: Sent, wasEnded: Bool
+    ) throws(StartError) -> OperatorAnswer {
+        let facts: JournalFacts
+        do throws(StoreError) {
+            facts = try JournalFacts.read(
+                directory: settings.storage.directory, isInUse: true, since: begun, until: over)
+        } catch { throw StartError(error.text) }
+        let calls = facts.calls.filter { upstreams.contains($0.upstream) }
+        return Self.answer(
+            calls, sent: (sent.before, sent.after, sent.seconds), seconds: Int((over - begun) / 1_000),
+            wasEnded: wasEnded)
+    }
+
+    /// - Parameter sent: stored calls when the cut was over, those left now, and the seconds between.
+    static func answer(
+        _ calls: [JournalFacts.Calls], sent: (before: Int, after: Int, seconds: Double), seconds: Int, wasEnded: Bool
+    ) -> OperatorAnswer {
+        func number(_ statuses: Set<String>, _ tool: String? = nil) -> Int {
+            calls.filter { statuses.contains($0.status) && (tool == nil || $0.tool == tool) }.reduce(0) {
+                $0 + $1.count
+            }
+        }
+        var table = ScreenTable(["TOOL", "#CALLS", "#STORED", "#KEPT ANSWER", "#REFUSED"])
+        let tools = Set(calls.map(\.tool)).sorted()
+        for tool in tools {
+            let (stored, kept, refused) = (
+                number(["queued"], tool), number(["ok", "tool_error"], tool), number(["failed"], tool)
+            )
+            table.add(
+                [tool, "\(stored + kept + refused)", "\(stored)", "\(kept)", "\(refused)"],
+                inks: refused > 0 ? [4: .bad] : [:])
+        }
+        let refused = number(["failed"])
+        var lines = [
+            ScreenLine("cut off for \(AgeText.of(seconds: seconds))" + (wasEnded ? ", ended by hand" : ""), .strong)
+        ]
+        lines +=
+            tools.isEmpty
+            ? [ScreenLine("no calls came for them meanwhile")] : [ScreenLine()] + table.lines + [ScreenLine()]
+        if sent.before > 0 {
+            lines.append(
+                ScreenLine(
+                    "\(sent.before - sent.after) of \(NumberText.count(sent.before, "stored call")) sent within "
+                        + "\(NumberText.of(sent.seconds)) s after it", sent.after == 0 ? .good : .doubtful))
+        }
+        var complaints: [String] = []
+        if refused > 0 {
+            complaints.append(
+                "refused: \(NumberText.count(refused, "call")), whose tools have nothing for an outage (see their offline)")
+        }
+        if sent.after > 0 {
+            complaints.append("not sent yet: \(NumberText.count(sent.after, "stored call")); mcp-gateway queue list shows them")
+        }
+        let json = JSONValue.object([
+            ("seconds", .number(String(seconds))), ("ended_by_hand", .bool(wasEnded)),
+            ("stored", .number(String(number(["queued"])))),
+            ("kept_answers", .number(String(number(["ok", "tool_error"])))),
+            ("refused", .number(String(refused))), ("sent_afterwards", .number(String(sent.before - sent.after))),
+            ("still_waiting", .number(String(sent.after))),
+            ("seconds_until_sent", .number(NumberText.of(sent.seconds))),
+        ])
+        return OperatorAnswer(json: json.text, lines: lines, isGood: complaints.isEmpty, complaints: complaints)
+    }
+}

@@ -1,0 +1,227 @@
+# Licensed under the Apache License 2.0; see LICENSE.
+"""The doctor on gateways that are well, in trouble, stopped and broken; the look ahead at an outage, and the drill."""
+
+import concurrent.futures
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import threading
+
+import pytest
+
+import gateway as house
+from test_steering import Moody, upstream
+
+POLICIES = {"work": {"offline": "queue", "expires": "6h"}, "safe": {"offline": "stale", "cache": "1s"}}
+
+
+def doctor(gateway, *words, code, config=None):
+    """What somebody sees who types it, without a terminal."""
+    ran = subprocess.run(
+        [str(house.BINARY), "doctor", *words, "--config", str(config or gateway.configuration)], capture_output=True,
+        text=True, timeout=60, env={"PATH": os.environ["PATH"], "HOME": str(gateway.home)})
+    assert ran.returncode == code, (ran.returncode, ran.stdout, ran.stderr)
+    return ran.stdout + ran.stderr
+
+
+def findings(gateway, code, **more):
+    return json.loads(doctor(gateway, "--json", code=code, **more))["findings"]
+
+
+def of(found, area, rank=None):
+    return [one for one in found if one["area"] == area and rank in (None, one["rank"])]
+
+
+@pytest.fixture
+def shop(make):
+    server = make.server(Moody())
+    gateway = make.gateway({"erp": upstream(server, tools=POLICIES)}, tools=["units"])
+    gateway.erp = server
+    gateway.wait_for_tools("erp__work", "units__convert")
+    return gateway
+
+
+def test_a_gateway_that_is_well_needs_nobody(shop):
+    screen = doctor(shop, code=0)
+    assert "nothing found that needs anybody" in screen and "!!" not in screen
+    found = findings(shop, 0)
+    assert {"config", "service", "port", "server", "storage", "disk", "queue", "upstream", "backup", "errors", "memory",
+            "calls"} <= {one["area"] for one in found}
+    assert of(found, "backup")[0]["rank"] == "well"
+    assert {one["rank"] for one in found} <= {"well", "note"}
+
+
+def test_the_worst_stands_first_and_each_has_its_next_command(shop):
+    shop.erp.kill()
+    shop.call("erp__other", {"n": "1"})  # a call notices it
+    house.eventually(lambda: shop.component("upstream:erp")["status"] == "unhealthy", 20, "the loss of the upstream")
+    shop.order("POST", "/admin/drain")
+    found = findings(shop, 1)
+    ranks = [one["rank"] for one in found]
+    order = ["urgent", "attention", "note", "well"]
+    assert ranks == sorted(ranks, key=order.index) and ranks[0] == "urgent"
+    assert of(found, "by hand", "urgent")[0]["next"] == "mcp-gateway drain --undo"
+    away = of(found, "upstream", "attention")
+    assert "erp is unhealthy" in away[0]["words"] and away[0]["next"] == "mcp-gateway upstreams check erp"
+    assert all(one["next"] for one in found if one["rank"] in ("urgent", "attention"))
+
+
+def test_its_own_looking_is_no_change_and_an_order_is_one(shop):
+    doctor(shop, code=0)
+    assert not [one for one in findings(shop, 0) if "order" in one["words"]]
+    shop.order("POST", "/admin/cache/clear")
+    assert of(findings(shop, 0), "changed")
+    assert any("1 order of operators" in one["words"] for one in findings(shop, 0))
+
+
+def test_it_works_when_no_gateway_runs(shop):
+    shop.erp.kill()
+    text, is_error = house.eventually(lambda: stored(shop), 20, "a stored call")
+    assert "NOT DONE YET" in text and not is_error
+    assert shop.terminate() == 0
+    found = findings(shop, 1)
+    service = of(found, "service", "urgent")[0]
+    assert "no gateway runs here" in service["words"] and "mcp-gateway serve" in service["next"]
+    assert "is sound" in of(found, "database", "well")[0]["words"]
+    assert "1 stored call" in of(found, "queue", "attention")[0]["words"]
+
+
+def stored(shop):
+    text, is_error = shop.call("erp__work", {"n": "x"})
+    return (text, is_error) if text.startswith("NOT DONE YET") else None
+
+
+def test_a_damaged_database_and_a_taken_port_are_named(shop):
+    assert shop.terminate() == 0
+    with open(shop.database, "r+b") as file:
+        file.seek(4096)
+        file.write(b"\xa5" * 8192)
+    (shop.home / "lib/queue.db.corrupt").write_bytes(b"x")
+    with socket.create_server(("127.0.0.1", shop.port)):
+        found = findings(shop, 1)
+    assert "is damaged" in of(found, "database", "urgent")[0]["words"]
+    assert "mcp-gateway restore" in of(found, "database", "urgent")[0]["next"]
+    assert "another program has" in of(found, "port", "urgent")[0]["words"]
+    assert "queue.db.corrupt" in of(found, "storage", "attention")[0]["words"]
+
+
+def test_a_file_that_would_be_refused_is_urgent_while_the_old_one_is_in_force(shop):
+    shop.configuration.write_text(shop.configuration.read_text() + "\n[servr]\nlisten = 1\n")
+    found = findings(shop, 1)
+    assert "would be refused" in of(found, "config", "urgent")[0]["words"]
+    assert "servr" in of(found, "config", "urgent")[0]["words"]
+    assert of(found, "config")[0]["next"] == f"mcp-gateway validate-config --strict {shop.configuration}"
+
+
+def test_a_gateway_that_stands_still_is_told_from_one_that_is_gone(shop):
+    shop.signal(signal.SIGSTOP)
+    try:
+        found = findings(shop, 1)
+        assert of(found, "service", "urgent"), found
+        assert "no gateway runs" not in of(found, "service")[0]["words"]
+        assert "nobody answers" in " ".join(one["words"] for one in of(found, "port")) or of(found, "port", "urgent")
+    finally:
+        shop.signal(signal.SIGCONT)
+
+
+def test_failures_and_refused_strangers_are_counted(shop):
+    shop.erp.feel("failing", status=500)
+    for n in range(25):
+        shop.call("erp__other", {"n": str(n)})
+    for _ in range(3):
+        assert shop.get("/admin/status", {"Authorization": "Bearer mcpgw_wrong"}).status == 401
+    found = house.eventually(
+        lambda: (lambda all: all if of(all, "errors", "attention") and of(all, "security") else None)(findings(shop, 1)),
+        15, "the rows of the errors")
+    assert re.search(r"\d+ × \w+ of upstream:erp", of(found, "errors", "attention")[0]["words"])
+    assert any("call failed" in one["words"] for one in of(found, "logs"))
+
+
+def test_what_comes_from_elsewhere_cannot_move_the_cursor(make):
+    gateway = make.gateway({"evil": {"url": f"http://127.0.0.1:{house.free_port()}/mcp"}})
+    (gateway.home / "log/app.log").open("a").write("2126-11-23 18:20:01.123Z error  x: \x1b[2Jgone key=1\n")
+    screen = doctor(gateway, code=1)
+    assert "gone" in screen and "\x1b" not in screen
+
+
+def test_the_look_ahead_says_what_goes_on_and_for_how_long(shop):
+    for n in range(4):
+        shop.call("erp__work", {"n": str(n)})
+    shop.call("erp__safe", {"n": "1"})
+    house.eventually(
+        lambda: shop.sql("SELECT count(*) FROM request_log WHERE tool = 'erp__work'") == "4", 10, "the rows")
+    assert "runs in the gateway itself" in doctor(shop, "offline", code=0), "all goes on when its server is on this machine"
+    said = doctor(shop, "offline", "--away", "erp", code=1)
+    rows = {line.split()[0]: line for line in said.splitlines() if "__" in line}
+    assert "stored" in rows["erp__work"] and "kept answers" in rows["erp__safe"]
+    assert "fails" in rows["erp__other"] and "goes on" in rows["units__convert"]
+    assert "1 of 5 tools would fail at once" in said
+    # Four calls in what counts as an hour, ten thousand places.
+    assert "4 calls an hour" in said and "it is full in 104 days" in said and "within 6h is given up" in said
+    code, token = shop.order("POST", "/admin/tokens", {"name": "till", "roles": ["call"], "for": "36h"})
+    assert code == 200
+    said = json.loads(doctor(shop, "offline", "--away", "erp", "--json", code=1).split("\nmcp-gateway")[0])
+    assert [one["what"] for one in said["runs_out"]] == ["the token of till"] and said["ready"] is False
+    assert abs(said["runs_out"][0]["in_seconds"] - 36 * 3600) < 60
+    assert "no upstream nobody" in doctor(shop, "offline", "--away", "nobody", code=1)
+
+
+def test_an_upstream_that_never_answered_cannot_go_on(make):
+    gateway = make.gateway({"dark": {"url": f"http://127.0.0.1:{house.free_port()}/mcp"}}, tools=["units"])
+    assert "what dark offers is not known" in doctor(gateway, "offline", code=1)
+
+
+def test_a_drill_cuts_off_and_tells_what_became_of_the_calls(shop):
+    shop.call("erp__safe", {"n": "kept"})
+    over, answers = threading.Event(), []
+
+    def clients():
+        """Go on calling until they are told to end."""
+        n = 0
+        while not over.is_set():
+            n += 1
+            answers.append(shop.call("erp__work", {"n": f"w{n}"}))
+            answers.append(shop.call("erp__safe", {"n": "kept"}))
+            over.wait(0.05)
+
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        running = pool.submit(clients)
+        try:
+            said = json.loads(doctor(shop, "drill", "erp", "--for", "2s", "--json", code=0))
+        finally:
+            over.set()
+            running.result()
+    assert said["stored"] > 0 and said["kept_answers"] > 0 and said["refused"] == 0
+    assert said["still_waiting"] == 0 and said["sent_afterwards"] >= 0
+    assert not [one for one in answers if one[1]], "nobody's call was refused"
+    assert shop.order("GET", "/admin/overrides")[1]["overrides"] == []
+    house.eventually(lambda: shop.sql("SELECT count(*) FROM queue_items WHERE status <> 'completed'") == "0", 20, "the end")
+    calls = [call["n"] for call in shop.erp.arrivals(tool="work")]
+    assert len(calls) == len(set(calls)), "each was sent once"
+    assert shop.call("erp__work", {"n": "after"})[0] == "work after"
+
+
+def test_a_drill_says_what_is_refused_and_ends_by_hand(shop):
+    process = subprocess.Popen(
+        [str(house.BINARY), "doctor", "drill", "erp", "--for", "10m", "--config", str(shop.configuration)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={"PATH": os.environ["PATH"]})
+    try:
+        house.eventually(lambda: shop.order("GET", "/admin/overrides")[1]["overrides"], 10, "the cut")
+        text, is_error = shop.call("erp__other", {"n": "1"})
+        assert is_error
+        assert "already" in doctor(shop, "drill", "erp", "--for", "1s", code=1), "two drills at a time"
+        # The rows are written a moment later than the answer is given.
+        house.eventually(
+            lambda: shop.sql("SELECT count(*) FROM request_log WHERE tool = 'erp__other'") == "1", 10, "the row")
+        process.send_signal(signal.SIGINT)
+        out, complaints = process.communicate(timeout=30)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 1 and "ended by hand" in out and "refused: 1 call," in complaints
+    assert shop.order("GET", "/admin/overrides")[1]["overrides"] == [], "the cut is undone at once"
+    assert "there is no upstream nobody" in doctor(shop, "drill", "nobody", "--for", "1s", code=1)
+    assert "takes a time" in doctor(shop, "drill", "erp", "--for", "soon", code=64)
