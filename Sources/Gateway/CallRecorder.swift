@@ -48,6 +48,7 @@ struct CallRecorder: Sendable {
             destination.counters?.toolError.increment()
             status = "tool_error"
         }
+        inbound.span?.note("mcp_gateway.outcome", status)
         note(inbound, destination, status)
     }
 
@@ -68,6 +69,8 @@ struct CallRecorder: Sendable {
         log.log(
             level: isFirst ? .info : .debug,
             isFirst ? "calls are stored until their server can be reached" : "a call was stored", metadata: metadata)
+        inbound.span?.note("mcp_gateway.outcome", "queued")
+        inbound.span?.note("mcp_gateway.item", String(call.id))
         write(
             inbound, tool: destination.shownTool, upstream: destination.backend.name, route: "queue", status: "queued")
     }
@@ -106,8 +109,9 @@ struct CallRecorder: Sendable {
         case .unavailable, .timedOut, .outcomeUnknown, .garbage, .stopped, .overloaded: break
         }
         destination.counters?.failed.increment()
-        note(inbound, destination, "failed")
         let words = failure.words
+        inbound.span?.failed(failure.type, words)
+        note(inbound, destination, "failed")
         if let omitted = budget.take(at: time.now()) {
             var metadata: Logger.Metadata = [
                 LogKey.tool: "\(destination.shownTool ?? destination.operation.method)",
@@ -115,6 +119,7 @@ struct CallRecorder: Sendable {
                 LogKey.requestID: "\(inbound.requestID)",
             ]
             if omitted > 0 { metadata["omitted_before"] = "\(omitted)" }
+            if let trace = inbound.trace { metadata[LogKey.traceID] = "\(trace.traceText)" }
             log.warning("call failed", metadata: metadata)
         }
         journal.record(
@@ -138,6 +143,7 @@ struct CallRecorder: Sendable {
         let took = write(inbound, tool: nil, upstream: nil, route: "gateway", status: "failed")
         pulse.note(.failed, took: took, at: time.now())
         callsShed.increment()
+        inbound.span?.failed("overloaded", words)
         journal.record(
             ErrorRecord(
                 wallMilliseconds: time.wallMilliseconds(), errorType: "overloaded", message: words,
@@ -154,6 +160,11 @@ struct CallRecorder: Sendable {
     }
 
     private func note(_ inbound: InboundMessage, _ destination: Destination, _ status: String) {
+        if let span = inbound.span {
+            if let tool = destination.shownTool { span.note("gen_ai.tool.name", tool) }
+            span.note("mcp_gateway.upstream", destination.backend.name)
+            span.note("mcp_gateway.route", destination.backend.route)
+        }
         let took = write(
             inbound, tool: destination.shownTool, upstream: destination.backend.name,
             route: destination.backend.route,
@@ -161,13 +172,13 @@ struct CallRecorder: Sendable {
         destination.counters?.duration.observe(seconds: took.milliseconds / 1_000)
         pulse.note(status == "failed" ? .failed : .good, took: took, at: time.now())
         if took > settings.now.slowCall {
-            log.warning(
-                "slow call",
-                metadata: [
-                    LogKey.tool: "\(destination.shownTool ?? destination.operation.method)",
-                    LogKey.upstream: "\(destination.backend.name)",
-                    LogKey.took: "\(Words.seconds(took))", LogKey.requestID: "\(inbound.requestID)",
-                ])
+            var metadata: Logger.Metadata = [
+                LogKey.tool: "\(destination.shownTool ?? destination.operation.method)",
+                LogKey.upstream: "\(destination.backend.name)",
+                LogKey.took: "\(Words.seconds(took))", LogKey.requestID: "\(inbound.requestID)",
+            ]
+            if let trace = inbound.trace { metadata[LogKey.traceID] = "\(trace.traceText)" }
+            log.warning("slow call", metadata: metadata)
         }
     }
 

@@ -27,6 +27,7 @@ package final class Pipeline: MCPService {
     private let settings: LiveSettings
     private let metrics: MetricsRegistry
     private let time: any TimeSource
+    let tracer: Tracer
     /// What operators order about traffic.
     package let traffic: TrafficControl
 
@@ -38,8 +39,10 @@ package final class Pipeline: MCPService {
         settings: PipelineSettings, catalogue: Catalogue, settling: Settling = Settling(expected: 0),
         identity: ServerIdentity, keys: SealKeys, calls: any CallKeeping, cache: any ReplyCache,
         journal: any Journal, archive: any OverrideArchive, pressure: @escaping @Sendable () -> Pressure = { .none },
-        time: any TimeSource, metrics: MetricsRegistry, logs: LogFiles
+        time: any TimeSource, tracer: Tracer? = nil, metrics: MetricsRegistry, logs: LogFiles
     ) {
+        let tracer = tracer ?? Tracer(time: time, metrics: metrics)
+        self.tracer = tracer
         self.catalogue = catalogue
         self.settling = settling
         self.metrics = metrics
@@ -50,7 +53,7 @@ package final class Pipeline: MCPService {
         metrics.gauge(.callsInFlight) { [admission] in Double(admission.running) }
         metrics.gauge(.callsWaiting) { [admission] in Double(admission.waiting) }
         metrics.gauge(.callsParked) { [parked] in Double(parked.count) }
-        let dispatcher = Dispatcher(time: time)
+        let dispatcher = Dispatcher(time: time, tracer: tracer)
         states = StateKeeper(keys: keys, time: time)
         legacyBridge = LegacyClientBridge(dispatcher: dispatcher, time: time, settings: settings)
         modernBridge = ModernClientBridge(dispatcher: dispatcher, time: time, states: states, parked: parked)
@@ -65,7 +68,7 @@ package final class Pipeline: MCPService {
             journal: journal, time: time, metrics: metrics, log: logs.logger(component: LogComponent.gateway),
             settings: settings)
         worker = DeferredWorker(
-            queue: calls, catalogue: catalogue, dispatcher: dispatcher, recorder: recorder, time: time,
+            queue: calls, catalogue: catalogue, dispatcher: dispatcher, recorder: recorder, tracer: tracer, time: time,
             settings: settings, metrics: metrics, log: logs.logger(component: LogComponent.gateway))
         changes = Changes(catalogue: catalogue)
         metrics.gauge(.listeners) { [changes] in Double(changes.hub.listenerCount) }
@@ -120,7 +123,7 @@ package final class Pipeline: MCPService {
 
     package func refuse(_ refusal: ProtocolRefusal) -> Reply { replies.refusal(refusal) }
 
-    package func handle(_ inbound: InboundMessage) async -> Reply {
+    func answer(_ inbound: InboundMessage) async -> Reply {
         let dialect = replies.dialect(of: inbound.revision)
         guard inbound.message.kind == .request else { return .accepted }
         guard dialect.offers(inbound.message.method), desk.offers(inbound.message.method, inbound.revision) else {
@@ -200,6 +203,7 @@ package final class Pipeline: MCPService {
             bytes: inbound.bytes, message: inbound.message, caller: inbound.caller, requestID: inbound.requestID,
             deadline: permit.deadline, loop: inbound.loop)
         call.wishes = inbound.wishes
+        call.trace = inbound.trace
         let bridge: any QuestionBridge = inbound.revision.isModern ? modernBridge : legacyBridge
         let order = Delivery.Order(call: call, destination: destination, inbound: inbound, bridge: bridge)
         switch await delivery.carry(order) {

@@ -13,7 +13,8 @@ struct GatewayCommand: AsyncParsableCommand {
         discussion: "Example: mcp-gateway serve --config /etc/mcp-gateway/production.toml",
         version: GatewayVersion.text,
         subcommands: [
-            Serve.self, Stdio.self, Status.self, Top.self, DoctorVerb.self, Explain.self, Tools.self, Upstreams.self, Token.self,
+            Serve.self, Stdio.self, Status.self, Top.self, DoctorVerb.self, Explain.self,
+            Tools.self, Upstreams.self, Token.self,
             Reload.self, Drain.self, Breaker.self, Limit.self, Overrides.self, Queue.self, Backup.self, Verify.self,
             Restore.self, ValidateConfig.self,
         ],

@@ -57,6 +57,10 @@ package struct InboundMessage: Sendable {
     package var session: (any ClientSession)?
     /// The headers `Mcp-Param-…` of a modern HTTP request, names in lower case; nil on transports without headers.
     package var parameterHeaders: [(name: String, value: String)]?
+    /// Where it belongs in a trace: first what the transport says, then what those asked on its behalf are told.
+    package var trace: TraceContext?
+    /// Where what is learnt about it is noted down; nil when it is not recorded.
+    package var span: (any SpanNotes)?
     /// Its client cancels by leaving, so that leaving does not say whether it wanted to.
     package var isCancelledByLeaving = false
 

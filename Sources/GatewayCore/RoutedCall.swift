@@ -79,6 +79,8 @@ package struct RoutedCall: Sendable {
     /// Who hears what the owner says meanwhile; nil when nobody does.
     package var conversation: (any Conversation)?
     package var resumption: Resumption?
+    /// What its owner is told of the trace it belongs to.
+    package var trace: TraceContext?
 
     package init(
         operation: Operation = .tool, target: String, targetJSON: [UInt8]? = nil, bytes: ByteBuffer, message: Message,

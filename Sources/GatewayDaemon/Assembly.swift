@@ -39,6 +39,7 @@ struct Assembly: Sendable {
     let tokens: TokenDesk
     let load: LoadWatch
     let reloader: Reloader
+    let tracing: Tracing
     let loopWatch: LoopWatch
 
     static let instructions =
@@ -106,10 +107,13 @@ struct Assembly: Sendable {
         metrics.gauge(.memoryPressure) { Double(load.pressure.rawValue) }
         metrics.gauge(.cpuLimit) { load.reading?.cpuCores ?? 0 }
         metrics.gauge(.buildInfo, labels: [("version", GatewayVersion.text)]).set(1)
+        let instance = "\(RequestID.random())"
+        let tracing = Tracing(
+            settings.telemetry, instance: instance, group: group, time: time, metrics: metrics, logs: logs)
         let pipeline = Pipeline(
             settings: settings.pipeline, catalogue: catalogue, settling: upstreams.settling, identity: identity,
             keys: keys, calls: store.calls, cache: store.replies, journal: store, archive: store.overrides,
-            pressure: { load.pressure }, time: time, metrics: metrics, logs: logs)
+            pressure: { load.pressure }, time: time, tracer: tracing.tracer, metrics: metrics, logs: logs)
         let log = logs.logger(component: LogComponent.daemon)
         let reloader = Reloader(settings, source: source, modules: modules, journal: store, time: time, log: log)
         let sessions = SessionBook(keys: keys, tombstones: store, time: time, lifetime: .seconds(30 * 86_400))
@@ -120,7 +124,7 @@ struct Assembly: Sendable {
         let health = HealthReport(
             sources: [store, sandbox, load, reloader, tokenHealth, WithBreakers(upstreams, pipeline)],
             version: GatewayVersion.text,
-            instance: "\(RequestID.random())", traffic: pipeline.traffic,
+            instance: instance, traffic: pipeline.traffic,
             stall: { loopWatch.stall }, time: time)
         metrics.gauges(.componentStatus, label: "component") {
             health.components.map { ($0.name, Double($0.status.rank)) }
@@ -138,7 +142,7 @@ struct Assembly: Sendable {
             time: time, group: group, logs: logs, log: log, metrics: metrics, store: store, sandbox: sandbox,
             upstreams: upstreams, catalogue: catalogue, sessions: sessions, health: health, pipeline: pipeline,
             endpoint: endpoint, oldEndpoint: oldEndpoint, callers: callers, tokens: tokens, load: load,
-            reloader: reloader, loopWatch: loopWatch)
+            reloader: reloader, tracing: tracing, loopWatch: loopWatch)
     }
 
     /// The listener holds requests to `server.max_body`, which a reload may change; what it lets through is taken.

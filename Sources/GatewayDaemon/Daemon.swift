@@ -73,6 +73,7 @@ package struct Daemon: Sendable {
         let upkeep = Task {
             async let trimming: Void = assembly.trimWhenIdle()
             async let watching: Void = watch(assembly)
+            async let sendingTraces: Void = assembly.tracing.run()
             await assembly.upstreams.run {
                 assembly.pipeline.offersChanged()
             } returned: { upstream in
@@ -82,6 +83,7 @@ package struct Daemon: Sendable {
             }
             await trimming
             await watching
+            await sendingTraces
         }
         let sending = Task { await assembly.pipeline.sendStoredCalls(on: assembly.loops) }
         notify("READY=1")

@@ -127,6 +127,16 @@ extension GatewaySettings.TLS {
     }
 }
 
+extension GatewaySettings.Telemetry {
+    /// Where traces go; nil when nothing is recorded.
+    var traces: String? {
+        collector.map { address in
+            let base = address.hasSuffix("/") ? String(address.dropLast()) : address
+            return base.hasSuffix("/v1/traces") ? base : base + "/v1/traces"
+        }
+    }
+}
+
 extension GatewaySettings.Auth {
     var door: CallerDoor.Mode {
         switch mode {

@@ -95,6 +95,12 @@ package struct HTTPRequest: Sendable {
     /// The value of a header that may stand once; the first where it stands more often. Names compare without case.
     package func header(_ name: String) -> String? { head.headers.first(name: name) }
 
+    /// Where the request belongs in a trace, by its headers `traceparent` and `tracestate`.
+    package var trace: TraceContext? {
+        guard let parent = header("traceparent") else { return nil }
+        return TraceContext(parent: parent.utf8, state: header("tracestate"))
+    }
+
     /// Whether there is a header whose name begins so; `prefix` in lower case.
     package func hasHeader(beginningWith prefix: String) -> Bool {
         head.headers.contains { $0.name.lowercased().hasPrefix(prefix) }

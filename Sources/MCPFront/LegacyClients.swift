@@ -49,6 +49,7 @@ struct LegacyClients: Sendable {
             bytes: request.body, message: message, revision: session.revision, caller: session.caller,
             requestID: request.id, arrivedAt: request.arrivedAt, loop: request.loop)
         inbound.address = request.peerAddress
+        inbound.trace = request.trace
         writer.write(await service.handle(inbound))
     }
 
@@ -114,6 +115,7 @@ struct LegacyClients: Sendable {
             requestID: request.id, arrivedAt: request.arrivedAt, loop: request.loop,
             capabilities: live.session.capabilities, stream: writer.takesEvents ? writer : nil, session: live)
         inbound.address = request.peerAddress
+        inbound.trace = request.trace
         return inbound
     }
 

@@ -125,6 +125,7 @@ package struct MCPEndpoint: HTTPRoute {
             parameterHeaders: request.headers(beginningWith: "mcp-param-"))
         inbound.isCancelledByLeaving = true
         inbound.address = request.peerAddress
+        inbound.trace = request.trace
         writer.write(await service.handle(inbound))
     }
 }

@@ -79,7 +79,8 @@ package final class MetricsRegistry: Sendable {
             read().prefix(seriesMax).map { (MetricsText.labels([(label, $0.value)]), $0.number) }
         }
         families.withLock { families in
-            precondition(families[name] == nil || families[name]?.listed != nil, "\(name) exists with series of its own")
+            precondition(
+                families[name] == nil || families[name]?.listed != nil, "\(name) exists with series of its own")
             families[name] = Family(kind: .gauge, help: help, listed: listed)
         }
     }

@@ -46,7 +46,8 @@ struct CallWriter: Sendable {
         writeMeta(call, id, bytes, era, to: &out)
         out.writeStaticString("}}")
         let name = call.operation == .completion ? nil : call.target
-        return WireRequest(id: id, method: call.operation.method, name: name, body: out, era: era)
+        return WireRequest(
+            id: id, method: call.operation.method, name: name, trace: call.trace, body: out, era: era)
     }
 
     /// Which members of `params` go on: everything but what this hop writes itself or ends here.
@@ -79,7 +80,7 @@ struct CallWriter: Sendable {
             out.writeString("\"progressToken\":\(id)")
         }
         for member in call.message.meta {
-            if member.isNamed("progressToken", in: bytes)
+            if member.isNamed("progressToken", in: bytes) || isOfTrace(member, call, bytes)
                 || member.keyBegins(with: "io.modelcontextprotocol/", in: bytes)
             {
                 continue
@@ -87,7 +88,18 @@ struct CallWriter: Sendable {
             comma()
             write(member, of: call, to: &out)
         }
+        if let trace = call.trace {
+            comma()
+            out.writeString("\"traceparent\":\"\(trace.parent)\"")
+            // Only what stands in a JSON text as it is.
+            if let state = trace.state { out.writeString(",\"tracestate\":\"\(state)\"") }
+        }
         if !isFirst { out.writeStaticString("}") }
+    }
+
+    /// What the client says of a trace is said anew where we are part of it.
+    private func isOfTrace(_ member: Member, _ call: RoutedCall, _ bytes: Span<UInt8>) -> Bool {
+        call.trace != nil && (member.isNamed("traceparent", in: bytes) || member.isNamed("tracestate", in: bytes))
     }
 
     private func write(_ member: Member, of call: RoutedCall, to out: inout ByteBuffer) {

@@ -43,6 +43,10 @@ struct RequestHeads: Sendable {
             }
         case .legacy?, nil: writeSession(request.era, to: &out)
         }
+        if let trace = request.trace {
+            out.writeString("traceparent: \(trace.parent)\r\n")
+            if let state = trace.state { out.writeString("tracestate: \(state)\r\n") }
+        }
         out.writeStaticString("content-length: ")
         out.writeString(String(request.body.readableBytes))
         out.writeStaticString("\r\n\r\n")

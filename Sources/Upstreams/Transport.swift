@@ -20,6 +20,8 @@ struct WireRequest: Sendable {
     var name: String?
     /// Headers `Mcp-Param-…`, ready to be sent.
     var parameterHeaders: [(name: String, value: String)] = []
+    /// Headers `traceparent` and `tracestate`.
+    var trace: TraceContext?
     var body: ByteBuffer
     /// By which era's rules it travels; nil while that is being found out with `initialize`.
     var era: Era?

@@ -25,8 +25,8 @@ import Testing
         #expect(
             check.complaints == [
                 """
-                gateway.toml:1: x: unknown key; known here: server, admin, storage, cache, log, limits, auth, wasm, \
-                upstreams, tools
+                gateway.toml:1: x: unknown key; known here: server, admin, storage, cache, log, telemetry, limits, \
+                auth, wasm, upstreams, tools
                 """,
                 "gateway.toml: 1 problem; the gateway would not start with this file",
             ])

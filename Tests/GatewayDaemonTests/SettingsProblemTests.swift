@@ -70,10 +70,10 @@ import Testing
             "A choice to come", "[storage]\nengine = \"postgres\"",
             "2: storage.engine: \"postgres\" is known, but not built yet in this version; \"sqlite\" would be right"),
         Case(
-            "A section to come", "[telemetry]\nsample_ratio = 1.0",
+            "A section to come", "[alerts]\np95 = 1.0",
             """
-            1: telemetry: known, but not built yet in this version (Traces sent to an OpenTelemetry collector); \
-            remove it
+            1: alerts: known, but not built yet in this version (Thresholds, people and channels of the gateway's own \
+            watch); remove it
             """
         ),
         Case(

@@ -100,3 +100,10 @@ package struct TestSite: Sendable {
 
 /// Logs that go nowhere.
 package func silentLogs(_ time: any TimeSource = ManualTime()) throws -> LogFiles { try LogFiles.silent(time) }
+
+extension Tracer {
+    /// Records nothing.
+    package static func silent(_ time: any TimeSource = ManualTime()) -> Tracer {
+        Tracer(time: time, metrics: MetricsRegistry())
+    }
+}

@@ -67,6 +67,13 @@ struct MetricsTests {
         #expect(first !== registry.counter("x_total", help: "X.", labels: [("a", "2")]))
     }
 
+    @Test("series that come and go are asked for each time, as many as are allowed")
+    func listed() {
+        let registry = MetricsRegistry(seriesMax: 2)
+        registry.gauges("x", help: "X.", label: "a") { [("two", 2), ("one\"", 1), ("three", 3)] }
+        #expect(text(registry) == "# HELP x X.\n# TYPE x gauge\nx{a=\"one\\\"\"} 1\nx{a=\"two\"} 2\n")
+    }
+
     @Test("series beyond the bound go to one called other")
     func bounded() {
         let registry = MetricsRegistry(seriesMax: 3)
@@ -97,20 +104,20 @@ struct MetricsTests {
     @Test("with its last series a family goes, and what comes again begins anew")
     func removesAll() {
         let registry = MetricsRegistry(seriesMax: 1)
-        let labels = [("tool", "a"), ("outcome", "ok")]
+        let labels = [("tool", "a"), ("route", "wasm"), ("outcome", "ok")]
         let former = registry.counter(.toolCalls, labels: labels)
         former.increment(by: 5)
         // Beyond the bound, and so not removed alone.
-        registry.counter(.toolCalls, labels: [("tool", "b"), ("outcome", "ok")]).increment()
-        registry.remove(.toolCalls, labels: [("tool", "b"), ("outcome", "ok")])
-        #expect(text(registry).contains("{tool=\"other\",outcome=\"other\"} 1\n"))
-        registry.remove(.toolCalls, labels: [("tool", "other"), ("outcome", "other")])
+        registry.counter(.toolCalls, labels: [("tool", "b"), ("route", "wasm"), ("outcome", "ok")]).increment()
+        registry.remove(.toolCalls, labels: [("tool", "b"), ("route", "wasm"), ("outcome", "ok")])
+        #expect(text(registry).contains("{tool=\"other\",route=\"other\",outcome=\"other\"} 1\n"))
+        registry.remove(.toolCalls, labels: [("tool", "other"), ("route", "other"), ("outcome", "other")])
         registry.remove(.toolCalls, labels: labels)
         #expect(text(registry) == "")
         former.increment()
         #expect(text(registry) == "")
         registry.counter(.toolCalls, labels: labels).increment()
-        #expect(text(registry).contains("mcp_tool_calls_total{tool=\"a\",outcome=\"ok\"} 1\n"))
+        #expect(text(registry).contains("mcp_tool_calls_total{tool=\"a\",route=\"wasm\",outcome=\"ok\"} 1\n"))
     }
 
     @Test("what a reader held on to is let go of when its series is taken out")

@@ -15,6 +15,7 @@ final class DeferredWorker: Sendable {
     private let catalogue: Catalogue
     private let dispatcher: Dispatcher
     private let recorder: CallRecorder
+    private let tracer: Tracer
     private let time: any TimeSource
     private let settings: LiveSettings
     private let log: Logger
@@ -66,9 +67,10 @@ final class DeferredWorker: Sendable {
 
     init(
         queue: any CallQueue, catalogue: Catalogue, dispatcher: Dispatcher, recorder: CallRecorder,
-        time: any TimeSource, settings: LiveSettings, metrics: MetricsRegistry, log: Logger
+        tracer: Tracer, time: any TimeSource, settings: LiveSettings, metrics: MetricsRegistry, log: Logger
     ) {
         self.recorder = recorder
+        self.tracer = tracer
         self.queue = queue
         self.catalogue = catalogue
         self.dispatcher = dispatcher
@@ -244,12 +246,23 @@ final class DeferredWorker: Sendable {
         guard let (bytes, message) = StoredCallWriting.message(leased) else {
             return .failed(words: "what was stored cannot be read any more")
         }
-        let routed = RoutedCall(
+        var routed = RoutedCall(
             target: call.target, bytes: bytes, message: message, caller: Caller(name: call.caller),
             requestID: RequestID(call.requestID) ?? .random(), deadline: Deadline(time.now() + settings.now.timeout),
             loop: loop)
+        // It goes on with the trace of the call that brought it, if that one had any.
+        routed.trace = message.trace(in: bytes)
+        let span = tracer.begin("queue \(call.upstream)", .consumer, under: routed.trace)
+        if let span {
+            span.note("gen_ai.tool.name", call.tool)
+            span.note("mcp_gateway.item", String(call.id))
+            span.note("mcp_gateway.request_id", call.requestID)
+            routed.trace = span.context
+        }
         let began = time.now()
         let result = await dispatcher.send(routed, to: destination)
+        if case .failure(let failure) = result { span?.failed(failure.type, failure.words) }
+        tracer.end(span)
         // What did not get as far as being sent is no call yet.
         if !result.isUnsent { recorder.sentLater(call, destination, result, took: time.now().since(began)) }
         return settlement(result, call)

@@ -1,11 +1,13 @@
 // Licensed under the Apache License 2.0; see LICENSE.
 
 internal import GatewayCore
+internal import Telemetry
 
 /// Sends a call to its owner: once there is room, if the breakers let it, and once more where that does no harm. Calls
 /// of clients and stored calls both pass here.
 struct Dispatcher: Sendable {
     let time: any TimeSource
+    let tracer: Tracer
 
     func send(_ call: RoutedCall, to destination: Destination) async -> Result<CallAnswer, CallFailure> {
         guard let traffic = destination.owner.traffic else { return await pass(call, destination) }
@@ -156,6 +158,23 @@ struct Dispatcher: Sendable {
     }
 
     private func plainly(_ call: RoutedCall, _ destination: Destination) async -> Result<CallAnswer, CallFailure> {
+        let backend = destination.backend
+        let kind: TraceSpan.Kind = backend.route == "wasm" ? .internal : .client
+        guard let span = tracer.begin("\(backend.route) \(backend.name)", kind, within: call.trace) else {
+            return await reached(call, destination)
+        }
+        var call = call
+        call.trace = span.context
+        span.note("mcp.method.name", call.operation.method)
+        span.note("mcp_gateway.upstream", backend.name)
+        if let tool = destination.shownTool { span.note("gen_ai.tool.name", tool) }
+        let result = await reached(call, destination)
+        if case .failure(let failure) = result { span.failed(failure.type, failure.words) }
+        tracer.end(span)
+        return result
+    }
+
+    private func reached(_ call: RoutedCall, _ destination: Destination) async -> Result<CallAnswer, CallFailure> {
         do throws(CallFailure) {
             return .success(try await destination.backend.call(call))
         } catch {

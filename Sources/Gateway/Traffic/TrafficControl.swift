@@ -88,18 +88,20 @@ package final class TrafficControl: TrafficOrders {
         for one in over {
             log.notice("the time of an override is over", metadata: [LogKey.detail: "\(Self.words(one))"])
         }
-        await settle(hasTools: over.contains { $0.kind == .tool })
+        await settle(undone: over)
     }
 
     /// Puts a change of the book in force, tells clients, and writes it down.
     @discardableResult
-    private func settle(hasTools: Bool = false) async -> Bool {
+    private func settle(hasTools: Bool = false, undone: [Override] = []) async -> Bool {
         reapply()
+        let hasTools = hasTools || undone.contains { $0.kind == .tool }
         if hasTools {
             changes.offersChanged()
             reapplyToBreakers()
-            await returned()
         }
+        // What was stored meanwhile need not wait for the time of its next try.
+        if hasTools || undone.contains(where: { $0.kind == .breaker }) { await returned() }
         return await book.write()
     }
 
@@ -111,8 +113,7 @@ package final class TrafficControl: TrafficOrders {
 
     package func undo(_ key: Override.Key?, by: String) async -> (undone: [Override], isKept: Bool) {
         let undone = book.all.filter { key == nil || $0.key == key }.compactMap { book.remove($0.key) }
-        let isKept = await settle(hasTools: undone.contains { $0.kind == .tool })
-        return (undone, isKept)
+        return (undone, await settle(undone: undone))
     }
 
     // MARK: Breakers

@@ -38,7 +38,8 @@ enum CommandOutput {
         unsafe posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0)
         let arguments = unsafe command.map(Self.copied)
         let environment = unsafe ["PATH=/usr/local/bin:/usr/bin:/bin", "LC_ALL=C"].map(Self.copied)
-        defer { unsafe (arguments + environment).forEach { unsafe free($0) } }
+        let texts = unsafe arguments + environment
+        defer { for index in unsafe texts.indices { unsafe free(texts[index]) } }
         var child: pid_t = 0
         let failed = unsafe posix_spawn(&child, program, &actions, nil, arguments + [nil], environment + [nil])
         return failed == 0 ? child : nil

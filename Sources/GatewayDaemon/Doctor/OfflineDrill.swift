@@ -48,7 +48,8 @@ package struct OfflineDrill: Sendable {
         while !ends.hasPassed(at: time.now()), !wasEnded {
             let left = Int((ends.remaining(at: time.now()).milliseconds / 1_000).rounded(.up))
             progress(
-                "cut off: \(upstreams.joined(separator: ", ")); \(AgeText.of(seconds: left)) to go; \(waitingWords(upstreams))"
+                "cut off: \(upstreams.joined(separator: ", ")); \(AgeText.of(seconds: left)) to go; "
+                    + waitingWords(upstreams)
             )
             wasEnded =
                 signals.wait(
@@ -67,7 +68,8 @@ package struct OfflineDrill: Sendable {
             guard let breaker = all.first(where: { $0["upstream"].shown == upstream && $0["tool"].shown.isEmpty })
             else {
                 throw StartError(
-                    "there is no upstream \(ControlClient.words(upstream)); mcp-gateway upstreams list shows those there are"
+                    "there is no upstream \(ControlClient.words(upstream)); mcp-gateway upstreams list shows those "
+                        + "there are"
                 )
             }
             guard breaker["forced"]?.boolValue != true else {
@@ -165,10 +167,12 @@ package struct OfflineDrill: Sendable {
         var complaints: [String] = []
         if refused > 0 {
             complaints.append(
-                "refused: \(NumberText.count(refused, "call")), whose tools have nothing for an outage (see their offline)")
+                "refused: \(NumberText.count(refused, "call")), whose tools have nothing for an outage (see their "
+                    + "offline)")
         }
         if sent.after > 0 {
-            complaints.append("not sent yet: \(NumberText.count(sent.after, "stored call")); mcp-gateway queue list shows them")
+            complaints.append(
+                "not sent yet: \(NumberText.count(sent.after, "stored call")); mcp-gateway queue list shows them")
         }
         let json = JSONValue.object([
             ("seconds", .number(String(seconds))), ("ended_by_hand", .bool(wasEnded)),

@@ -199,6 +199,7 @@ final class Reloader: ReloadOrders, StatusSource {
         state.withLock { $0.current = new }
         assembly.pipeline.change(to: new.pipeline)
         assembly.callers.change(to: new.auth.door)
+        assembly.tracing.change(to: new.telemetry)
         await serving.listener?.change(
             router: assembly.router(new), limits: new.listenerLimits, guardian: new.guardian, entrance: entrance)
         await serving.admin?.change(

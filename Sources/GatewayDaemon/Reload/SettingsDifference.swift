@@ -52,6 +52,8 @@ struct SettingsDifference {
         live("log.slow_call", \.log.slowCall), live("log.request_rows", \.log.requestRowsPerSecond),
         live("log.stdout", \.log.writesToStandardOutput), live("log.rotate_at", \.log.rotateBytes),
         live("log.files_kept", \.log.filesKept),
+        live("telemetry.otlp_endpoint", \.telemetry.collector),
+        live("telemetry.sample_ratio", \.telemetry.sampleRatio),
         live("limits.max_in_flight", \.limits.inFlightMax), live("limits.max_waiting", \.limits.waitingMax),
         live("limits.max_wait", \.limits.waitMax), live("limits.requests_per_second", \.limits.rate),
         live("limits.per_caller", \.limits.ratePerCaller),

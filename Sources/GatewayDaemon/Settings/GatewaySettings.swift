@@ -13,6 +13,7 @@ package struct GatewaySettings: Sendable, Equatable {
     package var storage: Storage
     package var cache: Cache
     package var log: Log
+    package var telemetry: Telemetry
     package var limits: Limits
     package var auth: Auth
     package var wasm: Wasm
@@ -104,6 +105,12 @@ package struct GatewaySettings: Sendable, Equatable {
         package var writesToStandardOutput: Bool
         package var rotateBytes: Int
         package var filesKept: Int
+    }
+
+    package struct Telemetry: Sendable, Equatable {
+        /// As written; nil when nothing is recorded.
+        package var collector: String?
+        package var sampleRatio: Double
     }
 
     package struct Limits: Sendable, Equatable {

@@ -63,6 +63,9 @@ struct SettingsBuild {
                 requestRowsPerSecond: values.number("log", "request_rows"),
                 writesToStandardOutput: values.flag("log", "stdout"), rotateBytes: values.number("log", "rotate_at"),
                 filesKept: values.number("log", "files_kept")),
+            telemetry: GatewaySettings.Telemetry(
+                collector: values.text("telemetry", "otlp_endpoint"),
+                sampleRatio: values.ratio(["telemetry", "sample_ratio"])),
             limits: GatewaySettings.Limits(
                 inFlightMax: values.number("limits", "max_in_flight"),
                 waitingMax: values.number("limits", "max_waiting"), waitMax: values.duration("limits", "max_wait"),

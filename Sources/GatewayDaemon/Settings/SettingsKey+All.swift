@@ -3,7 +3,7 @@
 extension SettingsKey {
     /// Every key that the gateway knows, built or to come, in the order in which people read about them.
     static let all: [SettingsKey] =
-        server + tls + admin + storage + cache + log + limits + auth + wasm + upstreams + tools + later
+        server + tls + admin + storage + cache + log + telemetry + limits + auth + wasm + upstreams + tools + later
 
     private static func later(_ path: String, _ why: String) -> SettingsKey {
         SettingsKey(path, .text, .none, why, isBuilt: false)
@@ -403,7 +403,6 @@ extension SettingsKey {
 
     private static let later: [SettingsKey] = [
         later("alerts", "Thresholds, people and channels of the gateway's own watch."),
-        later("telemetry", "Traces sent to an OpenTelemetry collector."),
         later("policy", "Who may call which tools."),
     ]
 }

@@ -168,6 +168,7 @@ package enum SettingsReference {
         "storage.max_queue_per_caller": "1000",
         "upstreams.*.circuit_breaker.slow_call": "\"5s\"",
         "limits.requests_per_second": "100",
+        "telemetry.otlp_endpoint": "\"http://127.0.0.1:4318\"",
         "limits.burst": "200",
         "limits.per_caller.requests_per_second": "10",
         "limits.per_caller.burst": "20",

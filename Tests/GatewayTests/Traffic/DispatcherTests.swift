@@ -27,7 +27,7 @@ import Testing
                     change(&traffic)
                 }
             ])
-            dispatcher = Dispatcher(time: bench.time)
+            dispatcher = Dispatcher(time: bench.time, tracer: .silent(bench.time))
         }
 
         var destination: Destination {

@@ -65,7 +65,7 @@ import Testing
             var call = try RoutedCall.of(#"{"jsonrpc":"2.0","id":1,"method":"tools/call"}"#, tool: "do")
             change(&call)
             let destination = try #require(bench.catalogue.current.routes.tool("up__do"))
-            let (dispatcher, made) = (Dispatcher(time: bench.time), call)
+            let (dispatcher, made) = (Dispatcher(time: bench.time, tracer: .silent(bench.time)), call)
             return Task { await dispatcher.send(made, to: destination) }
         }
 
