@@ -17,6 +17,8 @@ package struct AdminRooms: Sendable {
     package var revoked: @Sendable () -> Void
     package var time: any TimeSource
     package var version: String
+    /// Where the database is.
+    package var folder: String
     package var uptime: @Sendable () -> Duration
     /// What the rooms say about themselves.
     package var health: @Sendable () -> [ComponentStatus]
@@ -28,7 +30,7 @@ package struct AdminRooms: Sendable {
     package init(
         queue: any CallQueue, cache: any ReplyCache, care: any StorageCare, traffic: any TrafficOrders,
         configuration: any ReloadOrders, tokens: TokenBook, revoked: @escaping @Sendable () -> Void = {},
-        time: any TimeSource, version: String,
+        time: any TimeSource, version: String, folder: String = "",
         uptime: @escaping @Sendable () -> Duration, health: @escaping @Sendable () -> [ComponentStatus],
         load: @escaping @Sendable () -> JSONValue, sync: @escaping @Sendable () async -> JSONValue
     ) {
@@ -41,6 +43,7 @@ package struct AdminRooms: Sendable {
         self.revoked = revoked
         self.time = time
         self.version = version
+        self.folder = folder
         self.uptime = uptime
         self.health = health
         self.load = load

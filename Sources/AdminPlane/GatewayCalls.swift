@@ -59,7 +59,8 @@ struct GatewayCalls: Sendable {
             facts: [
                 ("status", .string(level.rawValue)), ("version", .string(rooms.version)),
                 ("uptime_seconds", .seconds(rooms.uptime().milliseconds / 1_000)),
-                ("in_flight", .integer(rooms.traffic.callsInFlight)), ("draining", .bool(rooms.traffic.isDraining)),
+                ("storage", .string(rooms.folder)), ("in_flight", .integer(rooms.traffic.callsInFlight)),
+                ("draining", .bool(rooms.traffic.isDraining)),
                 ("last_minute", Self.json(pulse)), ("queue", QueueFacts.json(rooms.queue.counts(), now: now)),
                 ("load", rooms.load()), ("upstreams", upstreams()),
                 ("components", .array(health.map(HealthReport.json))),

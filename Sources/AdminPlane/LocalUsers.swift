@@ -2,7 +2,7 @@
 
 /// Whose programs on this machine are operators, from the words of `admin.local`.
 ///
-/// Looked up once: somebody who joins a group later is let in from the next start on.
+/// Looked up once: somebody who joins a group later is let in from the next reload on.
 package struct LocalUsers: Sendable, Equatable {
     private let ids: Set<UInt32>
     /// Names that nobody and nothing has here. They let nobody in.

@@ -22,9 +22,14 @@ struct Backup {
         let draft = target + Self.draftTail
         StorageFiles.remove(draft)
         guard StorageFiles.create(draft) else {
+            let reason = errno
+            let advice =
+                reason == EROFS
+                ? "the gateway may not write there: as a service it may below its own directories only; name a file in "
+                    + "\(settings.backupDirectory) and copy it from there, or allow the place with ReadWritePaths= "
+                    + "(systemctl edit mcp-gateway)" : StorageFiles.rights(of: StorageFiles.directory(of: target))
             throw .impossible(
-                detail: "no backup was made: \(draft) cannot be written (\(SystemError.text(errno))); "
-                    + StorageFiles.rights(of: StorageFiles.directory(of: target)))
+                detail: "no backup was made: \(draft) cannot be written (\(SystemError.text(reason))); " + advice)
         }
         defer { StorageFiles.remove(draft) }
         do {

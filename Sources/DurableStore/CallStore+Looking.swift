@@ -1,15 +1,19 @@
 // Licensed under the Apache License 2.0; see LICENSE.
 
 package import GatewayCore
+import Synchronization
 
 extension CallStore {
     // MARK: Looking
 
     package func find(handle: String, caller: String) async -> StoredOutcome? {
-        await outcome { (engine) throws(SQLiteFailure) in
+        let own = await outcome { (engine) throws(SQLiteFailure) in
             let row = try engine.rows.row(handle: handle)
             return row?.call.caller == caller ? row : nil
         }
+        guard own == nil, let siblings = settings.siblings else { return own }
+        // Whom a balancer brings here now may have had it stored elsewhere.
+        return await desk.perform { siblings.find(handle: handle, caller: caller) } ?? nil
     }
 
     package func find(id: Int64) async -> StoredOutcome? {
@@ -66,6 +70,8 @@ extension CallStore {
         let outcome = await order(refused: { _ -> QueueOrderOutcome? in nil }) { (engine) throws(SQLiteFailure) in
             .keep(try body(engine))
         }
+        // What a person has decided waits for nobody any more.
+        if shared.care.withLock({ $0.restored != nil }) { shared.recount.withLock { $0 }?() }
         if let outcome { return outcome }
         return await look { (engine) throws(SQLiteFailure) in try engine.rows.row(id: id) }
             .map { .notPossible($0.call) } ?? .noSuchCall

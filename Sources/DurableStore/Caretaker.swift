@@ -101,7 +101,9 @@ final class Caretaker: Sendable {
             let report = try backup(to: nil)
             log.info(
                 "today's backup was made: \(report.path)",
-                metadata: [LogKey.took: "\(report.seconds)", LogKey.count: "\(report.bytes)"])
+                metadata: [
+                    LogKey.took: "\((report.seconds * 1_000).rounded() / 1_000)", LogKey.count: "\(report.bytes)",
+                ])
         } catch {
             if error == .closing { return }
             notBefore.withLock { $0 = time.now() + Self.tryAgainAfter }

@@ -14,6 +14,7 @@ extension DurableStore {
         shared.settings.withLock { held in
             var next = settings
             next.directory = held.directory
+            next.siblings = held.siblings
             held = next
         }
         caretaker.wake()

@@ -64,7 +64,9 @@ package final class DurableStore: Journal, Tombstones, StatusSource, Sendable {
             state: StoreState(quarantine: opened.quarantine, now: now))
         self.shared = shared
         shared.care.withLock { $0 = opened.care }
-        caretaker = try Caretaker(shared: shared, time: time, log: log)
+        let caretaker = try Caretaker(shared: shared, time: time, log: log)
+        self.caretaker = caretaker
+        shared.recount.withLock { $0 = { [weak caretaker] in caretaker?.wake() } }
         let behind: ReplyShelf.Writer = { job in
             let isTaken = shared.inbox.withLock { $0.put(job) }
             if isTaken { shared.bell.ring() }

@@ -12,10 +12,11 @@ enum StorageFiles {
         for part in path.split(separator: "/") {
             made += (made.isEmpty || made.hasSuffix("/") ? "" : "/") + part
             let existed = exists(made)
-            if !existed, unsafe mkdir(made, 0o2770) != 0, errno != EEXIST {
+            // Where a service may not set the bit that hands the group down, it comes from the folder above.
+            if !existed, unsafe mkdir(made, 0o770) != 0, errno != EEXIST {
                 throw .unusable(what: "the storage directory \(path)", detail: SystemError.text(errno) + " at \(made)")
             }
-            // The umask may have taken the group's rights, and mkdir may ignore the bit that hands the group down.
+            // The umask may have taken the group's rights.
             if !existed { _ = unsafe chmod(made, 0o2770) }
         }
     }

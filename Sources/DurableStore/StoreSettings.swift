@@ -12,6 +12,9 @@ package struct StoreSettings: Sendable, Equatable {
     /// When daily backups are made; nil for never by itself.
     package var backups: BackupSettings?
 
+    /// Where others work that share the storage with this one; nil when nobody does.
+    package var siblings: SiblingFolders?
+
     /// What happens to a new call when there is no room for it.
     package enum WhenFull: Sendable {
         /// It is refused.

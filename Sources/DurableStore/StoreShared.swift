@@ -10,6 +10,8 @@ final class StoreShared: Sendable {
     let state: Mutex<StoreState>
     let bell: Bell
     let care = Mutex(CareState())
+    /// Has the caretaker look at what calls wait for a person.
+    let recount = Mutex<(@Sendable () -> Void)?>(nil)
 
     init(_ settings: StoreSettings, inbox: Inbox, state: StoreState) throws(StoreError) {
         self.settings = Mutex(settings)

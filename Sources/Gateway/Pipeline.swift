@@ -15,6 +15,8 @@ package final class Pipeline: MCPService {
     private let delivery: Delivery
     private let queueDesk: QueueDesk
     private let worker: DeferredWorker
+    /// One that sends what waits in a queue, which is ours or another one's.
+    let makeWorker: @Sendable (any CallQueue) -> DeferredWorker
     private let legacyBridge: LegacyClientBridge
     private let modernBridge: ModernClientBridge
     private let states: StateKeeper
@@ -67,9 +69,13 @@ package final class Pipeline: MCPService {
         recorder = CallRecorder(
             journal: journal, time: time, metrics: metrics, log: logs.logger(component: LogComponent.gateway),
             settings: settings)
-        worker = DeferredWorker(
-            queue: calls, catalogue: catalogue, dispatcher: dispatcher, recorder: recorder, tracer: tracer, time: time,
-            settings: settings, metrics: metrics, log: logs.logger(component: LogComponent.gateway))
+        let log = logs.logger(component: LogComponent.gateway)
+        makeWorker = { [catalogue, recorder] queue in
+            DeferredWorker(
+                queue: queue, catalogue: catalogue, dispatcher: dispatcher, recorder: recorder, tracer: tracer,
+                time: time, settings: settings, metrics: metrics, log: log)
+        }
+        worker = makeWorker(calls)
         changes = Changes(catalogue: catalogue)
         metrics.gauge(.listeners) { [changes] in Double(changes.hub.listenerCount) }
         desk = Desk(catalogue: catalogue, identity: identity, changes: changes, replies: replies)

@@ -33,6 +33,28 @@ struct ConfigurationOption: ParsableArguments {
     )
     var path: String?
 
+    /// The control socket of the gateway that it is for. With a file that would be refused that of the gateway that
+    /// runs all the same; where none runs it prints what is wrong and ends with 78.
+    func client() throws -> ControlClient {
+        let environment = ProcessEnvironment.current()
+        let installation = Installation.current()
+        let file = ConfigurationPath.find(explicit: path, environment: environment, installation: installation)
+        let outcome = SettingsLoader.load(
+            path: file, strict: false, environment: environment, installation: installation)
+        if let settings = outcome.settings {
+            for problem in outcome.problems { Terminal.complain(problem.description) }
+            return ControlClient(socketPath: settings.admin.controlSocket)
+        }
+        let client = ControlClient(
+            socketPath: SettingsLoader.controlSocket(path: file, environment: environment, installation: installation))
+        if client.isAnswered {
+            Terminal.complain("mcp-gateway: \(file) would be refused; asking the gateway that runs")
+            return client
+        }
+        for problem in outcome.problems { Terminal.complain(problem.description) }
+        throw ExitCode(78)
+    }
+
     /// Loads it; prints what is wrong with it and ends with 78.
     func load(strict: Bool = true) throws -> GatewaySettings {
         let environment = ProcessEnvironment.current()

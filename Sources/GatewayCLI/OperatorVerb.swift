@@ -34,7 +34,7 @@ struct OperatorOptions: ParsableArguments {
     /// - Parameter verb: what the process calls itself.
     func run(_ verb: String, _ body: (ControlClient) throws(StartError) -> OperatorAnswer) throws {
         HelperProcess.begin(verb)
-        let client = ControlClient(socketPath: try configuration.load(strict: false).admin.controlSocket)
+        let client = try configuration.client()
         try OperatorVerb.run(json: json) { () throws(StartError) in try body(client) }
     }
 }

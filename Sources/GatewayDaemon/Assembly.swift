@@ -39,6 +39,7 @@ struct Assembly: Sendable {
     let tokens: TokenDesk
     let load: LoadWatch
     let reloader: Reloader
+    let replicas: Replicas
     let tracing: Tracing
     let loopWatch: LoopWatch
 
@@ -53,11 +54,10 @@ struct Assembly: Sendable {
         let metrics = MetricsRegistry()
         let logs: LogFiles
         let store: DurableStore
+        let replicas: Replicas
         do {
-            _ = try StorageOwner.become(of: settings.storage.directory)
             logs = try LogFiles(settings.log.files, time: time, opensFiles: false)
-            store = try DurableStore.open(
-                settings.store, time: time, log: logs.logger(component: LogComponent.storage), metrics: metrics)
+            (store, replicas) = try Replicas.open(settings, time: time, logs: logs, metrics: metrics)
         } catch let error as StoreError {
             throw StartError(error.text)
         } catch {
@@ -72,7 +72,7 @@ struct Assembly: Sendable {
         ProcessMetrics.register(in: metrics)
         logs.register(in: metrics)
 
-        let sandbox = sandbox(settings, time: time, logs: logs)
+        let sandbox = sandbox(settings, in: replicas.folder, time: time, logs: logs)
         let modules = ModuleShelf(sandbox: sandbox, environment: source.environment, logs: logs)
         await modules.loadAll(settings.tools)
         metrics.gauge(.wasmInstances) { Double(sandbox.usage().running) }
@@ -122,7 +122,7 @@ struct Assembly: Sendable {
         if let words = tokenHealth.words { log.warning("\(words)") }
         let loopWatch = LoopWatch(Array(group.makeIterator()), time: time)
         let health = HealthReport(
-            sources: [store, sandbox, load, reloader, tokenHealth, WithBreakers(upstreams, pipeline)],
+            sources: [store, sandbox, load, reloader, tokenHealth, replicas, WithBreakers(upstreams, pipeline)],
             version: GatewayVersion.text,
             instance: instance, traffic: pipeline.traffic,
             stall: { loopWatch.stall }, time: time)
@@ -142,18 +142,22 @@ struct Assembly: Sendable {
             time: time, group: group, logs: logs, log: log, metrics: metrics, store: store, sandbox: sandbox,
             upstreams: upstreams, catalogue: catalogue, sessions: sessions, health: health, pipeline: pipeline,
             endpoint: endpoint, oldEndpoint: oldEndpoint, callers: callers, tokens: tokens, load: load,
-            reloader: reloader, tracing: tracing, loopWatch: loopWatch)
+            reloader: reloader, replicas: replicas, tracing: tracing, loopWatch: loopWatch)
     }
 
     /// The listener holds requests to `server.max_body`, which a reload may change; what it lets through is taken.
     private static let bodyBytesMax = 256 << 20
 
-    private static func sandbox(_ settings: GatewaySettings, time: SystemTime, logs: LogFiles) -> Sandbox {
+    /// - Parameter folder: where the store is.
+    private static func sandbox(
+        _ settings: GatewaySettings, in folder: String, time: SystemTime, logs: LogFiles
+    ) -> Sandbox {
         let log = logs.logger(component: LogComponent.wasm)
         let workers = settings.wasm.workers > 0 ? settings.wasm.workers : System.coreCount
         return Sandbox(
             settings: SandboxSettings(
-                libraryPaths: settings.wasm.libraries, cacheDirectory: settings.wasm.cacheDirectory,
+                libraryPaths: settings.wasm.libraries,
+                cacheDirectory: settings.wasm.cacheDirectory ?? folder + "/wasm-cache",
                 compileCommand: ["/proc/self/exe"], workers: workers, waitingMax: settings.wasm.waitingMax),
             time: time,
             report: { level, message, facts in
@@ -253,7 +257,7 @@ struct Assembly: Sendable {
             rooms: AdminRooms(
                 queue: store.calls, cache: store.replies, care: store, traffic: pipeline.traffic,
                 configuration: reloader, tokens: tokens.book, revoked: { endCallersWithoutTokens() }, time: time,
-                version: GatewayVersion.text,
+                version: GatewayVersion.text, folder: replicas.folder,
                 uptime: { [health] in health.uptime }, health: { [health] in health.components },
                 load: { [load] in load.json }, sync: { await syncNow() })
         ).add(to: &router)

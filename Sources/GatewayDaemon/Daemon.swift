@@ -31,6 +31,7 @@ package struct Daemon: Sendable {
     ///
     /// - Parameter announce: takes the few lines a person at a terminal wants to see once calls are answered.
     package func run(signals: SignalSource, announce: @escaping @Sendable (String) -> Void) async throws(StartError) {
+        try leaveRoot()
         let group = MultiThreadedEventLoopGroup(numberOfThreads: System.coreCount)
         // First of all, so that no child inherits what the service manager hands over.
         var sockets = SocketStore(environment: environment)
@@ -44,6 +45,17 @@ package struct Daemon: Sendable {
             throw error as? StartError ?? StartError("\(error)")
         }
         await close(assembly)
+    }
+
+    /// Root becomes the owner of the storage directory before anything is opened. Threads that have begun by now would
+    /// keep the rights of root, so the process begins anew as that user: same program, same arguments.
+    private func leaveRoot() throws(StartError) {
+        do throws(StoreError) {
+            guard try StorageOwner.become(of: settings.storage.directory) != nil else { return }
+        } catch { throw StartError(error.text) }
+        // By its own path: of what is begun as /proc/self/exe no pgrep finds the name. Where the user may not run it,
+        // as in a checkout of root's, the rights are left all the same, but for a thread that only sleeps.
+        _ = unsafe execv(Installation.currentExecutable(), CommandLine.unsafeArgv)
     }
 
     private func serve(
@@ -73,6 +85,7 @@ package struct Daemon: Sendable {
         let upkeep = Task {
             async let trimming: Void = assembly.trimWhenIdle()
             async let watching: Void = watch(assembly)
+            async let lookingAfterOthers: Void = assembly.replicas.run(assembly)
             async let sendingTraces: Void = assembly.tracing.run()
             await assembly.upstreams.run {
                 assembly.pipeline.offersChanged()
@@ -83,6 +96,7 @@ package struct Daemon: Sendable {
             }
             await trimming
             await watching
+            await lookingAfterOthers
             await sendingTraces
         }
         let sending = Task { await assembly.pipeline.sendStoredCalls(on: assembly.loops) }
@@ -237,8 +251,10 @@ package struct Daemon: Sendable {
             unsafe chmod(path, 0o660)
             return control
         } catch {
+            let reason = (error as? IOError).map { SystemText.of($0.errnoCode) } ?? "\(error)"
             throw StartError(
-                "cannot open the control socket \(path): \(error). Change admin.control_socket, or its folder's rights")
+                "cannot open the control socket \(path): \(reason). Change admin.control_socket, or its folder's rights"
+            )
         }
     }
 

@@ -8,7 +8,7 @@ enum SessionKeyFile {
     private static let secretBytes = 32
     private static let magic: [UInt8] = Array("mcpgw-session-key-1\n".utf8)
 
-    /// Reads the key, or makes one: written aside, synced, renamed, readable by the owner alone.
+    /// Reads the key, or makes one: written aside, synced, linked, readable by the owner alone.
     static func load(directory: String) throws(StartError) -> SealKeys {
         let folder = "\(directory)/keys"
         if unsafe mkdir(folder, 0o700) != 0, errno != EEXIST {
@@ -24,7 +24,13 @@ enum SessionKeyFile {
         }
         var random = SystemRandomNumberGenerator()
         let body = [UInt8(1)] + (0..<secretBytes).map { _ in UInt8.random(in: .min ... .max, using: &random) }
-        try write(magic + body, to: path)
+        guard try write(magic + body, to: path) else {
+            // Another gateway on the same storage was quicker: its key is the one.
+            guard unsafe access(path, F_OK) == 0 else {
+                throw StartError("\(path) comes and goes; look who removes it")
+            }
+            return try load(directory: directory)
+        }
         return keys(body)
     }
 
@@ -45,16 +51,21 @@ enum SessionKeyFile {
         return Array(bytes.prefix(count))
     }
 
-    private static func write(_ bytes: [UInt8], to path: String) throws(StartError) {
-        let aside = "\(path).new"
-        let file = unsafe open(aside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0o600)
+    /// False when there is one by now.
+    private static func write(_ bytes: [UInt8], to path: String) throws(StartError) -> Bool {
+        let aside = "\(path).\(UInt32.random(in: 0 ... .max)).new"
+        defer { unsafe unlink(aside) }
+        let file = unsafe open(aside, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
         guard file >= 0 else { throw StartError("cannot write \(aside): \(SystemText.of(errno))") }
         let count = unsafe bytes.withUnsafeBytes { unsafe Glibc.write(file, $0.baseAddress, $0.count) }
         let isSynced = fsync(file) == 0
         close(file)
-        guard count == bytes.count, isSynced, unsafe rename(aside, path) == 0 else {
+        // A link is never put in the place of another file, as a rename would.
+        guard count == bytes.count, isSynced, unsafe link(aside, path) == 0 else {
+            if errno == EEXIST { return false }
             throw StartError("cannot write \(path): \(SystemText.of(errno))")
         }
+        return true
     }
 }
 

@@ -180,7 +180,8 @@ final class Notices: Sendable {
     func take(_ notice: Notice) {
         let place = place.withLock { $0 }
         switch notice {
-        case .listChanged, .lost: place.upstream?.wakeUp()
+        case .listChanged: place.upstream?.wakeUp()
+        case .lost: place.upstream?.wasLost()
         case .updated(let uri): place.updated?(uri)
         }
     }

@@ -35,12 +35,17 @@ extension Upstream {
                 }), !leaves {
                     returned()
                 }
-                failures = 0
                 skipsProbe = false
                 releaseWaiters()
                 if !hasAsked { settling?.oneAsked() }
                 hasAsked = true
+                let upAt = time.now()
+                withState { $0.isLost = false }
                 await rest(cadence.refresh)
+                // One that answers and ends again and again is no better than one that never does.
+                let endedSoon = withState { $0.isLost } && time.now().since(upAt) < Self.steadyAfter
+                failures = endedSoon ? failures + 1 : 0
+                if endedSoon { earliest = max(earliest, cool(after: failures)) }
             } catch {
                 if Task.isCancelled { break }
                 if error.isSlowDown { noteSlowDown() } else { noteAway(error.words) }
@@ -54,11 +59,26 @@ extension Upstream {
                 // A server that dies of the probe is an old one: ask it the old way next time.
                 if withState({ $0.link.transport.isDuplex }) { skipsProbe.toggle() }
                 failures += 1
+                earliest = max(earliest, cool(after: failures))
                 await rest(cadence.pause(after: failures))
             }
         }
         if !hasAsked { settling?.oneAsked() }
         await end()
+    }
+
+    /// A process that has lived so long is worth being started again at once.
+    private static let steadyAfter = Duration.seconds(10)
+
+    /// From when on a process may be started again, however often somebody rings: a start costs the machine more than
+    /// an attempt to connect does. No wait for others.
+    private func cool(after failures: Int) -> Moment {
+        let now = time.now()
+        guard withState({ $0.link.transport.isDuplex }) else { return now }
+        let until = now + min(cadence.attemptsApart * (1 << min(failures - 1, 10)), cadence.pauseMax)
+        // After one or two a call may well wait for the next.
+        if failures > 2 { withState { $0.coolsUntil = until } }
+        return until
     }
 
     /// Ends sessions, connections and processes. Calls that come after it find it away.

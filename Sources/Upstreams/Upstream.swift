@@ -64,6 +64,10 @@ package final class Upstream: Backend {
         var sleep: Latch?
         /// Somebody rang while `keepUp` was awake: its next sleep does not begin.
         var isRung = false
+        /// Its process has ended, or its stream.
+        var isLost = false
+        /// A process that keeps ending is not started again before.
+        var coolsUntil: Moment?
         var waiters: [Latch] = []
         /// Nobody looks after it any more: its connections and processes have ended, or end now.
         var isOver = false
@@ -303,6 +307,10 @@ package final class Upstream: Backend {
             if let facts, current != generation { return (link, facts.era) }
             let now = time.now()
             if let refusal = transports.pace.refusal(at: now) { throw refusal }
+            // Waiting for the next start would only be a longer way to the same answer.
+            if let reason, facts == nil, state.withLock({ $0.coolsUntil.map { now < $0 } ?? false }) {
+                throw .unavailable(detail: reason)
+            }
             guard !deadline.hasPassed(at: now) else {
                 throw .unavailable(detail: reason ?? "its session is gone and no new one could be opened in time")
             }
@@ -336,6 +344,12 @@ package final class Upstream: Backend {
             return state.sleep
         }
         sleep?.open()
+    }
+
+    /// What the transport says of its process, or of its stream.
+    func wasLost() {
+        state.withLock { $0.isLost = true }
+        wakeUp()
     }
 
     /// A call found the server unreachable.

@@ -42,7 +42,7 @@ extension GuestRun {
         if status >= 0 { return .stopped("the tool ended with exit status \(status) instead of an answer") }
         guard code != 255 else { return .stopped("the tool could not be run: \(message)") }
         let limit = module.settings.memoryBytesMax
-        if let taken = unsafe memoryTaken(context, instance), taken >= limit / 2 {
+        if let taken = unsafe memoryTaken(context, instance), taken + seat.inputBytes >= limit / 2 {
             return .stopped(
                 Words.trap(code) + "; it had taken \(Words.bytes(taken)) and would have needed more than its "
                     + "\(Words.bytes(limit)) memory limit, so ask for less at once")

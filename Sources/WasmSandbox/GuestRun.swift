@@ -59,7 +59,11 @@ struct GuestRun {
         unsafe cwasm_guest_begin(seat.raw, &run)
         defer { unsafe cwasm_guest_end(seat.raw) }
         guard place(input, in: seat) else {
-            return (.stopped("the arguments are larger than what this tool may hold; send less at once"), "")
+            return (
+                .stopped(
+                    "the arguments are larger than what this tool may hold: its memory limit is "
+                        + "\(Words.bytes(settings.memoryBytesMax)); send less at once"), ""
+            )
         }
         let outcome = instantiateAndCall(seat)
         var count = 0
@@ -69,6 +73,7 @@ struct GuestRun {
     }
 
     private func place(_ input: GuestInput, in seat: Seat) -> Bool {
+        seat.inputBytes = input.count
         guard input.count > 0 else { return true }
         guard let start = unsafe cwasm_guest_input(seat.raw, input.count) else { return false }
         var room = unsafe UnsafeMutableRawBufferPointer(start: start, count: input.count)

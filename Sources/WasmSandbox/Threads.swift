@@ -39,6 +39,8 @@ internal import Glibc
 /// Where one guest at a time has its input, output and log. Belongs to one worker thread.
 @safe final class Seat {
     let raw: OpaquePointer
+    /// What the guest of now was given, which it mostly has to hold as well.
+    var inputBytes = 0
 
     init() { unsafe raw = cwasm_guest_new() }
     deinit { unsafe cwasm_guest_delete(raw) }

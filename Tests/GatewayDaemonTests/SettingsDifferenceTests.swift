@@ -153,7 +153,8 @@ import Testing
         // What docs/decisions/0016-reload.md promises.
         #expect(
             Set(waiting) == [
-                "server.listen", "admin.control_socket", "admin.listen", "storage.directory", "wasm.library",
+                "server.listen", "admin.control_socket", "admin.listen", "storage.directory", "storage.replicas",
+                "wasm.library",
                 "wasm.cache", "wasm.workers", "wasm.max_waiting",
             ])
     }

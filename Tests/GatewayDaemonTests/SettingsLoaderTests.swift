@@ -23,7 +23,7 @@ import Testing
         #expect(settings.log.writesToStandardOutput)
         #expect(settings.limits.inFlightMax == 1_024)
         #expect(settings.wasm.libraries == ["/usr/bin/libwasmtime.so", "/usr/lib/mcp-gateway/libwasmtime.so"])
-        #expect(settings.wasm.cacheDirectory == "/var/lib/mcp/wasm-cache")
+        #expect(settings.wasm.cacheDirectory == nil, "beside the database")
         #expect(settings.upstreams.isEmpty && settings.tools.isEmpty)
     }
 
@@ -35,7 +35,7 @@ import Testing
         #expect(settings.log.directory == "/src/var/log/mcp-gateway")
         #expect(settings.wasm.libraries.first == "/src/vendor/lib/libwasmtime.so")
         #expect(settings.storage.directory == "/etc/var")
-        #expect(settings.wasm.cacheDirectory == "/etc/var/wasm-cache")
+        #expect(settings.wasm.cacheDirectory == nil)
     }
 
     @Test func `upstreams and tools come in the order of the file with all they say`() throws {

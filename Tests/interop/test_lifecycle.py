@@ -217,7 +217,7 @@ BAD_CONFIGURATIONS = {
     "a typo": ("[server]\nlisten = \"127.0.0.1:0\"\n[upstreams.x]\nurll = \"http://127.0.0.1:1/mcp\"\n", "4", "url"),
     "a wrong type": ("[server]\nlisten = 8080\n", "2", "listen"),
     "not TOML": ("[server\nlisten = \"127.0.0.1:0\"\n", "1", ""),
-    "not built yet": ("[telemetry]\notlp_endpoint = \"http://127.0.0.1:1\"\n", "1", "not built"),
+    "not built yet": ("[alerts]\np95 = \"2s\"\n", "1", "not built"),
     "a library that is not there": ("[wasm]\nlibrary = \"/nonexistent/lib.so\"\n", "2", "/nonexistent/lib.so"),
     "a module that is not there": ("[tools.t]\nmodule = \"nothing.wasm\"\n", "2", "nothing.wasm"),
 }

@@ -127,3 +127,30 @@ def test_signals_of_a_healthy_day_end_nothing(make, number):
     gateway.signal(number)
     assert gateway.call("text__echo", {"text": "still here"}) == ("still here", False)
     assert gateway.process.poll() is None
+
+
+@pytest.mark.parametrize("kind", ["never", "soon"])
+def test_a_server_that_keeps_ending_is_started_less_and_less_often(make, tmp_path, kind):
+    """One ends before it has said anything, the other right after it was greeted."""
+    starts = tmp_path / "starts"
+    ending = "import sys, json\nopen(sys.argv[1], 'a').write('x')\n"
+    if kind == "soon":
+        ending += (
+            "for line in sys.stdin:\n m = json.loads(line)\n"
+            " if m.get('method') == 'initialize': r = {'protocolVersion': '2025-06-18', 'capabilities': {'tools': {}},"
+            " 'serverInfo': {'name': 's', 'version': '1'}}\n"
+            " elif m.get('method') == 'tools/list': r = {'tools': [{'name': 'do', 'inputSchema': {'type': 'object'}}]}\n"
+            " else: r = None\n"
+            " if 'id' in m: print(json.dumps({'jsonrpc': '2.0', 'id': m['id'], **({'result': r} if r else"
+            " {'error': {'code': -32601, 'message': 'no'}})}), flush=True)\n"
+            " if m.get('method') == 'tools/list': sys.exit(3)\n")
+    gateway = make.gateway({"dead": {"command": sys.executable, "args": ["-c", ending, str(starts)]}})
+    began = time.monotonic()
+    house.eventually(lambda: starts.exists() and len(starts.read_text()) >= 4, 30, "the first starts")
+    house.eventually(lambda: time.monotonic() - began > 8, 20, "some seconds")
+    count = len(starts.read_text())
+    assert count <= 10, f"{count} starts in eight seconds"
+    if kind == "soon":
+        asked = time.monotonic()
+        gateway.call("dead__do", {})
+        assert time.monotonic() - asked < 8, "a call does not wait for one start after the other"

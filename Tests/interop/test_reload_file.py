@@ -5,6 +5,7 @@ import json
 import pwd
 import re
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
@@ -373,7 +374,7 @@ BROKEN = {
     "a module that is not there": ("[tools.x]\nmodule = \"nothing.wasm\"\n", ["{line1}: tools.x.module", "nothing.wasm"]),
     "neither url nor command": ("[upstreams.x]\ntimeout = \"5s\"\n", ["{line}: upstreams.x"]),
     "two of one name": ("[upstreams.text]\nurl = \"http://127.0.0.1:1/mcp\"\n", ["{line}: upstreams.text"]),
-    "not built yet": ("[telemetry]\nsample_ratio = 1.0\n", ["telemetry", "not built"]),
+    "not built yet": ("[alerts]\np95 = \"2s\"\n", ["alerts", "not built"]),
     "several": ("[limits]\nmax_in_flight = 0\nmax_waiting = -1\n[cache]\nmax_byte = 3\n",
                 ["{line1}: limits.max_in_flight", "limits.max_waiting", "cache.max_byte"]),
 }
@@ -496,3 +497,24 @@ def test_an_order_about_what_a_reload_takes_away_waits_for_it(gateway):
     assert tool(gateway, "up__big") is None
     assert gateway.order("POST", "/admin/tools/up__big/enable", {})[0] == 200
     assert tool(gateway, "up__big")
+
+
+@pytest.mark.parametrize("spoilt", ["[servr]\nlisten = 1\n", "[server\n", "\x00"])
+def test_the_verb_reaches_the_gateway_whatever_the_file_says(make, spoilt):
+    """As the unit's ExecReload has it: the gateway refuses, says so in its health and its log, and stays as it was."""
+    one = make.gateway()
+    # Where the socket is has to be in the file, or be the usual place.
+    one.configuration.write_text(one.configuration.read_text() + spoilt)
+    ran = subprocess.run(
+        [str(house.BINARY), "reload", "--config", str(one.configuration)], capture_output=True, text=True, timeout=60)
+    if spoilt != "[servr]\nlisten = 1\n":
+        # No socket can be read in it, and no gateway is at the usual place.
+        assert ran.returncode == 78 and str(one.configuration) in ran.stderr
+        return
+    assert ran.returncode == 1, ran
+    assert "servr" in ran.stderr and "would be refused; asking the gateway that runs" in ran.stderr
+    assert one.component("configuration")["status"] == "degraded"
+    assert "the configuration was refused" in one.stdout()
+    ran = subprocess.run(
+        [str(house.BINARY), "status", "--config", str(one.configuration)], capture_output=True, text=True, timeout=60)
+    assert ran.returncode == 0 and "configuration" in ran.stdout

@@ -45,6 +45,9 @@ package struct Doctor: Sendable {
     /// - Parameter showsAll: also what is well.
     package func examine(showsAll: Bool) -> OperatorAnswer {
         let gateway = GatewayLook(client)
+        var settings = settings
+        // One of several works in a folder of its own.
+        if let folder = gateway.folder { settings.storage.directory = folder }
         var findings = configuration
         findings += ServiceLook(settings: settings, gateway: gateway).findings
         findings += gateway.findings(configurationPath)

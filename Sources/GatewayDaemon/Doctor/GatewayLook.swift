@@ -11,6 +11,9 @@ struct GatewayLook: Sendable {
     private let status: JSONValue?
     private let tokens: [JSONValue]
 
+    /// Where its database is; nil when it does not say.
+    var folder: String? { status?["storage"]?.stringValue }
+
     private static let patience = Duration.seconds(5)
 
     init(_ client: ControlClient) {

@@ -121,10 +121,11 @@ package struct OfflineDrill: Sendable {
     private func report(
         _ upstreams: [String], from begun: Int64, to over: Int64, _ sent: Sent, wasEnded: Bool
     ) throws(StartError) -> OperatorAnswer {
+        let folder = try client.statusFacts(patience: .seconds(5)).json["storage"]?.stringValue
         let facts: JournalFacts
         do throws(StoreError) {
             facts = try JournalFacts.read(
-                directory: settings.storage.directory, isInUse: true, since: begun, until: over)
+                directory: folder ?? settings.storage.directory, isInUse: true, since: begun, until: over)
         } catch { throw StartError(error.text) }
         let calls = facts.calls.filter { upstreams.contains($0.upstream) }
         return Self.answer(

@@ -46,7 +46,8 @@ package struct OfflineReadiness: Sendable {
         let facts: JournalFacts
         do throws(StoreError) {
             facts = try JournalFacts.read(
-                directory: settings.storage.directory, isInUse: true, since: now - Self.lookedBack)
+                directory: status["storage"]?.stringValue ?? settings.storage.directory, isInUse: true,
+                since: now - Self.lookedBack)
         } catch { throw StartError(error.text) }
         let known = Set(settings.upstreams.map(\.name))
         if let stranger = tunnels.subtracting(known).min() {

@@ -124,7 +124,12 @@ final class Reloader: ReloadOrders, StatusSource {
                 changed: difference.changed + replaced, waiting: difference.waiting,
                 probation: difference.changed.isEmpty && replaced.isEmpty ? nil : watched(new))
             let former = settings
-            if !report.changed.isEmpty { try await put(difference.settings, serving) }
+            if report.changed.isEmpty {
+                // Who is in a group of admin.local may have changed all the same.
+                await open(former, try Self.entrance(former), serving)
+            } else {
+                try await put(difference.settings, serving)
+            }
             done(report, former, serving, by: who)
             return .success(report)
         } catch {
@@ -182,10 +187,7 @@ final class Reloader: ReloadOrders, StatusSource {
         } catch {
             throw ReloadFailure(words: error.words)
         }
-        let entrance: HTTPEntrance
-        do throws(ServerTLS.Fault) { entrance = try new.entrance() } catch {
-            throw ReloadFailure(words: "server.tls: a file \(error.words)")
-        }
+        let entrance = try Self.entrance(new)
         let prepared = try await modules.prepare(new.tools)
         do { try assembly.logs.change(new.log.files) } catch { throw ReloadFailure(words: error.text) }
 
@@ -200,6 +202,18 @@ final class Reloader: ReloadOrders, StatusSource {
         assembly.pipeline.change(to: new.pipeline)
         assembly.callers.change(to: new.auth.door)
         assembly.tracing.change(to: new.telemetry)
+        await open(new, entrance, serving)
+    }
+
+    private static func entrance(_ settings: GatewaySettings) throws(ReloadFailure) -> HTTPEntrance {
+        do throws(ServerTLS.Fault) { return try settings.entrance() } catch {
+            throw ReloadFailure(words: "server.tls: a file \(error.words)")
+        }
+    }
+
+    /// New requests come in by these settings.
+    private func open(_ new: GatewaySettings, _ entrance: HTTPEntrance, _ serving: Serving) async {
+        let assembly = serving.assembly
         await serving.listener?.change(
             router: assembly.router(new), limits: new.listenerLimits, guardian: new.guardian, entrance: entrance)
         await serving.admin?.change(

@@ -75,6 +75,9 @@ package struct GatewaySettings: Sendable, Equatable {
 
     package struct Storage: Sendable, Equatable {
         package var directory: String
+        /// Several gateways work in it, each in a folder of its own.
+        package var isShared = false
+        package var replicasMax = 1
         package var retention: Duration
         package var queueItemsMax: Int
         package var queueBytesMax: Int
@@ -134,7 +137,8 @@ package struct GatewaySettings: Sendable, Equatable {
         package var libraries: [String]
         /// The file names the library, so that its absence is worth a word.
         package var isLibraryNamed: Bool
-        package var cacheDirectory: String
+        /// nil for one beside the database.
+        package var cacheDirectory: String?
         /// Threads that run modules; 0 means one for each core.
         package var workers: Int
         package var waitingMax: Int

@@ -46,7 +46,9 @@ struct SettingsBuild {
                 requiresToken: values.flag("admin", "require_token"),
                 listen: values.optionalAddress("admin", "listen")),
             storage: GatewaySettings.Storage(
-                directory: storageDirectory, retention: values.duration("storage", "retention"),
+                directory: storageDirectory, isShared: values.flag("storage", "replicas"),
+                replicasMax: values.number("storage", "replicas_max"),
+                retention: values.duration("storage", "retention"),
                 queueItemsMax: values.number("storage", "max_queue_items"),
                 queueBytesMax: values.number("storage", "max_queue_bytes"),
                 queuePerCallerMax: values.optionalNumber("storage", "max_queue_per_caller"),
@@ -89,7 +91,7 @@ struct SettingsBuild {
         let named = values.text("wasm", "library")
         return GatewaySettings.Wasm(
             libraries: named.map { [$0] } ?? values.installation.libraries, isLibraryNamed: named != nil,
-            cacheDirectory: values.text("wasm", "cache") ?? "\(storageDirectory)/wasm-cache",
+            cacheDirectory: values.text("wasm", "cache"),
             workers: values.number("wasm", "workers"), waitingMax: values.number("wasm", "max_waiting"))
     }
 

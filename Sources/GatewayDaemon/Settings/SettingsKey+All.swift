@@ -116,6 +116,14 @@ extension SettingsKey {
             "storage.directory", .madeDirectory, .place(installed: "/var/lib/mcp", checkout: "var/lib/mcp"),
             "Holds queue.db, keys and caches; one gateway at a time. Changes at a restart."),
         SettingsKey(
+            "storage.replicas", .flag, .flag(false),
+            """
+            Several gateways share the directory: each takes the first folder `replica-1`, `replica-2` … in it that is \
+            free, and sends the calls that one which is gone has accepted. Changes at a restart.
+            """
+        ),
+        SettingsKey("storage.replicas_max", .count(1...64), .number(16), "One more of them does not start."),
+        SettingsKey(
             "storage.engine", .choice(["sqlite"], later: ["postgres"]), .text("sqlite"),
             "The database. Changes at a restart."),
         SettingsKey(

@@ -38,6 +38,22 @@ package enum SettingsLoader {
         return checks.report.outcome(build.settings())
     }
 
+    /// The control socket that a file names, as far as it can be read, else the usual one: a mistake in the file must
+    /// not lock out those who have to deal with the gateway that runs.
+    package static func controlSocket(
+        path: String, environment: [String: String], installation: Installation, files: SettingsFiles = .machine
+    ) -> String {
+        var report = SettingsReport(file: path, isStrict: false)
+        let source = SettingsUnits.absolute(path, in: path.hasPrefix("/") ? "/" : files.currentDirectory())
+        let entries = parsed(path, source, files, &report) ?? []
+        var walk = SettingsWalk(
+            report: report, values: SettingsValues(installation: installation),
+            expansion: SettingsExpansion(
+                environment: environment, files: files, folder: SettingsUnits.folder(of: source)))
+        walk.table(entries, at: [])
+        return walk.values.text("admin", "control_socket") ?? ""
+    }
+
     private static func parsed(
         _ path: String, _ source: String, _ files: SettingsFiles, _ report: inout SettingsReport
     ) -> [SettingsNode.Entry]? {

@@ -1,0 +1,90 @@
+// Licensed under the Apache License 2.0; see LICENSE.
+
+import Crypto
+import GatewayCore
+import Glibc
+
+/// The folders of the gateways that share one storage directory, one each, `replica-1` and on, and the directory itself
+/// where a gateway without replicas has worked before. Whoever has a folder locked is the only one who writes there;
+/// the others only ever read.
+package struct SiblingFolders: Sendable, Equatable {
+    /// The directory that all share.
+    package let base: String
+    /// Our own folder, which is none of the others.
+    package let own: String
+
+    package init(base: String, own: String) {
+        self.base = base
+        self.own = own
+    }
+
+    package static func name(_ number: Int) -> String { "replica-\(number)" }
+
+    /// Those that have a database.
+    var others: [String] {
+        let folders = StorageFiles.names(in: base).filter { $0.hasPrefix("replica-") }.map { base + "/" + $0 }
+        return ([base] + folders).filter { $0 != own && StorageFiles.isRegular($0 + "/queue.db") }
+    }
+
+    /// Those that nobody has locked and where calls wait to be sent. Costs a look into each.
+    package func abandoned() -> [String] {
+        others.filter { folder in
+            guard !Self.isLocked(folder) else { return false }
+            do throws(SQLiteFailure) {
+                let connection = try Connection(path: folder + "/queue.db", Self.access(folder))
+                let waiting = try connection.integer(
+                    "SELECT 1 FROM queue_items WHERE status IN ('queued', 'in_flight') LIMIT 1")
+                return waiting != nil
+            } catch {
+                // Opening it for good sets a damaged file aside, and says so.
+                return error.isDamage
+            }
+        }
+    }
+
+    /// A call that one of the others has stored, by its handle. Its id is negative, so that it is nobody's here.
+    func find(handle: String, caller: String) -> StoredOutcome? {
+        for folder in others {
+            // One that cannot be read now may be the next time.
+            if let found = try? find(handle, caller, in: folder) { return found }
+        }
+        return nil
+    }
+
+    private func find(_ handle: String, _ caller: String, in folder: String) throws(SQLiteFailure) -> StoredOutcome? {
+        let connection = try Connection(path: folder + "/queue.db", Self.access(folder))
+        // Somebody must not wait long for what most likely is not there.
+        connection.waitForOthers(milliseconds: 200)
+        guard try FileCheck.strangeness(connection) == nil else { return nil }
+        let rows = try CallRows(connection)
+        guard let row = try rows.row(handle: handle), row.call.caller == caller else { return nil }
+        var call = row.call
+        let answer = try rows.answer(of: call.id)
+        call.id = -call.id
+        guard let answer, let bytes = Self.bytes(answer.payload, in: folder) else {
+            return StoredOutcome(call: call, answer: nil)
+        }
+        return StoredOutcome(call: call, answer: StoredAnswer(kind: answer.kind, bytes: bytes))
+    }
+
+    private static func bytes(_ payload: Payload, in folder: String) -> [UInt8]? {
+        guard let reference = payload.reference else { return payload.inline ?? [] }
+        let name = reference.name.split(separator: "/").last.map(String.init) ?? "-"
+        guard let bytes = PlainFile.contents(of: folder + "/queue/" + name, count: Int(reference.bytes)),
+            Array(SHA256.hash(data: bytes)) == reference.digest
+        else { return nil }
+        return bytes
+    }
+
+    /// Beside a log that is not brought over, the main file alone is not the whole.
+    private static func access(_ folder: String) -> Connection.Access {
+        StorageFiles.exists(folder + "/queue.db-wal") || isLocked(folder) ? .read : .mainFileOnly
+    }
+
+    private static func isLocked(_ folder: String) -> Bool {
+        let file = unsafe open(folder + "/gateway.lock", O_RDWR | O_CLOEXEC | O_NOFOLLOW)
+        guard file >= 0 else { return false }
+        defer { close(file) }
+        return flock(file, LOCK_SH | LOCK_NB) != 0
+    }
+}

@@ -1,0 +1,201 @@
+# Licensed under the Apache License 2.0; see LICENSE.
+"""Several gateways on one storage directory: each has a folder of its own, and what one has accepted is sent when it is gone."""
+
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import tempfile
+
+import pytest
+
+import gateway as house
+from test_steering import Moody, upstream
+
+QUEUED = {"work": {"offline": "queue"}, "safe": {"offline": "queue", "idempotent": True}}
+
+
+class Volume:
+    """A directory that gateways share, with the gateways on it."""
+
+    def __init__(self, make, erp_port, sections=None, maximum=3):
+        self.make, self.erp_port, self.sections, self.maximum = make, erp_port, sections or {}, maximum
+        self.place = pathlib.Path(tempfile.mkdtemp(prefix="gwv-"))
+        make.later(lambda: shutil.rmtree(self.place, ignore_errors=True))
+
+    def gateway(self, start=True):
+        storage = {"directory": self.place, "replicas": True, "replicas_max": self.maximum}
+        up = {"url": f"http://127.0.0.1:{self.erp_port}/mcp", "timeout": "5s", "tools": QUEUED}
+        one = self.make.gateway({"erp": up}, sections={"storage": storage, **self.sections}, start=start)
+        return one
+
+    def folders(self):
+        return sorted(one.name for one in self.place.iterdir() if one.name.startswith("replica-"))
+
+    def rows(self, folder, query):
+        ran = subprocess.run(["sqlite3", str(self.place / folder / "queue.db"), query], capture_output=True, text=True, timeout=20)
+        assert ran.returncode == 0, ran.stderr
+        return ran.stdout.strip()
+
+
+def handle_of(text):
+    assert text.startswith("NOT DONE YET"), text
+    return text.split("stored as ")[1].split(";")[0].rstrip(".")
+
+
+def place(gateway):
+    return gateway.component("replicas")["detail"]
+
+
+@pytest.fixture
+def server(make):
+    """An upstream whose tools are known by now, and which is away."""
+    return make.server(Moody())
+
+
+def away(server, *gateways):
+    for one in gateways:
+        one.wait_for_tools("erp__work")
+    server.kill()
+
+
+def test_each_takes_a_folder_of_its_own_and_one_too_many_says_so(make, server):
+    volume = Volume(make, server.port)
+    first, second, third = volume.gateway(), volume.gateway(), volume.gateway()
+    assert [place(one) for one in (first, second, third)] == ["this is replica-1", "this is replica-2", "this is replica-3"]
+    assert volume.folders() == ["replica-1", "replica-2", "replica-3"]
+    fourth = volume.gateway(start=False)
+    fourth.start(wait=False)
+    assert fourth.process.wait(20) == 1
+    assert "all 3 places of storage.replicas_max are taken" in fourth.stdout()
+    assert volume.folders() == ["replica-1", "replica-2", "replica-3"]
+    second.terminate()
+    again = volume.gateway()
+    assert place(again) == "this is replica-2", "a place that is free is taken again"
+
+
+def test_what_a_gateway_accepted_is_sent_by_another_when_it_is_gone(make, server):
+    volume = Volume(make, server.port)
+    stays, goes, dies = volume.gateway(), volume.gateway(), volume.gateway()
+    away(server, stays, goes, dies)
+    handles = [handle_of(one.call(tool, {"n": f"{name}{n}"})[0])
+               for name, one in (("goes", goes), ("dies", dies)) for n in range(3) for tool in ("erp__work", "erp__safe")]
+    assert len(set(handles)) == 12
+    assert goes.terminate() == 0
+    dies.kill()
+    house.eventually(lambda: "sends" in place(stays), 30, "the adoption")
+    assert {"6 calls of replica-2", "6 calls of replica-3"} == set(
+        house.eventually(lambda: (lambda words: words if len(words) == 2 else None)(place(stays).split("sends ")[1].split(", ")), 30, "both"))
+    server.start()
+    house.eventually(lambda: place(stays) == "this is replica-1", 40, "the end of the adoption")
+    calls = [(call["tool"], call["n"]) for call in server.arrivals()]
+    assert sorted(calls) == sorted((tool, f"{name}{n}") for name in ("goes", "dies") for n in range(3) for tool in ("work", "safe"))
+    # The results are to be had from whoever is asked.
+    text, is_error = stays.call("gateway__queue_result", {"handle": handles[0]})
+    assert (text, is_error) == ("work goes0", False)
+    assert volume.rows("replica-2", "SELECT DISTINCT status FROM queue_items") == "completed"
+
+
+def test_a_handle_is_good_at_every_gateway_and_only_for_its_caller(make, server):
+    volume = Volume(make, server.port, {"auth": {"mode": "token"}})
+    first, second = volume.gateway(), volume.gateway()
+    secrets = {}
+    for name in ("ann", "bob"):
+        status, said = first.order("POST", "/admin/tokens", {"name": name, "roles": ["call"]})
+        assert status == 200
+        secrets[name] = said["secret"]
+    house.eventually(lambda: second.showing(secrets["ann"]).modern("tools/list")[0] == 200, 10, "the token at the other gateway")
+    ann1, ann2, bob2 = first.showing(secrets["ann"]), second.showing(secrets["ann"]), second.showing(secrets["bob"])
+    ann1.wait_for_tools("erp__work")
+    server.kill()
+    handle = handle_of(ann1.call("erp__work", {"n": "1"})[0])
+    status, is_error = ann2.call("gateway__queue_status", {"handle": handle})
+    assert ": queued." in status and not is_error, status
+    assert "no stored call" in bob2.call("gateway__queue_result", {"handle": handle})[0]
+    server.start()
+    house.eventually(lambda: ann2.call("gateway__queue_result", {"handle": handle}) == ("work 1", False), 30, "the result")
+    assert "no stored call" in bob2.call("gateway__queue_result", {"handle": handle})[0]
+    assert "no stored call" in ann2.call("gateway__queue_result", {"handle": "call-" + "0" * 32})[0]
+
+
+def test_a_session_goes_on_at_another_gateway(make, server):
+    volume = Volume(make, server.port)
+    first, second = volume.gateway(), volume.gateway()
+    second.wait_for_tools("erp__work")
+    session = first.legacy()
+    session.gateway = second
+    assert session.call("erp__work", {"n": "moved"}) == ("work moved", False)
+    keys = volume.place / "keys"
+    assert (keys / "session.key").stat().st_mode & 0o777 == 0o600
+    assert not list(volume.place.glob("replica-*/keys"))
+
+
+def test_gateways_that_start_together_agree_on_one_key(make, server):
+    volume = Volume(make, server.port, maximum=6)
+    gateways = [volume.gateway(start=False) for _ in range(6)]
+    for one in gateways:
+        one.start(wait=False)
+    for one in gateways:
+        one.wait_until_healthy()
+    session = gateways[0].legacy()
+    for one in gateways[1:]:
+        session.gateway = one
+        assert session.request("ping")["result"] == {}
+    assert sorted(place(one) for one in gateways) == [f"this is replica-{n}" for n in range(1, 7)]
+
+
+def test_calls_of_a_gateway_that_had_no_replicas_are_sent_too(make, server):
+    volume = Volume(make, server.port)
+    alone = volume.gateway(start=False)
+    alone.tables["storage"] = {"directory": volume.place}
+    alone.start()
+    away(server, alone)
+    handle = handle_of(alone.call("erp__work", {"n": "old"})[0])
+    assert alone.terminate() == 0
+    one = volume.gateway()
+    assert volume.folders() == ["replica-1"]
+    house.eventually(lambda: "sends 1 calls" in place(one), 30, "the adoption")
+    server.start()
+    house.eventually(lambda: place(one) == "this is replica-1", 40, "the end of it")
+    assert [call["n"] for call in server.arrivals()] == ["old"]
+    assert one.call("gateway__queue_result", {"handle": handle}) == ("work old", False)
+
+
+def test_a_folder_whose_gateway_runs_is_left_alone(make, server):
+    volume = Volume(make, server.port)
+    first, second = volume.gateway(), volume.gateway()
+    away(server, first, second)
+    handle_of(first.call("erp__work", {"n": "mine"})[0])
+    second.signal(signal.SIGUSR1)
+    # Longer than the others are looked at.
+    import time
+    ends = time.monotonic() + 13
+    house.eventually(lambda: time.monotonic() > ends or place(second) != "this is replica-2", 20, "a look")
+    assert place(second) == "this is replica-2"
+    assert second.terminate() == 0 and first.terminate() == 0
+
+
+def test_the_doctor_and_the_drill_find_the_folder(make, server):
+    volume = Volume(make, server.port)
+    volume.gateway()
+    one = volume.gateway()
+    one.wait_for_tools("erp__work")
+    one.call("erp__work", {"n": "1"})
+    house.eventually(lambda: volume.rows("replica-2", "SELECT count(*) FROM request_log WHERE tool = 'erp__work'") == "1", 10, "the row")
+    for words in (["--json"], ["offline", "--json"], ["drill", "erp", "--for", "1s", "--json"]):
+        ran = subprocess.run(
+            [str(house.BINARY), "doctor", *words, "--config", str(one.configuration)], capture_output=True, text=True, timeout=60,
+            env={"PATH": os.environ["PATH"]})
+        assert "cannot be used" not in ran.stdout + ran.stderr, ran
+        said = json.loads(ran.stdout)
+        assert ran.returncode == 0, ran
+    assert said["refused"] == 0
+
+
+def test_the_key_is_refused_with_nothing_to_share(make):
+    one = make.gateway(sections={"storage": {"replicas": "yes", "replicas_max": 0}}, start=False)
+    one.write_configuration()
+    ran = subprocess.run([str(house.BINARY), "validate-config", str(one.configuration)], capture_output=True, text=True, timeout=20)
+    assert ran.returncode == 78 and "storage.replicas" in ran.stderr + ran.stdout and "storage.replicas_max" in ran.stderr + ran.stdout
