@@ -45,7 +45,11 @@ test: target ## runs all tests: Swift's, then real MCP clients and servers again
 	@swift build
 	@# One at a time: they start real servers and processes, and a busy machine must not make them late.
 	@swift test --skip-build --no-parallel
-	@if [ -x Tests/interop/run ]; then echo "make: interop tests"; Tests/interop/run; fi
+	@echo "make: interop tests"
+	@Tests/interop/run
+	@$(MAKE) --no-print-directory deb
+	@echo "make: the package on a machine of its own"
+	@Tests/playbook/run
 
 .PHONY: check
 check: ## looks at the source without building: format, layers, documents
@@ -73,6 +77,12 @@ ifneq ($(wildcard Fuzz/run),)
 fuzz: setup ## feeds mutated messages to the parsers
 	@Fuzz/run
 endif
+
+.PHONY: deb
+deb: build ## builds the Debian package out of the release build into .build/deb, and looks at it
+	@scripts/setup --package
+	@packaging/build-deb
+	@packaging/check "$$(ls -t .build/deb/mcp-gateway_*.deb | head -1)"
 
 .PHONY: soak
 soak: target tools ## ten minutes of many clients and ten upstreams, two of them misbehaving

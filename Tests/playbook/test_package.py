@@ -1,0 +1,170 @@
+# Licensed under the Apache License 2.0; see LICENSE.
+"""The package on a bare machine: what it puts where, who may do what, and how it goes away again."""
+
+import re
+
+import pytest
+
+import installed
+from installed import CONFIGURATION, DATABASE
+from lab import eventually
+
+LOG = "/var/log/mcp-gateway/app.log"
+# What `systemd-analyze security` may say at most; up to 2 it calls OK.
+EXPOSURE_MAX = 2.0
+
+
+# --- What is where ---
+
+def test_the_service_is_enabled_and_serves(machine):
+    assert machine.run("systemctl is-enabled mcp-gateway").ok().stdout == "enabled\n"
+    assert machine.run("systemctl is-active mcp-gateway").ok().stdout == "active\n"
+    assert machine.fact("Type") == "notify" and machine.fact("User") == "mcp-gateway"
+    assert machine.state == "running"
+
+
+@pytest.mark.parametrize("path, owner, group, mode", [
+    ("/etc/mcp-gateway/config/production.toml", "root", "mcp-gateway", "640"),
+    ("/var/lib/mcp", "mcp-gateway", "mcp-gateway", "2770"),
+    ("/var/lib/mcp/queue.db", "mcp-gateway", "mcp-gateway", "660"),
+    ("/var/lib/mcp/queue", "mcp-gateway", "mcp-gateway", "2770"),
+    ("/var/lib/mcp/backups", "mcp-gateway", "mcp-gateway", "2770"),
+    ("/var/lib/mcp/tools", "mcp-gateway", "mcp-gateway", "2770"),
+    ("/var/lib/mcp/keys/session.key", "mcp-gateway", "mcp-gateway", "600"),
+    ("/var/log/mcp-gateway/app.log", "mcp-gateway", "mcp-gateway", "640"),
+    ("/var/log/mcp-gateway/security.log", "mcp-gateway", "mcp-gateway", "640"),
+    ("/run/mcp-gateway/control.sock", "mcp-gateway", "mcp-gateway", "660"),
+    ("/usr/bin/mcp-gateway", "root", "root", "755"),
+    ("/usr/bin/validate-config", "root", "root", "755"),
+])
+def test_files_have_their_owners_and_modes(machine, path, owner, group, mode):
+    assert machine.run(f"stat -c '%U %G %a' {path}").ok().stdout == f"{owner} {group} {mode}\n"
+
+
+def test_keys_and_tokens_are_for_the_gateway_alone(machine):
+    found = machine.run("find /var/lib/mcp/keys -type f -printf '%m %p\\n'").ok().stdout.splitlines()
+    assert found and all(line.startswith("600 ") for line in found), found
+    # Of the secret only a hash is kept anywhere.
+    secret = machine.secret.rsplit("_", 1)[-1]
+    assert machine.run(f"grep -r --text -l {secret} /var/lib/mcp /var/log /etc /run/mcp-gateway").status == 1
+
+
+def test_the_days_backup_is_there(machine):
+    machine.run("test -f /var/lib/mcp/backups/queue-$(date +%Y%m%d).db").ok()
+
+
+def test_the_playbooks_path_leads_to_the_configuration(machine):
+    assert machine.run("readlink -f /etc/mcp-gateway/production.toml").ok().stdout == f"{CONFIGURATION}\n"
+
+
+def test_the_journal_has_the_gateways_lines(machine):
+    journal = machine.run("journalctl -u mcp-gateway --no-pager -o cat").ok().stdout
+    lines = machine.read(LOG).splitlines()
+    assert lines and all(line in journal for line in lines)
+
+
+def test_a_quiet_journal_does_not_cry_for_help(machine):
+    journal = machine.run("journalctl -u mcp-gateway --no-pager -o cat").ok().stdout.splitlines()
+    assert [line for line in journal if re.search("error|fail|panic", line, re.IGNORECASE)] == []
+
+
+def test_the_unit_is_hardened(machine):
+    told = machine.run("systemd-analyze security --no-pager mcp-gateway").ok().stdout
+    level = float(re.search(r"Overall exposure level for mcp-gateway.service: ([\d.]+)", told)[1])
+    assert level <= EXPOSURE_MAX, told
+
+
+@pytest.mark.parametrize("page", ["1 mcp-gateway", "1 validate-config", "5 mcp-gateway.toml"])
+def test_there_is_a_manual(machine, page):
+    shown = machine.run(f"man --warnings {page} | cat", seconds=60).ok()
+    assert "NAME" in shown.stdout and shown.stderr == ""
+
+
+# --- Who may do what ---
+
+@pytest.fixture(scope="module")
+def people(machine):
+    """Anna is on call, in the group since the service started; Bob has an account and nothing else."""
+    machine.run("useradd --create-home --groups mcp-gateway anna && useradd --create-home bob").ok()
+    machine.run("systemctl restart mcp-gateway").ok()
+    machine.wait_for("wasm", "upstream:notes")
+
+
+@pytest.mark.parametrize("command", [
+    "mcp-gateway status", "mcp-gateway queue list", "mcp-gateway backup", "mcp-gateway verify", "mcp-gateway reload",
+    "mcp-gateway token list", "mcp-gateway tools list", "sqlite3 /var/lib/mcp/queue.db .tables",
+    f"tail {LOG}", "cat /etc/mcp-gateway/production.toml", "ls /var/lib/mcp/queue",
+    "curl -sf -X POST http://localhost:8080/admin/cache/clear"])
+def test_who_is_in_the_group_needs_no_root(machine, people, command):
+    machine.run(command, user="anna").ok()
+    # Who is not is refused each of these.
+    assert machine.run(command, user="bob").status != 0
+
+
+def test_who_reads_the_database_leaves_it_to_the_gateway(machine, people):
+    assert machine.sql("PRAGMA integrity_check;", user="anna") == "ok"
+    machine.run("systemctl stop mcp-gateway").ok()
+    try:
+        assert machine.sql("SELECT COUNT(*) FROM queue_items;", user="anna").isdigit()
+    finally:
+        machine.run("systemctl start mcp-gateway").ok()
+    machine.wait_for("storage", "upstream:notes")
+
+
+def test_who_joins_the_group_uses_the_verbs_at_once_and_the_routes_from_the_next_start_on(machine, people):
+    machine.run("useradd --create-home carol && adduser --quiet carol mcp-gateway").ok()
+    machine.run("mcp-gateway status && mcp-gateway queue list", user="carol").ok()
+    machine.run("systemctl restart mcp-gateway").ok()
+    machine.run("curl -sf -X POST http://localhost:8080/admin/cache/clear", user="carol").ok()
+    machine.wait_for("wasm", "upstream:notes")
+
+
+# --- Calls under the shipped unit ---
+
+def test_a_module_is_called(machine):
+    told = machine.text("units__convert", {"value": 100, "from": "km", "to": "mi"}, machine.secret)
+    assert told == "100 km = 62.13711922 mi"
+
+
+def test_a_child_process_is_called(machine):
+    assert "buy milk" in machine.text("notes__add_note", {"text": "buy milk"}, machine.secret)
+    owners = machine.run("ps -o user:32= -C python3").ok().stdout.split()
+    assert owners == ["mcp-gateway"]
+
+
+def test_a_call_without_a_token_is_refused(machine):
+    assert machine.call("units__convert", {}, "")[0] == 401
+
+
+def test_one_process_has_the_name(machine):
+    assert machine.run("pgrep mcp-gateway").ok().stdout.split() == [machine.fact("MainPID")]
+
+
+# --- Going away ---
+
+def test_removing_keeps_state_and_purging_does_not(park):
+    machine = park.new_installed()
+    machine.run("dpkg --remove mcp-gateway", seconds=60).ok()
+    assert machine.run("pgrep mcp-gateway").status == 1
+    assert machine.run("systemctl is-active mcp-gateway").stdout in ("inactive\n", "unknown\n")
+    machine.run(f"test -f {CONFIGURATION} && test -f {DATABASE} && test -f {LOG}").ok()
+    assert machine.run("ls /var/lib/mcp/queue.db-wal").status != 0
+
+    # Installed again it takes up where it was.
+    machine.install().ok()
+    machine.run("systemctl is-active mcp-gateway").ok()
+    machine.run("dpkg --remove mcp-gateway", seconds=60).ok()
+
+    purged = machine.run("dpkg --purge mcp-gateway", seconds=60).ok()
+    assert purged.stderr == ""
+    for place in ("/etc/mcp-gateway", "/var/lib/mcp", "/var/log/mcp-gateway", "/usr/lib/mcp-gateway"):
+        assert machine.run(f"test -e {place}").status == 1, place
+    assert "mcp-gateway" not in machine.run("systemctl list-unit-files").ok().stdout
+    # Debian's custom: a user's number must not become somebody else's.
+    machine.run("getent passwd mcp-gateway").ok()
+
+
+def test_nothing_but_debian_is_needed(machine):
+    wanted = machine.run("ldd /usr/bin/mcp-gateway").ok().stdout
+    assert "not found" not in wanted and "swift" not in wanted
+    assert installed.DEB.stat().st_size < 60_000_000
