@@ -13,6 +13,14 @@ package struct JournalFacts: Sendable {
         package var route: String
         package var status: String
         package var count: Int
+
+        package init(tool: String, upstream: String, route: String, status: String, count: Int) {
+            self.tool = tool
+            self.upstream = upstream
+            self.route = route
+            self.status = status
+            self.count = count
+        }
     }
 
     /// Rows of `error_log` that have these in common.

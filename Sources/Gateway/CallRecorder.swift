@@ -92,6 +92,13 @@ struct CallRecorder: Sendable {
         default: destination.counters?.failed.increment()
         }
         destination.counters?.duration.observe(seconds: took.milliseconds / 1_000)
+        if case .failure(let failure) = result {
+            journal.record(
+                ErrorRecord(
+                    wallMilliseconds: time.wallMilliseconds(), errorType: failure.type, message: failure.words,
+                    component: "\(destination.backend.route):\(destination.backend.name)",
+                    requestID: RequestID(call.requestID)))
+        }
         journal.record(
             CallRecord(
                 wallMilliseconds: time.wallMilliseconds(), method: MCPWire.Method.toolsCall.name,
@@ -144,6 +151,13 @@ struct CallRecorder: Sendable {
         pulse.note(.failed, took: took, at: time.now())
         callsShed.increment()
         inbound.span?.failed("overloaded", words)
+        if let omitted = budget.take(at: time.now()) {
+            var metadata: Logger.Metadata = [
+                LogKey.detail: "\(words)", LogKey.requestID: "\(inbound.requestID)",
+            ]
+            if omitted > 0 { metadata["omitted_before"] = "\(omitted)" }
+            log.warning("a call was turned away, and so failed", metadata: metadata)
+        }
         journal.record(
             ErrorRecord(
                 wallMilliseconds: time.wallMilliseconds(), errorType: "overloaded", message: words,

@@ -8,7 +8,7 @@ struct Backup: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Makes an exact, verified copy of the running gateway's database.",
         discussion: """
-            Example: mcp-gateway backup --to /srv/queue-before-update.db
+            Example: mcp-gateway backup --to /var/lib/mcp/backups/queue-before-update.db
 
             Calls go on meanwhile. The gateway writes the file itself, so its user has to be able to.
             Exit status: 0 made and verified, 1 not made or no gateway runs.

@@ -36,7 +36,7 @@ struct DoctorVerb: ParsableCommand {
         func run() throws {
             HelperProcess.begin("doctor")
             try OperatorVerb.run(json: json) { () throws(StartError) in
-                try Doctor(
+                Doctor(
                     path: configuration.path, environment: ProcessEnvironment.current(), installation: .current()
                 ).examine(showsAll: all)
             }

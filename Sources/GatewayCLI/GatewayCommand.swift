@@ -45,8 +45,8 @@ struct ConfigurationOption: ParsableArguments {
             for problem in outcome.problems { Terminal.complain(problem.description) }
             return ControlClient(socketPath: settings.admin.controlSocket)
         }
-        let client = ControlClient(
-            socketPath: SettingsLoader.controlSocket(path: file, environment: environment, installation: installation))
+        let guessed = SettingsLoader.guess(path: file, environment: environment, installation: installation)
+        let client = ControlClient(socketPath: guessed.admin.controlSocket)
         if client.isAnswered {
             Terminal.complain("mcp-gateway: \(file) would be refused; asking the gateway that runs")
             return client

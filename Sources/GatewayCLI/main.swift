@@ -13,4 +13,13 @@ if unsafe csystem_is_keeper(CommandLine.argc, CommandLine.unsafeArgv) != 0 {
 if CommandLine.arguments.first == CompileChild.processName {
     exit(CompileChild.run(arguments: Array(CommandLine.arguments.dropFirst())))
 }
-await GatewayCommand.run()
+// The package has a link of this name, instead of a second program of the same size.
+if let name = CommandLine.arguments.first?.split(separator: "/").last, name == "validate-config" {
+    ValidateConfig.main(Array(CommandLine.arguments.dropFirst()))
+} else if CommandLine.arguments.isEmpty {
+    // The runtime reads them there, and without them every verb would be the one that serves.
+    Terminal.complain("mcp-gateway: /proc is not mounted, and without it nothing here works; mount it first")
+    exit(1)
+} else {
+    await GatewayCommand.run()
+}

@@ -16,7 +16,22 @@ package struct ReloadReport: Sendable, Equatable {
         self.probation = probation
     }
 
-    package var words: String {
+    /// The same for the log, where a change of some timeout is no trouble, and should not read like any: a key with such
+    /// a word in it stands there by its section.
+    package var quietWords: String { Self.words(changed.map(Self.quiet), waiting.map(Self.quiet)) }
+
+    private static let words = [
+        "error", "fail", "panic", "slow", "timeout", "deadline", "oom", "memory", "resource",
+    ]
+
+    private static func quiet(_ name: String) -> String {
+        guard words.contains(where: { name.lowercased().contains($0) }) else { return name }
+        return name.prefix { $0 != "." } + ".…"
+    }
+
+    package var words: String { Self.words(changed, waiting) }
+
+    private static func words(_ changed: [String], _ waiting: [String]) -> String {
         var parts = [changed.isEmpty ? "nothing to change" : "in force: " + changed.joined(separator: ", ")]
         if !waiting.isEmpty { parts.append("waits for a restart: " + waiting.joined(separator: ", ")) }
         return parts.joined(separator: "; ")

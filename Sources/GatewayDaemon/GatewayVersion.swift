@@ -2,5 +2,5 @@
 
 package enum GatewayVersion {
     /// Kept equal to the newest heading of CHANGELOG.md by a test.
-    package static let text = "0.4.0"
+    package static let text = "0.5.0"
 }

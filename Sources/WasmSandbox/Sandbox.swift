@@ -113,7 +113,8 @@ package final class Sandbox: StatusSource {
             [ComponentStatus(name: "wasm", status: level, detail: detail, checkedAt: now)]
         }
         let tools = loaded.values.reduce(0, +)
-        let summary = "\(loaded.count) modules with \(tools) tools"
+        let summary =
+            "\(loaded.count) module\(loaded.count == 1 ? "" : "s") with \(tools) tool\(tools == 1 ? "" : "s")"
         if !failures.isEmpty {
             let reasons = failures.sorted { $0.key < $1.key }.map { "\($0.key): \($0.value)" }
             return status(.degraded, "\(summary); not loaded: \(reasons.joined(separator: " "))")

@@ -37,7 +37,7 @@ struct CallTests {
         #expect(tool.name == "t")
         #expect(String(decoding: tool.definition, as: UTF8.self) == expected)
         #expect(bench.sandbox.components().first?.status == .healthy)
-        #expect(bench.sandbox.components().first?.detail == "1 modules with 1 tools")
+        #expect(bench.sandbox.components().first?.detail == "1 module with 1 tool")
     }
 
     @Test("A tool of another name is unknown")

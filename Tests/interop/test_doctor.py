@@ -4,10 +4,13 @@
 import concurrent.futures
 import json
 import os
+import pathlib
 import re
+import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 
 import pytest
@@ -113,7 +116,7 @@ def test_a_file_that_would_be_refused_is_urgent_while_the_old_one_is_in_force(sh
     found = findings(shop, 1)
     assert "would be refused" in of(found, "config", "urgent")[0]["words"]
     assert "servr" in of(found, "config", "urgent")[0]["words"]
-    assert of(found, "config")[0]["next"] == f"mcp-gateway validate-config --strict {shop.configuration}"
+    assert of(found, "config")[0]["next"] == f"mcp-gateway validate-config {shop.configuration}"
 
 
 def test_a_gateway_that_stands_still_is_told_from_one_that_is_gone(shop):
@@ -225,3 +228,23 @@ def test_a_drill_says_what_is_refused_and_ends_by_hand(shop):
     assert shop.order("GET", "/admin/overrides")[1]["overrides"] == [], "the cut is undone at once"
     assert "there is no upstream nobody" in doctor(shop, "drill", "nobody", "--for", "1s", code=1)
     assert "takes a time" in doctor(shop, "drill", "erp", "--for", "soon", code=64)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_a_stranger_is_told_that_he_may_not_look_and_nothing_untrue(shop):
+    shop.home.chmod(0o711)
+    shop.configuration.chmod(0o600)
+    # The binary may lie where others cannot read; what root has opened for it they can run.
+    copy = pathlib.Path(tempfile.mkdtemp(prefix="gwd-")) / "mcp-gateway"
+    try:
+        shutil.copy(house.BINARY, copy)
+        copy.parent.chmod(0o755)
+        libraries = os.environ.get("LD_LIBRARY_PATH", "")
+        ran = subprocess.run(
+            ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", str(copy), "doctor", "--config", str(shop.configuration)],
+            capture_output=True, text=True, timeout=60, env={"PATH": os.environ["PATH"], "LD_LIBRARY_PATH": libraries})
+    finally:
+        shutil.rmtree(copy.parent)
+    assert ran.returncode == 1, ran
+    assert "you may not look at this gateway" in ran.stdout and "another program" not in ran.stdout
+    assert "would be refused" not in ran.stdout

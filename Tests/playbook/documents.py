@@ -161,6 +161,8 @@ def judge(texts, statuses, output):
     wrong = [f"{text}\n  ended with {statuses.get(number, 'nothing')}" for number, text in enumerate(texts)
              if statuses.get(number) not in expected(text)]
     assert not wrong, "\n".join(wrong) + f"\n\n{output}"
+    # In a pipe only the last failure shows.
+    assert "command not found" not in str(output), str(output)
 
 
 def type_at(machine, texts):

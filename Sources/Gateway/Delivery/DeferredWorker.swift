@@ -340,7 +340,7 @@ final class DeferredWorker: Sendable {
                 "a stored call failed", metadata: metadata.merging([LogKey.detail: "\(words)"]) { $1 })
         case .unknown(let words):
             log.warning(
-                "a stored call was sent and its answer was lost: a person has to decide (mcp-gateway queue)",
+                "a stored call failed on its way, sent and its answer lost: a person has to decide (mcp-gateway queue)",
                 metadata: metadata.merging([LogKey.detail: "\(words)"]) { $1 })
         }
     }

@@ -18,26 +18,17 @@ package struct Doctor: Sendable {
     let time = SystemTime()
 
     /// - Parameter path: as given on the command line; nil for the file that the gateway itself would take.
-    package init(path: String?, environment: [String: String], installation: Installation) throws(StartError) {
+    package init(path: String?, environment: [String: String], installation: Installation) {
         let file = ConfigurationPath.find(explicit: path, environment: environment, installation: installation)
         let outcome = SettingsLoader.load(
             path: file, strict: false, environment: environment, installation: installation)
         configurationPath = file
         problems = outcome.problems
         isGuessing = outcome.settings == nil
-        var found = outcome.settings
-        if found == nil {
-            // Where things are without a file is where they mostly are with one.
-            var files = SettingsFiles.machine
-            files.read = { _, _ in [] }
-            found =
-                SettingsLoader.load(
-                    path: file, strict: false, environment: environment, installation: installation, files: files
-                ).settings
-        }
-        guard let found else { throw StartError("nothing is known of where this gateway keeps its things") }
-        settings = found
-        client = ControlClient(socketPath: found.admin.controlSocket)
+        settings =
+            outcome.settings
+            ?? SettingsLoader.guess(path: file, environment: environment, installation: installation)
+        client = ControlClient(socketPath: settings.admin.controlSocket)
     }
 
     /// What is looked at, in the order of a first look.
@@ -48,7 +39,8 @@ package struct Doctor: Sendable {
         var settings = settings
         // One of several works in a folder of its own.
         if let folder = gateway.folder { settings.storage.directory = folder }
-        var findings = configuration
+        if let stranger = stranger(gateway) { return Self.answer([stranger], showsAll: true) }
+        var findings = configuration(isRunning: gateway.isRunning)
         findings += ServiceLook(settings: settings, gateway: gateway).findings
         findings += gateway.findings(configurationPath)
         findings += MachineLook(settings: settings, isRunning: gateway.isRunning, time: time).findings
@@ -73,8 +65,21 @@ package struct Doctor: Sendable {
             isGood: findings.areWell)
     }
 
-    private var configuration: [Finding] {
-        let check = "mcp-gateway validate-config --strict \(configurationPath)"
+    /// Whoever may look at nothing would only take what he may not see for what is not there.
+    private func stranger(_ gateway: GatewayLook) -> Finding? {
+        let files = SettingsFiles.machine
+        let isLockedOut = files.kind(configurationPath) != .absent && !files.isReadable(configurationPath)
+        guard isLockedOut || gateway.mayNotAsk else { return nil }
+        return Finding(
+            .urgent, "doctor",
+            "you may not look at this gateway: its files and its control socket are for root and its "
+                + "group", next: "sudo mcp-gateway doctor, or: sudo adduser $USER mcp-gateway, and log in again")
+    }
+
+    private func configuration(isRunning: Bool) -> [Finding] {
+        // What root and the group may not read, or what is there only while the service runs, says nothing.
+        let isHarmless = isRunning || problems.allSatisfy { $0.description.contains("/run/credentials/") }
+        let check = "mcp-gateway validate-config \(configurationPath)"
         guard !problems.isEmpty else {
             return [Finding(.well, "config", "\(configurationPath) is right as far as it can be checked here")]
         }
@@ -86,6 +91,6 @@ package struct Doctor: Sendable {
                     .urgent, "config",
                     "the file would be refused, so a restart would not come back, and a reload changes nothing: "
                         + first + more, next: check)
-            ] : [Finding(.attention, "config", first + more, next: check)]
+            ] : [Finding(isHarmless ? .note : .attention, "config", first + more, next: check)]
     }
 }

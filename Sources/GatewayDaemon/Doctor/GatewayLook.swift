@@ -11,6 +11,9 @@ struct GatewayLook: Sendable {
     private let status: JSONValue?
     private let tokens: [JSONValue]
 
+    /// It is not for whoever asks.
+    var mayNotAsk: Bool { trouble?.hasPrefix("you may not use") == true }
+
     /// Where its database is; nil when it does not say.
     var folder: String? { status?["storage"]?.stringValue }
 
@@ -54,7 +57,9 @@ struct GatewayLook: Sendable {
             guard level != "healthy" else { return Finding(.well, name, words) }
             let isVital = level == "unhealthy" || name == "server" || name == "storage"
             return Finding(
-                isVital ? .urgent : .attention, name, words, next: Self.command(for: name, configurationPath))
+                isVital ? .urgent : .attention, name, words,
+                next: words.hasPrefix("nobody can call")
+                    ? "mcp-gateway token new NAME --role call" : Self.command(for: name, configurationPath))
         }
     }
 
@@ -100,9 +105,9 @@ struct GatewayLook: Sendable {
                         isOpen ? .attention : .note, "breaker",
                         "that of \(whose) is \(breaker["state"].shown)\(order): "
                             + (isOpen ? "calls are held back" : "the next call tries it"),
-                        next: order.isEmpty
-                            ? "mcp-gateway breaker list; grep 'call failed' on app.log says why"
-                            : "mcp-gateway overrides list"))
+                        next: !order.isEmpty
+                            ? "mcp-gateway overrides list"
+                            : isOpen ? "mcp-gateway breaker list; grep 'call failed' on app.log says why" : nil))
             }
         }
         let good = all.count - away.count

@@ -130,7 +130,7 @@ struct JournalLook: Sendable {
         return [
             Finding(
                 .note, "logs", "warnings of the last hour: " + words,
-                next: "grep -E ' (warning|error) ' \(logPath) | tail -20")
+                next: "grep -E ' (warning|error) |\"level\":\"(warning|error)\"' \(logPath) | tail -20")
         ]
     }
 
@@ -140,10 +140,11 @@ struct JournalLook: Sendable {
         // Orders of operators are no trouble; they are among the changes.
         let refused = look.lines.filter { $0.message != "admin_call" }
         guard !refused.isEmpty else { return [] }
-        let kinds = Dictionary(grouping: refused, by: \.message).map { "\($1.count) × \($0)" }.sorted()
+        func count(_ lines: [LogLook.Line]) -> Int { lines.reduce(0) { $0 + $1.count } }
+        let kinds = Dictionary(grouping: refused, by: \.message).map { "\(count($1)) × \($0)" }.sorted()
         return [
             Finding(
-                refused.count > 20 ? .attention : .note, "security",
+                count(refused) > 20 ? .attention : .note, "security",
                 "in the last hour: " + kinds.joined(separator: ", "), next: "tail -20 \(path)")
         ]
     }

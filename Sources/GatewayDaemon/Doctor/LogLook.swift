@@ -15,6 +15,13 @@ struct LogLook: Sendable {
         var message: String
         /// The whole line, for a look at its facts.
         var text: Substring = ""
+
+        /// It, and those like it whose lines were left out before it.
+        var count: Int {
+            guard let mark = text.firstRange(of: "omitted_before") else { return 1 }
+            let digits = text[mark.upperBound...].drop { !$0.isNumber }.prefix { $0.isNumber }
+            return 1 + (Int(digits) ?? 0)
+        }
     }
 
     /// How much of the end is read.
@@ -32,10 +39,10 @@ struct LogLook: Sendable {
         lines = text.split(separator: "\n").compactMap(Self.line).filter { $0.time >= start }
     }
 
-    /// How often each message stands there, the most frequent first.
+    /// How often each thing happened, the most frequent first; those whose lines were left out count too.
     func counts(_ levels: Set<String>) -> [(message: String, count: Int)] {
         var counts: [String: Int] = [:]
-        for line in lines where levels.contains(line.level) { counts[line.message, default: 0] += 1 }
+        for line in lines where levels.contains(line.level) { counts[line.message, default: 0] += line.count }
         return counts.map { (message: $0.key, count: $0.value) }
             .sorted { ($1.count, $0.message) < ($0.count, $1.message) }
     }

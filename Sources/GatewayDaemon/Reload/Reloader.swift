@@ -161,7 +161,7 @@ final class Reloader: ReloadOrders, StatusSource {
     }
 
     private func done(_ report: ReloadReport, _ former: GatewaySettings, _ serving: Serving, by who: String) {
-        log.notice("configuration read again", metadata: [LogKey.detail: "\(report.words)", "by": "\(who)"])
+        log.notice("configuration read again", metadata: [LogKey.detail: "\(report.quietWords)", "by": "\(who)"])
         let probation = report.probation.map { serving.assembly.pipeline.traffic.beginProbation(for: $0) }
         state.withLock { state in
             state.waiting = report.waiting

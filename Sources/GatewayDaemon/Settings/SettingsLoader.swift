@@ -38,11 +38,11 @@ package enum SettingsLoader {
         return checks.report.outcome(build.settings())
     }
 
-    /// The control socket that a file names, as far as it can be read, else the usual one: a mistake in the file must
-    /// not lock out those who have to deal with the gateway that runs.
-    package static func controlSocket(
+    /// Where things are by a file that would be refused, as far as it can be read, and else where they usually are; no
+    /// upstreams and no tools. A mistake in the file must not lock out those who have to deal with the gateway that runs.
+    package static func guess(
         path: String, environment: [String: String], installation: Installation, files: SettingsFiles = .machine
-    ) -> String {
+    ) -> GatewaySettings {
         var report = SettingsReport(file: path, isStrict: false)
         let source = SettingsUnits.absolute(path, in: path.hasPrefix("/") ? "/" : files.currentDirectory())
         let entries = parsed(path, source, files, &report) ?? []
@@ -51,7 +51,7 @@ package enum SettingsLoader {
             expansion: SettingsExpansion(
                 environment: environment, files: files, folder: SettingsUnits.folder(of: source)))
         walk.table(entries, at: [])
-        return walk.values.text("admin", "control_socket") ?? ""
+        return SettingsBuild(values: walk.values, tls: nil, sourcePath: source, upstreams: [], tools: []).settings()
     }
 
     private static func parsed(
