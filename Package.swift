@@ -151,7 +151,7 @@ let package = Package(
             name: "GatewayDaemonTests",
             dependencies: [
                 "WasmSandbox", "Telemetry", "Resilience", "Gateway", "GatewayDaemon", "GatewayTestKit", "GatewayCore",
-                "HTTPListener",
+                "HTTPListener", "DurableStore",
                 "MCPWire", nioCore, nioPosix,
             ],
             swiftSettings: strict),

@@ -16,8 +16,8 @@ package struct ReloadReport: Sendable, Equatable {
         self.probation = probation
     }
 
-    /// The same for the log, where a change of some timeout is no trouble, and should not read like any: a key with such
-    /// a word in it stands there by its section.
+    /// The same for the log, where a change of some timeout is no trouble, and should not read like any: a key with
+    /// such a word in it stands there by its section.
     package var quietWords: String { Self.words(changed.map(Self.quiet), waiting.map(Self.quiet)) }
 
     private static let words = [

@@ -39,7 +39,8 @@ package enum SettingsLoader {
     }
 
     /// Where things are by a file that would be refused, as far as it can be read, and else where they usually are; no
-    /// upstreams and no tools. A mistake in the file must not lock out those who have to deal with the gateway that runs.
+    /// upstreams and no tools. A mistake in the file must not lock out those who have to deal with the gateway that
+    /// runs.
     package static func guess(
         path: String, environment: [String: String], installation: Installation, files: SettingsFiles = .machine
     ) -> GatewaySettings {
