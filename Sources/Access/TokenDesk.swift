@@ -18,10 +18,16 @@ package final class TokenDesk: Sendable {
     package let book: TokenBook
     private let brake = Mutex(FailureBrake())
     private let time: any TimeSource
+    private let lockedOut: @Sendable (String, Duration) -> Void
 
-    package init(book: TokenBook, time: any TimeSource) {
+    /// - Parameter lockedOut: told when an address is refused from here on, and for how long; must return at once.
+    package init(
+        book: TokenBook, time: any TimeSource,
+        lockedOut: @escaping @Sendable (_ address: String, _ length: Duration) -> Void = { _, _ in }
+    ) {
         self.book = book
         self.time = time
+        self.lockedOut = lockedOut
     }
 
     /// - Parameters:
@@ -41,6 +47,8 @@ package final class TokenDesk: Sendable {
             brake.withLock { $0.succeed(address) }
             return .visitor(visitor)
         }
-        return .wrong(refusedFor: brake.withLock { $0.fail(address, isLocal: isLocal, at: now) })
+        let refusedFor = brake.withLock { $0.fail(address, isLocal: isLocal, at: now) }
+        if let refusedFor { lockedOut(address, refusedFor) }
+        return .wrong(refusedFor: refusedFor)
     }
 }

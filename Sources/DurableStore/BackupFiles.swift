@@ -91,9 +91,10 @@ struct BackupFiles {
         return Int64(entry.st_mtim.tv_sec) * 1_000 + Int64(entry.st_mtim.tv_nsec) / 1_000_000
     }
 
-    /// Wall milliseconds of the newest daily backup.
-    var newest: Int64? {
-        StorageFiles.names(in: directory).filter(Self.isDaily).compactMap { Self.madeAt(directory + "/" + $0) }.max()
+    /// The newest daily backup, and the wall milliseconds of what it holds.
+    var newest: (name: String, madeAt: Int64)? {
+        StorageFiles.names(in: directory).filter(Self.isDaily)
+            .compactMap { name in Self.madeAt(directory + "/" + name).map { (name, $0) } }.max { $0.1 < $1.1 }
     }
 
     static func isDaily(_ name: String) -> Bool {

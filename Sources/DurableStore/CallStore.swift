@@ -16,10 +16,16 @@ package final class CallStore: CallQueue, CallLedger, Sendable {
     let desk: FileDesk
     let view: Mutex<QueueView>
     let time: any TimeSource
+    /// For looks into the folders of others; nil where there are none.
+    let siblingDesk: FileDesk?
+    /// How many there were in this second.
+    let siblingLooks = Mutex<(second: UInt64, count: Int)>((0, 0))
 
     init(
-        shared: StoreShared, files: PayloadFiles, desk: FileDesk, view: QueueView, time: any TimeSource
+        shared: StoreShared, files: PayloadFiles, desk: FileDesk, siblingDesk: FileDesk?, view: QueueView,
+        time: any TimeSource
     ) {
+        self.siblingDesk = siblingDesk
         self.shared = shared
         self.files = files
         self.desk = desk

@@ -20,6 +20,7 @@ package final class DurableStore: Journal, Tombstones, StatusSource, Sendable {
     private let thread: Mutex<WriterThread?>
     let caretaker: Caretaker
     private let desk: FileDesk
+    private let siblingDesk: FileDesk?
 
     /// The queue and the ledger.
     package let calls: CallStore
@@ -87,7 +88,9 @@ package final class DurableStore: Journal, Tombstones, StatusSource, Sendable {
         view.follow(&engine.index)
         _ = engine.settled()
         desk = try FileDesk()
-        calls = CallStore(shared: shared, files: files, desk: desk, view: view, time: time)
+        siblingDesk = settings.siblings == nil ? nil : try FileDesk()
+        calls = CallStore(
+            shared: shared, files: files, desk: desk, siblingDesk: siblingDesk, view: view, time: time)
         let writer = try StoreWriter(
             settings, connection: connection, calls: calls, engine: engine, replies: replies, shared: shared,
             lock: lock, time: time, log: log, numbers: StoreNumbers(in: metrics))
@@ -98,7 +101,7 @@ package final class DurableStore: Journal, Tombstones, StatusSource, Sendable {
         if settings.backups != nil {
             let backups = BackupFiles(directory: settings.backupDirectory)
             metrics.gauge(MetricName.backupAge) {
-                backups.newest.map { Double(max(0, time.wallMilliseconds() - $0)) / 1_000 } ?? .infinity
+                backups.newest.map { Double(max(0, time.wallMilliseconds() - $0.madeAt)) / 1_000 } ?? .infinity
             }
         }
         metrics.gauge(MetricName.storageFree) { Double(StorageFiles.space(at: directory)?.free ?? 0) }
@@ -147,6 +150,11 @@ package final class DurableStore: Journal, Tombstones, StatusSource, Sendable {
         let disk = Self.disk(StorageFiles.space(at: settings.directory), directory: settings.directory, now: now)
         let queue = calls.status(isWritable: storage.status != .unhealthy, now: now)
         return shared.care.withLock { $0.amend([storage, disk, queue]) }
+    }
+
+    /// The newest daily backup in a folder of backups, and the wall milliseconds of what it holds.
+    package static func newestBackup(in folder: String) -> (name: String, madeAt: Int64)? {
+        BackupFiles(directory: folder).newest
     }
 
     /// Degraded below a twentieth or 200 MB of free space.
@@ -212,5 +220,6 @@ package final class DurableStore: Journal, Tombstones, StatusSource, Sendable {
         shared.bell.ring()
         thread.join()
         desk.close()
+        siblingDesk?.close()
     }
 }

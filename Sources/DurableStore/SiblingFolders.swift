@@ -26,18 +26,26 @@ package struct SiblingFolders: Sendable, Equatable {
         return ([base] + folders).filter { $0 != own && StorageFiles.isRegular($0 + "/queue.db") }
     }
 
-    /// Those that nobody has locked and where calls wait to be sent. Costs a look into each.
-    package func abandoned() -> [String] {
-        others.filter { folder in
-            guard !Self.isLocked(folder) else { return false }
+    /// A folder that nobody has locked.
+    package struct Abandoned: Sendable {
+        package let folder: String
+        /// Those for whom calls wait there; empty for a damaged file, which is set aside when it is opened for good.
+        package let upstreams: Set<String>
+    }
+
+    /// Those that nobody has locked and where calls wait to be sent. Blocks for a look into each.
+    package func abandoned() -> [Abandoned] {
+        others.compactMap { folder in
+            guard !Self.isLocked(folder) else { return nil }
+            var upstreams: Set<String> = []
             do throws(SQLiteFailure) {
                 let connection = try Connection(path: folder + "/queue.db", Self.access(folder))
-                let waiting = try connection.integer(
-                    "SELECT 1 FROM queue_items WHERE status IN ('queued', 'in_flight') LIMIT 1")
-                return waiting != nil
+                let waiting = try connection.prepare(
+                    "SELECT DISTINCT upstream FROM queue_items WHERE status IN ('queued', 'in_flight')")
+                while try waiting.step() { upstreams.insert(waiting.text(0) ?? "") }
+                return upstreams.isEmpty ? nil : Abandoned(folder: folder, upstreams: upstreams)
             } catch {
-                // Opening it for good sets a damaged file aside, and says so.
-                return error.isDamage
+                return error.isDamage ? Abandoned(folder: folder, upstreams: []) : nil
             }
         }
     }

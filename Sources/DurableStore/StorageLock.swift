@@ -22,6 +22,15 @@ final class StorageLock: Sendable {
         guard descriptor >= 0 else {
             throw .unusable(what: path, detail: SystemError.text(errno) + "; " + StorageFiles.rights(of: directory))
         }
+        // Somebody may only look whether it is free, which takes moments.
+        var tries = 5
+        while flock(descriptor, LOCK_EX | LOCK_NB) != 0, errno == EWOULDBLOCK, tries > 0,
+            flock(descriptor, LOCK_SH | LOCK_NB) == 0
+        {
+            flock(descriptor, LOCK_UN)
+            usleep(20_000)
+            tries -= 1
+        }
         guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
             let reason = errno
             defer { close(descriptor) }

@@ -6,28 +6,38 @@ package import NIOCore
 /// Calls that another gateway has accepted, which is gone.
 extension Pipeline {
     private static let lookEvery = Duration.milliseconds(500)
+    /// Whose servers are away for so long gives the queue back: its own gateway may want to start there.
+    private static let looksInVainMax = 10
 
-    /// Sends what waits in another queue as if it were in ours, until nothing does, or its task is cancelled; what is
-    /// under way then ends first.
+    /// Whether calls can reach one of these now, as far as is known.
+    package func canReach(_ upstreams: Set<String>) -> Bool {
+        upstreams.contains { catalogue.owner($0)?.backend.isReachable == true }
+    }
+
+    /// Sends what waits in another queue as if it were in ours, until nothing does, nobody can be reached, or it is to
+    /// stop; what is under way then ends first.
     ///
-    /// - Parameter progress: told now and then how many calls still wait.
+    /// - Parameters:
+    ///   - stop: given when nothing new is to be begun.
+    ///   - progress: told now and then how many calls still wait.
     package func send(
-        from queue: any CallQueue, on loops: [any EventLoop], progress: @escaping @Sendable (Int) -> Void
+        from queue: any CallQueue, on loops: [any EventLoop], stop: StopSignal,
+        progress: @escaping @Sendable (Int) -> Void
     ) async {
         let worker = makeWorker(queue)
-        await withDiscardingTaskGroup { group in
-            group.addTask { await worker.run(on: loops) }
-            while !Task.isCancelled {
-                let waiting = queue.waiting().values.reduce(0, +)
-                progress(waiting)
-                if waiting == 0 { break }
-                // Ends early when the gateway stops.
-                do { try await Task.sleep(for: Self.lookEvery) } catch { break }
-                worker.ownersChanged()
-                worker.ringAll()
-            }
-            worker.stop()
-            group.cancelAll()
+        async let running: Void = worker.run(on: loops)
+        var inVain = 0
+        while !Task.isCancelled, !stop.isGiven {
+            let waiting = queue.waiting().filter { $0.value > 0 }
+            progress(waiting.values.reduce(0, +))
+            inVain = canReach(Set(waiting.keys)) ? 0 : inVain + 1
+            if waiting.isEmpty || inVain > Self.looksInVainMax { break }
+            await stop.rest(atMost: Self.lookEvery, on: loops[0])
+            worker.ownersChanged()
+            worker.ringAll()
         }
+        worker.stop()
+        await running
+        progress(queue.waiting().values.reduce(0, +))
     }
 }

@@ -10,7 +10,7 @@ package import Telemetry
 
 /// The one way of every message: admission → route → checks → delivery over all questions → reply.
 package final class Pipeline: MCPService {
-    private let catalogue: Catalogue
+    let catalogue: Catalogue
     private let admission: Admission
     private let delivery: Delivery
     private let queueDesk: QueueDesk

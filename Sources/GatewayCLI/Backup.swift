@@ -24,7 +24,7 @@ struct Backup: ParsableCommand {
 
     func run() throws {
         HelperProcess.begin("backup")
-        let verbs = StorageVerbs(settings: try configuration.load(strict: false))
+        let verbs = StorageVerbs(settings: try configuration.settingsForOperators())
         try OperatorVerb.run(json: json) { () throws(StartError) in try verbs.backup(to: to) }
     }
 }

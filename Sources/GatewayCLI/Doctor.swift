@@ -64,7 +64,7 @@ struct DoctorVerb: ParsableCommand {
         func run() throws {
             HelperProcess.begin("doctor")
             let readiness = OfflineReadiness(
-                settings: try options.configuration.load(strict: false), tunnels: tunnels)
+                settings: try options.configuration.settingsForOperators(), tunnels: tunnels)
             try OperatorVerb.run(json: options.json) { () throws(StartError) in try readiness.answer() }
         }
     }
@@ -98,7 +98,7 @@ struct DoctorVerb: ParsableCommand {
 
         func run() throws {
             HelperProcess.begin("doctor")
-            let drill = OfflineDrill(settings: try options.configuration.load(strict: false))
+            let drill = OfflineDrill(settings: try options.configuration.settingsForOperators())
             try OperatorVerb.run(json: options.json) { () throws(StartError) in
                 try drill.run(upstreams, length: length) { words in
                     if Terminal.isWatched { Terminal.complain(words) }

@@ -33,9 +33,10 @@ struct ConfigurationOption: ParsableArguments {
     )
     var path: String?
 
-    /// The control socket of the gateway that it is for. With a file that would be refused that of the gateway that
-    /// runs all the same; where none runs it prints what is wrong and ends with 78.
-    func client() throws -> ControlClient {
+    /// For verbs about a gateway that runs. A file that would be refused does not lock out those who have to deal with
+    /// the gateway that was started with it: what can be read of it is taken, where a gateway answers at the control
+    /// socket that it names. Else prints what is wrong and ends with 78.
+    func settingsForOperators() throws -> GatewaySettings {
         let environment = ProcessEnvironment.current()
         let installation = Installation.current()
         let file = ConfigurationPath.find(explicit: path, environment: environment, installation: installation)
@@ -43,13 +44,16 @@ struct ConfigurationOption: ParsableArguments {
             path: file, strict: false, environment: environment, installation: installation)
         if let settings = outcome.settings {
             for problem in outcome.problems { Terminal.complain(problem.description) }
-            return ControlClient(socketPath: settings.admin.controlSocket)
+            return settings
         }
-        let guessed = SettingsLoader.guess(path: file, environment: environment, installation: installation)
-        let client = ControlClient(socketPath: guessed.admin.controlSocket)
-        if client.isAnswered {
+        // A file that was named, and does not say where its gateway is, must not lead to another one.
+        let isUsualFile = file == ConfigurationPath.find(explicit: nil, environment: [:], installation: installation)
+        let guess = SettingsLoader.guess(path: file, environment: environment, installation: installation)
+        if guess.namesSocket || isUsualFile && guess.isReadable,
+            ControlClient(socketPath: guess.settings.admin.controlSocket).isAnswered
+        {
             Terminal.complain("mcp-gateway: \(file) would be refused; asking the gateway that runs")
-            return client
+            return guess.settings
         }
         for problem in outcome.problems { Terminal.complain(problem.description) }
         throw ExitCode(78)

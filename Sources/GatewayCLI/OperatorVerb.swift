@@ -34,7 +34,7 @@ struct OperatorOptions: ParsableArguments {
     /// - Parameter verb: what the process calls itself.
     func run(_ verb: String, _ body: (ControlClient) throws(StartError) -> OperatorAnswer) throws {
         HelperProcess.begin(verb)
-        let client = try configuration.client()
+        let client = ControlClient(socketPath: try configuration.settingsForOperators().admin.controlSocket)
         try OperatorVerb.run(json: json) { () throws(StartError) in try body(client) }
     }
 }

@@ -25,7 +25,7 @@ struct Token: ParsableCommand {
 
         func run(_ body: (TokenVerbs) throws(StartError) -> OperatorAnswer) throws {
             HelperProcess.begin("token")
-            let verbs = TokenVerbs(settings: try configuration.load(strict: false))
+            let verbs = TokenVerbs(settings: try configuration.settingsForOperators())
             try OperatorVerb.run(json: json) { () throws(StartError) in try body(verbs) }
         }
     }

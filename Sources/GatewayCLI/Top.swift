@@ -42,7 +42,7 @@ struct Top: ParsableCommand {
 
     func run() throws {
         HelperProcess.begin("top")
-        let settings = try configuration.load(strict: false)
+        let settings = try configuration.settingsForOperators()
         let live = LiveStatus(
             client: ControlClient(socketPath: settings.admin.controlSocket), interval: try pause, count: count,
             look: Terminal.look)

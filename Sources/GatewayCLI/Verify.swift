@@ -24,7 +24,7 @@ struct Verify: ParsableCommand {
 
     func run() throws {
         HelperProcess.begin("verify")
-        let verbs = StorageVerbs(settings: try configuration.load(strict: false))
+        let verbs = StorageVerbs(settings: try configuration.settingsForOperators())
         try OperatorVerb.run(json: json) { () throws(StartError) in try verbs.verify(file) }
     }
 }

@@ -88,6 +88,8 @@ package struct StoredCall: Sendable, Equatable {
     package var availableAt: Int64
     package var expiresAt: Int64?
     package var lastError: String?
+    /// It is in the queue of another gateway on the same storage; such an id is negative.
+    package var isElsewhere: Bool { id < 0 }
 
     package init(
         id: Int64, handle: String, status: StoredStatus, upstream: String, tool: String, target: String,

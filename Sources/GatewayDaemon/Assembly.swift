@@ -132,7 +132,12 @@ struct Assembly: Sendable {
         metrics.gauges(.certificateExpires, label: "file") {
             reloader.certificateExpires.map { [("server", Double($0))] } ?? []
         }
-        let tokens = TokenDesk(book: book, time: time)
+        let lockouts = RefusalLog(log: logs, time: time)
+        let tokens = TokenDesk(book: book, time: time) { address, length in
+            let words =
+                "suspected intrusion: one wrong token after the other; refused for \(length.components.seconds) s"
+            lockouts.note(SecurityEvent.lockout, facts: [("peer", address), (LogKey.detail, words)])
+        }
         let callers = CallerDoor(mode: settings.auth.door, desk: tokens, log: logs, metrics: metrics, time: time)
         let endpoint = MCPEndpoint(
             service: pipeline, sessions: sessions, door: callers, bodyBytesMax: bodyBytesMax, time: time, logs: logs)
@@ -268,6 +273,7 @@ struct Assembly: Sendable {
     func drain() {
         health.drain()
         pipeline.drain()
+        replicas.stop()
         endpoint.drain()
         oldEndpoint.drain()
     }

@@ -85,7 +85,6 @@ package struct Daemon: Sendable {
         let upkeep = Task {
             async let trimming: Void = assembly.trimWhenIdle()
             async let watching: Void = watch(assembly)
-            async let lookingAfterOthers: Void = assembly.replicas.run(assembly)
             async let sendingTraces: Void = assembly.tracing.run()
             await assembly.upstreams.run {
                 assembly.pipeline.offersChanged()
@@ -96,9 +95,9 @@ package struct Daemon: Sendable {
             }
             await trimming
             await watching
-            await lookingAfterOthers
             await sendingTraces
         }
+        let adopting = Task { await assembly.replicas.run(assembly) }
         let sending = Task { await assembly.pipeline.sendStoredCalls(on: assembly.loops) }
         notify("READY=1")
         let place = listener.map(address) ?? settings.admin.messageSocket
@@ -122,6 +121,7 @@ package struct Daemon: Sendable {
         await linesEnd
         await assembly.pipeline.finishDetached(within: ends.remaining(at: assembly.time.now()))
         await end(sending, within: ends.remaining(at: assembly.time.now()))
+        await end(adopting, within: ends.remaining(at: assembly.time.now()))
         // Operators see how it ends.
         await admin?.stop(grace: .seconds(1))
         await control.stop(grace: .seconds(1))

@@ -5,6 +5,7 @@ internal import Gateway
 internal import GatewayCore
 internal import Logging
 internal import NIOCore
+internal import NIOPosix
 internal import Synchronization
 internal import Telemetry
 
@@ -17,11 +18,9 @@ final class Replicas: StatusSource {
     let folder: String
     private let siblings: SiblingFolders?
     private let adopted = Mutex<[String: Int]>([:])
+    private let stopping = StopSignal()
     private let time: any TimeSource
     private let log: Logger
-
-    /// How often the others are looked at: a gateway that is only restarted is back by then.
-    private static let lookEvery = Duration.seconds(10)
 
     private init(folder: String, siblings: SiblingFolders?, time: any TimeSource, log: Logger) {
         self.folder = folder
@@ -73,48 +72,78 @@ final class Replicas: StatusSource {
 
     // MARK: Looking after the others
 
-    /// Takes over the calls of those that are gone, until its task is cancelled.
+    /// Takes over the calls of those that are gone, until it is told to stop; what is under way then ends first, unless
+    /// its task is cancelled.
     func run(_ assembly: Assembly) async {
         guard let siblings else { return }
         await withDiscardingTaskGroup { group in
-            while !Task.isCancelled {
-                // Ends early when the gateway stops.
-                do { try await Task.sleep(for: Self.lookEvery) } catch { return }
-                for folder in siblings.abandoned() where adopted.withLock({ $0[folder] == nil }) {
-                    guard let store = take(folder, assembly) else { continue }
-                    group.addTask { await self.send(store, folder, assembly) }
+            var seen: Set<String> = []
+            var told: [String: String] = [:]
+            while !Task.isCancelled, !stopping.isGiven {
+                let pause = assembly.reloader.settings.storage.adoptAfter / 2
+                await stopping.rest(atMost: pause, on: assembly.group.next())
+                if stopping.isGiven { break }
+                let found = await Self.apart { siblings.abandoned() } ?? []
+                // One that is only being restarted is there again at the next look.
+                let ready = found.filter { seen.contains($0.folder) && isWorthIt($0, assembly) }
+                seen = Set(found.map(\.folder))
+                for one in ready where adopted.withLock({ $0[one.folder] == nil }) {
+                    guard let store = await take(one.folder, assembly, &told) else { continue }
+                    group.addTask { await self.send(store, one.folder, assembly) }
                 }
             }
         }
     }
 
-    private func take(_ folder: String, _ assembly: Assembly) -> DurableStore? {
-        do throws(StoreError) {
+    /// Begins nothing new from here on.
+    func stop() { stopping.give() }
+
+    /// Where nobody can be reached the calls would only be held, and the place with them.
+    private func isWorthIt(_ one: SiblingFolders.Abandoned, _ assembly: Assembly) -> Bool {
+        one.upstreams.isEmpty || assembly.pipeline.canReach(one.upstreams)
+    }
+
+    /// For what waits for the disk, away from the threads that serve; nil when the process ends.
+    private static func apart<Value: Sendable>(_ body: @escaping @Sendable () -> Value) async -> Value? {
+        try? await NIOThreadPool.singleton.runIfActive { body() }
+    }
+
+    private func take(
+        _ folder: String, _ assembly: Assembly, _ told: inout [String: String]
+    ) async -> DurableStore? {
+        let (settings, time, log) = (Self.settings(assembly.reloader.settings, folder), time, log)
+        let opened = await Self.apart { () -> Result<DurableStore, StoreError> in
             // Its numbers would stand in the place of ours.
-            let store = try DurableStore.open(
-                Self.settings(assembly.reloader.settings, folder), time: time, log: log, metrics: MetricsRegistry())
-            adopted.withLock { $0[folder] = store.calls.waiting().values.reduce(0, +) }
+            Result { () throws(StoreError) in
+                try DurableStore.open(settings, time: time, log: log, metrics: MetricsRegistry())
+            }
+        }
+        switch opened {
+        case .success(let store):
+            told[folder] = nil
+            let count = store.calls.waiting().values.reduce(0, +)
+            adopted.withLock { $0[folder] = count }
             log.notice(
                 "calls of a gateway that is gone are taken over",
-                metadata: [
-                    LogKey.file: "\(folder)", LogKey.count: "\(store.calls.waiting().values.reduce(0, +))",
-                ])
+                metadata: [LogKey.file: "\(folder)", LogKey.count: "\(count)"])
             return store
-        } catch {
-            // It came back, or another one was quicker.
-            if case .locked = error { return nil }
-            log.warning(
-                "calls of a gateway that is gone cannot be taken over",
-                metadata: [LogKey.file: "\(folder)", LogKey.detail: "\(error.text)"])
+        // It came back, or another one was quicker.
+        case .failure(.locked), nil: return nil
+        case .failure(let error):
+            if told.updateValue(error.text, forKey: folder) != error.text {
+                log.warning(
+                    "calls of a gateway that is gone cannot be taken over",
+                    metadata: [LogKey.file: "\(folder)", LogKey.detail: "\(error.text)"])
+            }
             return nil
         }
     }
 
     private func send(_ store: DurableStore, _ folder: String, _ assembly: Assembly) async {
-        await assembly.pipeline.send(from: store.calls, on: assembly.loops) { left in
+        await assembly.pipeline.send(from: store.calls, on: assembly.loops, stop: stopping) { left in
             self.adopted.withLock { $0[folder] = left }
         }
-        store.close()
+        _ = await Self.apart { store.close() }
         let left = adopted.withLock { $0.removeValue(forKey: folder) } ?? 0
         log.notice(
             left == 0 ? "all calls of a gateway that is gone were sent" : "calls of a gateway that is gone wait on",

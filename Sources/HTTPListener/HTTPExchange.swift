@@ -81,7 +81,10 @@ package final class HTTPExchange: @unchecked Sendable {
     /// The client's connection is gone; perhaps before the route has begun.
     func clientLeft() {
         isAbandoned = true
-        if state == .listening { connection.countStream(since: listeningSince) }
+        if state == .listening {
+            connection.countStream(since: listeningSince)
+            state = .done
+        }
         if endsWithClient { work?.cancel() }
     }
 

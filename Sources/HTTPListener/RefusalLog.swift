@@ -28,8 +28,8 @@ package struct RefusalLog: Sendable {
         note(event, facts: request.origin + facts + [(LogKey.requestID, request.id.description)])
     }
 
-    func note(_ event: String, facts: [(String, String)]) {
-        guard let omitted = budget.take(at: time.now()) else { return }
+    package func note(_ event: String, facts: [(String, String)]) {
+        guard let omitted = budget.take(at: time.now()) else { return log.leftOut(event) }
         var facts = facts
         if omitted > 0 { facts.append(("omitted_before", String(omitted))) }
         log.security(event, facts: facts)

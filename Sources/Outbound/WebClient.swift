@@ -16,6 +16,7 @@ package final class WebClient: Sendable {
         var configuration = HTTPClient.Configuration(redirectConfiguration: .disallow)
         configuration.httpVersion = .http1Only
         configuration.timeout.connect = .seconds(5)
+        configuration.timeout.read = .seconds(10)
         configuration.connectionPool.idleTimeout = .seconds(30)
         client = HTTPClient(eventLoopGroupProvider: .shared(group), configuration: configuration)
     }
@@ -27,9 +28,24 @@ package final class WebClient: Sendable {
         case failed(String)
     }
 
-    /// One POST; waits for the whole answer, at most so long.
+    /// One POST; waits for the whole answer, at most so long: the library's own limit ends with the head of it.
     package func post(
         _ address: String, contentType: String, body: [UInt8], within patience: Duration
+    ) async -> Outcome {
+        await withTaskGroup(of: Outcome?.self) { group in
+            group.addTask { await self.send(address, contentType, body, patience) }
+            group.addTask {
+                // Ends early when there is an answer.
+                try? await Task.sleep(for: patience)
+                return nil
+            }
+            defer { group.cancelAll() }
+            return (await group.next() ?? nil) ?? .failed("no whole answer within \(patience.components.seconds) s")
+        }
+    }
+
+    private func send(
+        _ address: String, _ contentType: String, _ body: [UInt8], _ patience: Duration
     ) async -> Outcome {
         var request = HTTPClientRequest(url: address)
         request.method = .POST

@@ -15,9 +15,13 @@ package struct LogFilesError: Error, CustomStringConvertible {
 package protocol SecurityLog: Sendable {
     /// Writes one line that begins with `kind`. `event` is one of `SecurityEvent`; no secret may be among the facts.
     func security(_ event: String, kind: SecurityKind, facts: [(String, String)])
+    /// It happened, and there are too many lines about such things already.
+    func leftOut(_ event: String)
 }
 
 extension SecurityLog {
+    package func leftOut(_ event: String) {}
+
     /// Events about credentials begin their line with `auth`, all others with `security`.
     package func security(_ event: String, facts: [(String, String)] = []) {
         security(event, kind: event.hasPrefix("auth") ? .auth : .security, facts: facts)
@@ -78,6 +82,7 @@ package final class LogFiles: LogOutput, SecurityLog {
     private let appTally = Tally()
     private let securityTally = Tally()
     private let copyDropped = Counter()
+    private let events = Dictionary(uniqueKeysWithValues: SecurityEvent.all.map { ($0, Counter()) })
 
     /// - Parameter opensFiles: false leaves the files alone until `reopen()`, for a process that may have to leave
     ///   without a trace.
@@ -140,7 +145,10 @@ package final class LogFiles: LogOutput, SecurityLog {
         settle(file, of: line, in: .app)
     }
 
+    package func leftOut(_ event: String) { events[event]?.increment() }
+
     package func security(_ event: String, kind: SecurityKind, facts: [(String, String)]) {
+        events[event]?.increment()
         let line = LogLine.security(
             word: kind.rawValue, milliseconds: time.wallMilliseconds(), event: event, facts: facts)
         settle(open.withLock { $0.write(line, to: .security, at: nil) }, of: line, in: .security)
@@ -208,6 +216,9 @@ package final class LogFiles: LogOutput, SecurityLog {
         let dropped = [("app", appTally.dropped), ("security", securityTally.dropped), ("copy", copyDropped)]
         for (name, counter) in dropped {
             registry.counter(MetricName.logDropped, labels: [("file", name)]) { Double(counter.value) }
+        }
+        for (event, counter) in events {
+            registry.counter(.securityEvents, labels: [("event", event)]) { Double(counter.value) }
         }
         for name in LogName.allCases {
             let tally = tally(of: name)

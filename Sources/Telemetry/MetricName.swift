@@ -67,6 +67,10 @@ package struct MetricName: Sendable {
         .counter, "mcp_auth_failures_total",
         "Requests with a token that is not good.")
 
+    package static let securityEvents = MetricName(
+        .counter, "mcp_security_events_total", labels: ["event"],
+        "What security.log tells of, by event, with those whose lines were left out.")
+
     package static let callsParked = MetricName(
         .gauge, "mcp_calls_parked",
         "Calls that wait for their client to come back with answers.")
@@ -181,7 +185,8 @@ package struct MetricName: Sendable {
     package static let all: [MetricName] = [
         .httpRequests, .httpDuration, .queueSize, .processResidentMemory, .processCPU, .processOpenFiles,
         .processStartTime, .mcpRequests, .toolCalls, .toolCallDuration, .callsInFlight, .callsWaiting, .rateLimited,
-        .callsShed, .authFailures, .callsParked, .listeners, .queueSent, .cacheEntries, .cacheBytes, .cacheLookups,
+        .callsShed, .authFailures, .securityEvents, .callsParked, .listeners, .queueSent, .cacheEntries, .cacheBytes,
+        .cacheLookups,
         .breakerState, .upstreamUp, .upstreamSessions, .wasmInstances, .buildInfo, .componentStatus,
         .certificateExpires, .spansSent, .spansDropped, .cpuLimit, .memoryLimit, .memoryPressure, .connections,
         .streamSeconds,

@@ -34,6 +34,8 @@ package enum LogComponent {
 /// The events of `security.log`.
 package enum SecurityEvent {
     package static let authFailure = "auth_failure"
+    /// An address that is refused for a while, since it shows one wrong token after the other.
+    package static let lockout = "lockout"
     package static let originRefused = "origin_refused"
     package static let hostRefused = "host_refused"
     /// A connection that did not come to speak TLS.
@@ -45,4 +47,9 @@ package enum SecurityEvent {
     package static let adminRefused = "admin_refused"
     /// app.log is over its size limit and could not be put aside.
     package static let logKeepsGrowing = "log_keeps_growing"
+
+    package static let all = [
+        authFailure, lockout, originRefused, hostRefused, tlsRefused, toolPinMismatch, adminCall, adminRefused,
+        logKeepsGrowing,
+    ]
 }

@@ -26,6 +26,7 @@ extension Upstream {
             let now = time.now()
             if now < earliest { await Pause.wait(earliest.since(now), on: loop) }
             earliest = time.now() + cadence.attemptsApart
+            withState { $0.isLost = false }
             do throws(TransportError) {
                 try await attempt(skippingProbe: skipsProbe, changed: changed)
                 // Also after a call that found it away while it was being looked at.
@@ -40,7 +41,6 @@ extension Upstream {
                 if !hasAsked { settling?.oneAsked() }
                 hasAsked = true
                 let upAt = time.now()
-                withState { $0.isLost = false }
                 await rest(cadence.refresh)
                 // One that answers and ends again and again is no better than one that never does.
                 let endedSoon = withState { $0.isLost } && time.now().since(upAt) < Self.steadyAfter

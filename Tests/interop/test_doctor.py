@@ -248,3 +248,53 @@ def test_a_stranger_is_told_that_he_may_not_look_and_nothing_untrue(shop):
     assert ran.returncode == 1, ran
     assert "you may not look at this gateway" in ran.stdout and "another program" not in ran.stdout
     assert "would be refused" not in ran.stdout
+
+
+def test_a_rotation_makes_nobody_forget_what_was_just_before(shop):
+    shop.erp.feel("failing", status=500)
+    for n in range(3):
+        shop.call("erp__other", {"n": str(n)})
+    for name in ("app.log", "security.log"):
+        (shop.home / "log" / name).rename(shop.home / "log" / f"{name}.1")
+    shop.signal(signal.SIGUSR2)
+    house.eventually(lambda: "opened anew" in shop.stdout() and (shop.home / "log/app.log").exists(), 10, "the new file")
+    found = findings_of(shop)
+    assert any("call failed" in one["words"] for one in of(found, "logs"))
+    assert any("started 1 time" in one["words"] for one in of(found, "changed"))
+
+
+def findings_of(gateway):
+    ran = subprocess.run(
+        [str(house.BINARY), "doctor", "--json", "--config", str(gateway.configuration)], capture_output=True, text=True, timeout=60)
+    return json.loads(ran.stdout)["findings"]
+
+
+def test_every_next_command_can_be_typed(shop):
+    """By a shell, and beginning with a program there is."""
+    shop.erp.kill()
+    shop.call("erp__other", {"n": "1"})
+    shop.order("POST", "/admin/drain")
+    shop.order("POST", "/admin/rate-limit", {"requests_per_second": 5})
+    commands = [one["next"] for one in findings_of(shop) if one["next"]]
+    assert shop.terminate() == 0
+    commands += [one["next"] for one in findings_of(shop) if one["next"]]
+    known = {"mcp-gateway", "systemctl", "journalctl", "grep", "sqlite3", "df", "du", "ls", "ss", "kill", "top", "tail", "timedatectl",
+             "date", "ps", "sudo", "find"}
+    assert len(commands) > 6
+    for command in commands:
+        subprocess.run(["bash", "-n", "-c", command], check=True)
+        assert command.split()[0] in known, command
+
+
+def test_a_lockout_is_an_event_of_its_own_and_counted(make):
+    proxied = {"X-Forwarded-For": "203.0.113.9"}
+    one = make.gateway(sections={"auth": {"mode": "token"}, "server": {"trusted_proxies": ["127.0.0.1"]}})
+    for n in range(14):
+        one.get("/mcp", {**proxied, "Authorization": f"Bearer mcpgw_wrong{n}"}, "GET")
+    log = (one.home / "log/security.log").read_text().splitlines()
+    locked = [line for line in log if " lockout " in line]
+    assert len(locked) == 1 and "suspected intrusion" in locked[0] and "peer=203.0.113.9" in locked[0], log
+    metrics = one.get("/metrics").body.decode()
+    assert 'mcp_security_events_total{event="lockout"} 1' in metrics
+    assert 'mcp_security_events_total{event="auth_failure"} 14' in metrics, "also those without a line"
+    assert 'mcp_security_events_total{event="tool_pin_mismatch"} 0' in metrics

@@ -329,7 +329,7 @@ NEXT = [
     ("upstream", "^torn is unhealthy", "attention", "mcp-gateway upstreams check torn"),
     ("upstream", "^hung is unhealthy", "attention", "mcp-gateway upstreams check hung"),
     ("calls", "of the last minute failed", None, "mcp-gateway top"),
-    ("calls", "of a hundred calls take more than 2", "attention", "grep 'slow call' on app.log says which"),
+    ("calls", "of a hundred calls take more than 2", "attention", r"grep 'slow call' \S+/app.log \| tail -20"),
     ("errors", "overloaded of gateway", "attention", "sqlite3 .*error_log.*"),
 ]
 

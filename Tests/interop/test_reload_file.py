@@ -518,3 +518,16 @@ def test_the_verb_reaches_the_gateway_whatever_the_file_says(make, spoilt):
     ran = subprocess.run(
         [str(house.BINARY), "status", "--config", str(one.configuration)], capture_output=True, text=True, timeout=60)
     assert ran.returncode == 0 and "configuration" in ran.stdout
+
+
+def test_a_file_that_names_no_gateway_leads_to_none(make):
+    """Orders for a gateway whose file cannot be read must not be carried out at another one."""
+    one = make.gateway()
+    lost = one.home / "lost.toml"
+    other = one.home / "other.toml"
+    other.write_text("[server\n")
+    for words in (["drain"], ["reload"], ["breaker", "disable"], ["queue", "purge", "failed"]):
+        for file in (lost, other):
+            ran = subprocess.run([str(house.BINARY), *words, "--config", str(file)], capture_output=True, text=True, timeout=60)
+            assert ran.returncode == 78 and "asking the gateway" not in ran.stderr, (words, ran)
+    assert one.order("GET", "/admin/drain")[1]["draining"] is False

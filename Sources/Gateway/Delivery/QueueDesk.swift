@@ -73,7 +73,9 @@ final class QueueDesk: Sendable {
         guard let handle = arguments?["handle"]?.stringValue else {
             return replies.toolError("\"handle\" must be what the answer NOT DONE YET named.", to: inbound, dialect)
         }
-        guard let found = await queue.find(handle: handle, caller: inbound.caller.name) else {
+        guard StoredCallWriting.isHandle(handle),
+            let found = await queue.find(handle: handle, caller: inbound.caller.name)
+        else {
             return replies.toolError(
                 "There is no stored call \(handle.prefix(80)); it may have been over for too long.", to: inbound,
                 dialect)
@@ -134,6 +136,11 @@ final class QueueDesk: Sendable {
         guard inbound.revision.isModern else { return await legacyTask(found, inbound, dialect) }
         switch inbound.message.method {
         case .tasksCancel:
+            if found.call.isElsewhere, !found.call.status.isOver {
+                return replies.error(
+                    -32603, "The task is with another gateway of this storage, and cannot be cancelled here.",
+                    to: inbound)
+            }
             if !found.call.status.isOver {
                 _ = await queue.cancel(
                     id: found.call.id, words: "cancelled by its client", now: time.wallMilliseconds())
@@ -185,8 +192,12 @@ final class QueueDesk: Sendable {
             }
             await Pause.wait(pause, on: inbound.loop)
             pause = min(pause * 2, .seconds(1))
-            guard let now = await queue.find(id: found.call.id) else { return nil }
-            found = now
+            let next =
+                found.call.isElsewhere
+                ? await queue.find(handle: found.call.handle, caller: found.call.caller)
+                : await queue.find(id: found.call.id)
+            guard let next else { return nil }
+            found = next
         }
         return found
     }

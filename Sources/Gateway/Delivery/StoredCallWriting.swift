@@ -39,8 +39,15 @@ enum StoredCallWriting {
             let key = String(decoding: Array(bytes, member.key), as: UTF8.self)
             if key.hasPrefix("io.modelcontextprotocol/") || key == "progressToken" { continue }
             if member.isNamed(CallKey.metaMember, in: bytes) { continue }
+            if inbound.trace != nil, key == "traceparent" || key == "tracestate" { continue }
             out.append(out.isEmpty ? UInt8(ascii: "{") : UInt8(ascii: ","))
             out += Array(bytes, (member.key.lowerBound - 1)..<member.value.upperBound)
+        }
+        if let trace = inbound.trace {
+            // Also one that came by headers, or that began here: what is sent later belongs to it.
+            out.append(out.isEmpty ? UInt8(ascii: "{") : UInt8(ascii: ","))
+            out += Array("\"traceparent\":\"\(trace.parent)\"".utf8)
+            if let state = trace.state { out += Array(",\"tracestate\":\"\(state)\"".utf8) }
         }
         return out.isEmpty ? nil : out + [UInt8(ascii: "}")]
     }

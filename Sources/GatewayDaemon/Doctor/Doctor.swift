@@ -27,7 +27,7 @@ package struct Doctor: Sendable {
         isGuessing = outcome.settings == nil
         settings =
             outcome.settings
-            ?? SettingsLoader.guess(path: file, environment: environment, installation: installation)
+            ?? SettingsLoader.guess(path: file, environment: environment, installation: installation).settings
         client = ControlClient(socketPath: settings.admin.controlSocket)
     }
 
@@ -37,16 +37,18 @@ package struct Doctor: Sendable {
     package func examine(showsAll: Bool) -> OperatorAnswer {
         let gateway = GatewayLook(client)
         var settings = settings
+        let base = settings.storage.directory
         // One of several works in a folder of its own.
         if let folder = gateway.folder { settings.storage.directory = folder }
         if let stranger = stranger(gateway) { return Self.answer([stranger], showsAll: true) }
         var findings = configuration(isRunning: gateway.isRunning)
-        findings += ServiceLook(settings: settings, gateway: gateway).findings
-        findings += gateway.findings(configurationPath)
+        findings += ServiceLook(settings: settings, gateway: gateway, isGuessing: isGuessing).findings
+        findings += gateway.findings(configurationPath, log: settings.log.directory + "/app.log")
         findings += MachineLook(settings: settings, isRunning: gateway.isRunning, time: time).findings
         findings +=
             JournalLook(
-                settings: settings, configurationPath: configurationPath, isRunning: gateway.isRunning, time: time
+                settings: settings, base: base, configurationPath: configurationPath, isRunning: gateway.isRunning,
+                time: time
             ).findings
         return Self.answer(findings.ranked, showsAll: showsAll)
     }
@@ -72,8 +74,8 @@ package struct Doctor: Sendable {
         guard isLockedOut || gateway.mayNotAsk else { return nil }
         return Finding(
             .urgent, "doctor",
-            "you may not look at this gateway: its files and its control socket are for root and its "
-                + "group", next: "sudo mcp-gateway doctor, or: sudo adduser $USER mcp-gateway, and log in again")
+            "you may not look at this gateway: its files and its control socket are for root and its group",
+            next: "sudo mcp-gateway doctor")
     }
 
     private func configuration(isRunning: Bool) -> [Finding] {

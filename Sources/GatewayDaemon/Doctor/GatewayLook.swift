@@ -34,15 +34,19 @@ struct GatewayLook: Sendable {
             }
         } catch {
             trouble = error.words
+            // There is one, as far as anybody can tell.
+            isRunning = true
         }
         (self.isRunning, self.trouble, self.status, self.tokens) = (isRunning, trouble, status, tokens)
     }
 
-    /// - Parameter configurationPath: for the commands that are proposed.
-    func findings(_ configurationPath: String) -> [Finding] {
+    /// - Parameters:
+    ///   - configurationPath: for the commands that are proposed.
+    ///   - log: where `app.log` is.
+    func findings(_ configurationPath: String, log: String) -> [Finding] {
         guard let status else { return [] }
-        return components(status, configurationPath) + upstreams(status) + queue(status["queue"]) + calls(status)
-            + byHand(status) + tokens(ofWhich: tokens)
+        return components(status, configurationPath) + upstreams(status, log) + queue(status["queue"])
+            + calls(status, log) + byHand(status) + tokens(ofWhich: tokens)
     }
 
     // MARK: Components
@@ -80,7 +84,7 @@ struct GatewayLook: Sendable {
 
     // MARK: Upstreams
 
-    private func upstreams(_ status: JSONValue) -> [Finding] {
+    private func upstreams(_ status: JSONValue, _ log: String) -> [Finding] {
         let all = status["upstreams"]?.arrayValue ?? []
         guard !all.isEmpty else { return [] }
         let away = all.filter { $0["status"].shown != "healthy" }
@@ -107,7 +111,7 @@ struct GatewayLook: Sendable {
                             + (isOpen ? "calls are held back" : "the next call tries it"),
                         next: !order.isEmpty
                             ? "mcp-gateway overrides list"
-                            : isOpen ? "mcp-gateway breaker list; grep 'call failed' on app.log says why" : nil))
+                            : isOpen ? "mcp-gateway breaker list; grep 'call failed' \(log) | tail -20" : nil))
             }
         }
         let good = all.count - away.count
@@ -148,7 +152,7 @@ struct GatewayLook: Sendable {
     /// The playbook's threshold.
     private static let queueLong = 1_000
 
-    private func calls(_ status: JSONValue) -> [Finding] {
+    private func calls(_ status: JSONValue, _ log: String) -> [Finding] {
         guard let minute = status["last_minute"], let calls = minute["calls"]?.intValue else { return [] }
         let failed = minute["failed"]?.intValue ?? 0
         let p95 = minute["p95_ms"]?.doubleValue ?? 0
@@ -164,7 +168,7 @@ struct GatewayLook: Sendable {
             findings.append(
                 Finding(
                     .attention, "calls", "five of a hundred calls take more than \(NumberText.of(milliseconds: p95))",
-                    next: "grep 'slow call' on app.log says which"))
+                    next: "grep 'slow call' \(log) | tail -20"))
         }
         if findings.isEmpty {
             findings.append(Finding(.well, "calls", "\(calls) in the last minute, \(failed) failed"))
@@ -185,7 +189,10 @@ struct GatewayLook: Sendable {
             let isDrain = one["what"].shown == "drain"
             return Finding(
                 isDrain ? .urgent : .note, "by hand", words,
-                next: isDrain ? "mcp-gateway drain --undo" : "mcp-gateway overrides undo \(one["what"].shown)")
+                next: isDrain
+                    ? "mcp-gateway drain --undo"
+                    : "mcp-gateway overrides undo \(one["what"].shown)"
+                        + (subject.isEmpty ? "" : " --subject \(subject)"))
         }
     }
 

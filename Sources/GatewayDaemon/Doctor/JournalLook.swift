@@ -7,6 +7,8 @@ internal import GatewayCore
 /// What was written down: the database, its backups, the logs, and what has changed since yesterday.
 struct JournalLook: Sendable {
     let settings: GatewaySettings
+    /// Where keys and tokens are, which gateways that share a directory share as well.
+    let base: String
     let configurationPath: String
     let isRunning: Bool
     let time: SystemTime
@@ -27,6 +29,7 @@ struct JournalLook: Sendable {
     private var database: [Finding] {
         guard !isRunning else { return [] }
         let path = directory + "/queue.db"
+        if settings.storage.isShared { return folders }
         guard SettingsFiles.machine.kind(path) == .file else {
             return [Finding(.note, "database", "there is none yet at \(path); a start makes it")]
         }
@@ -49,6 +52,19 @@ struct JournalLook: Sendable {
         return findings + stored
     }
 
+    /// Of gateways that share the directory, whoever of them runs.
+    private var folders: [Finding] {
+        MachineLook.names(in: base).filter { $0.hasPrefix("replica-") }.map { name in
+            let file = base + "/" + name + "/queue.db"
+            let report = DurableStore.verify(file: file, time: time)
+            return report.isSound
+                ? Finding(.well, "database", "\(name) is sound")
+                : Finding(
+                    .attention, "database", "\(name): \(report.problems.prefix(2).joined(separator: "; "))",
+                    next: "mcp-gateway verify \(file)")
+        }
+    }
+
     /// What waits in it.
     private var stored: [Finding] {
         guard let facts = facts(since: 0) else { return [] }
@@ -58,14 +74,16 @@ struct JournalLook: Sendable {
         if waiting > 0 {
             findings.append(
                 Finding(
-                    .attention, "queue", "\(NumberText.count(waiting, "stored call")) wait for the gateway to run again"
-                ))
+                    .attention, "queue",
+                    "\(NumberText.count(waiting, "stored call")) wait for the gateway to run again",
+                    next: "systemctl start mcp-gateway"))
         }
         if undecided > 0 {
             findings.append(
                 Finding(
-                    .attention, "queue", "\(NumberText.count(undecided, "call")) wait for a person to decide",
-                    next: "start the gateway, then: mcp-gateway queue list --status unknown"))
+                    .attention, "queue",
+                    "\(NumberText.count(undecided, "call")) wait for a person to decide, once the gateway runs",
+                    next: "systemctl start mcp-gateway && mcp-gateway queue list --status unknown"))
         }
         return findings
     }
@@ -77,14 +95,14 @@ struct JournalLook: Sendable {
 
     private var backups: [Finding] {
         let folder = directory + "/backups"
-        let names = MachineLook.names(in: folder).filter { $0.hasPrefix("queue-") && $0.hasSuffix(".db") }
-        guard let newest = names.max(), let made = MachineLook.changedAt(folder + "/" + newest) else {
+        if settings.storage.isShared, !isRunning { return [] }
+        guard let (newest, made) = DurableStore.newestBackup(in: folder) else {
             return [
                 Finding(
                     isRunning ? .attention : .note, "backup", "there is none in \(folder)", next: "mcp-gateway backup")
             ]
         }
-        let age = Int(time.wallMilliseconds() / 1_000) - made
+        let age = Int((time.wallMilliseconds() - made) / 1_000)
         let words = "the newest is \(newest), \(AgeText.of(seconds: max(0, age))) old"
         return age > 36 * 3_600
             ? [Finding(.attention, "backup", words, next: "mcp-gateway backup")] : [Finding(.well, "backup", words)]
@@ -183,7 +201,7 @@ struct JournalLook: Sendable {
 
     private func madeLately(_ now: Int64) -> [String] {
         // A book that cannot be read is told of by the gateway.
-        let all = (try? TokenBook(directory: directory))?.all() ?? []
+        let all = (try? TokenBook(directory: base))?.all() ?? []
         return all.filter { $0.createdAt > now - Self.day }.map(\.name)
     }
 }

@@ -18,9 +18,11 @@ struct LogLook: Sendable {
 
         /// It, and those like it whose lines were left out before it.
         var count: Int {
-            guard let mark = text.firstRange(of: "omitted_before") else { return 1 }
-            let digits = text[mark.upperBound...].drop { !$0.isNumber }.prefix { $0.isNumber }
-            return 1 + (Int(digits) ?? 0)
+            // The last of its kind: what a client sent stands before it.
+            let marks = [" omitted_before=", "\"omitted_before\":\""]
+            guard let end = marks.compactMap({ text.ranges(of: $0).last?.upperBound }).max() else { return 1 }
+            let digits = text[end...].prefix { ("0"..."9").contains($0) }
+            return 1 + min(Int(digits) ?? 0, 1_000_000)
         }
     }
 
@@ -36,7 +38,23 @@ struct LogLook: Sendable {
         let (text, trouble) = Self.tail(path)
         self.trouble = trouble
         let start = WallTime.text(milliseconds: since)
-        lines = text.split(separator: "\n").compactMap(Self.line).filter { $0.time >= start }
+        var lines = text.split(separator: "\n").compactMap(Self.line)
+        // Just after a rotation what is asked for is in the file before.
+        if lines.first.map({ $0.time > start }) ?? true, let former = Self.former(path) {
+            lines = Self.tail(former).text.split(separator: "\n").compactMap(Self.line) + lines
+        }
+        self.lines = lines.filter { $0.time >= start }
+    }
+
+    /// The newest of the files that were put aside, by the gateway itself or by logrotate, as long as it can be read as
+    /// it is.
+    private static func former(_ path: String) -> String? {
+        let folder = SettingsUnits.folder(of: path)
+        let name = path.dropFirst(folder.count + 1)
+        return MachineLook.names(in: folder)
+            .filter { $0.hasPrefix(name + ".") || $0.hasPrefix(name + "-") }.filter { !$0.hasSuffix(".gz") }
+            .map { folder + "/" + $0 }
+            .max { (MachineLook.changedAt($0) ?? 0) < (MachineLook.changedAt($1) ?? 0) }
     }
 
     /// How often each thing happened, the most frequent first; those whose lines were left out count too.
@@ -52,6 +70,7 @@ struct LogLook: Sendable {
     /// `2026-11-23 18:20:01.123Z info  component: message key=value`, `security 2026-11-23 … event key=value`, or JSON.
     static func line(_ text: Substring) -> Line? {
         if text.hasPrefix("{") {
+            // A line that is none is left out.
             guard let json = try? JSONValue.parse(Array(text.utf8).span) else { return nil }
             return Line(
                 time: String((json["timestamp"]?.stringValue ?? "").dropLast()), level: json["level"].shown,
@@ -82,6 +101,8 @@ struct LogLook: Sendable {
         guard descriptor >= 0 else { return ("", SystemText.of(errno)) }
         defer { close(descriptor) }
         let end = lseek(descriptor, 0, SEEK_END)
+        // A pipe has no end to look for.
+        guard end >= 0 else { return ("", "it is no file") }
         let begin = max(0, end - bytesMax)
         var bytes = [UInt8](repeating: 0, count: end - begin)
         let count = unsafe bytes.withUnsafeMutableBytes { unsafe pread(descriptor, $0.baseAddress, $0.count, begin) }

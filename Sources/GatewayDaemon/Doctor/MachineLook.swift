@@ -102,16 +102,19 @@ struct MachineLook: Sendable {
     // MARK: Files
 
     private var certificate: [Finding] {
+        // What cannot be used has been said of the configuration.
         guard let tls = settings.server.tls, let room = try? tls.room() else { return [] }
         let left = room.validUntil - Int(time.wallMilliseconds() / 1_000)
         let words =
             left <= 0
             ? "that of the listener has run out: clients refuse to connect"
             : "that of the listener is good for \(AgeText.of(seconds: left))"
-        let next = "put a new one in its place, then: systemctl reload mcp-gateway"
-        if left < 86_400 { return [Finding(.urgent, "certificate", words, next: next)] }
-        return left < 14 * 86_400
-            ? [Finding(.attention, "certificate", words, next: next)] : [Finding(.well, "certificate", words)]
+        guard left < 14 * 86_400 else { return [Finding(.well, "certificate", words)] }
+        return [
+            Finding(
+                left < 86_400 ? .urgent : .attention, "certificate",
+                words + "; put a new one in its place, which a reload takes up", next: "systemctl reload mcp-gateway")
+        ]
     }
 
     /// What the gateway has taken out of the way.
@@ -122,9 +125,10 @@ struct MachineLook: Sendable {
         return [
             Finding(
                 .attention, "storage",
-                "damaged files were set aside: \(names.prefix(3).joined(separator: ", "))"
+                "damaged files were set aside, to be deleted once nobody needs them: "
+                    + "\(names.prefix(3).joined(separator: ", "))"
                     + (names.count > 3 ? " and \(names.count - 3) more" : ""),
-                next: "once nobody needs them: find \(directory) -name '*.corrupt' -delete")
+                next: "ls -l \(directory)/*.corrupt")
         ]
     }
 

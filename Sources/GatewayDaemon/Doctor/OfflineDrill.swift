@@ -40,6 +40,7 @@ package struct OfflineDrill: Sendable {
                 cut.append(upstream)
             }
         } catch {
+            // What cannot be undone now ends by itself.
             for upstream in cut { try? undo(upstream) }
             throw error
         }
@@ -55,7 +56,11 @@ package struct OfflineDrill: Sendable {
                 signals.wait(
                     Int32(min(1_000, max(1, ends.remaining(at: time.now()).milliseconds))), output: -1) == .end
         }
-        for upstream in cut { try undo(upstream) }
+        var refused: StartError?
+        for upstream in cut {
+            do throws(StartError) { try undo(upstream) } catch { refused = error }
+        }
+        if let refused { throw refused }
         let over = time.wallMilliseconds()
         let sent = drain(upstreams, signals, progress)
         return try report(upstreams, from: begun, to: over, sent, wasEnded: wasEnded)
@@ -72,10 +77,10 @@ package struct OfflineDrill: Sendable {
                         + "there are"
                 )
             }
-            guard breaker["forced"]?.boolValue != true else {
+            guard breaker["forced"]?.boolValue != true, breaker["armed"]?.boolValue != false else {
                 throw StartError(
-                    "the breaker of \(ControlClient.words(upstream)) is held open by order already; undo that first "
-                        + "(mcp-gateway overrides list)")
+                    "the breaker of \(ControlClient.words(upstream)) is held open or closed by order already; undo "
+                        + "that first (mcp-gateway overrides list)")
             }
         }
     }

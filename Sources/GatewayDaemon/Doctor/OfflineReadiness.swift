@@ -79,7 +79,7 @@ package struct OfflineReadiness: Sendable {
         init(_ tool: JSONValue, local: Set<String>, _ facts: JournalFacts) {
             (self.tool, owner) = (tool["name"].shown, tool["owner"].shown)
             let name = tool["name"].shown
-            calls = facts.calls.filter { $0.tool == name && $0.status != "refused" && $0.status != "limited" }
+            calls = facts.calls.filter { $0.tool == name && !["refused", "limited", "queued"].contains($0.status) }
                 .reduce(0) { $0 + $1.count }
             switch (tool["route"].shown, tool["offline"].shown) {
             case ("wasm", _): (fate, why) = (.goesOn, "runs in the gateway itself")
@@ -137,6 +137,7 @@ package struct OfflineReadiness: Sendable {
     /// What ends within a month, the first first: seconds from now, and what it is.
     private func endings(_ tokens: [JSONValue], _ now: Int64) -> [(seconds: Int, words: String)] {
         var endings: [(seconds: Int, words: String)] = []
+        // What cannot be used has been said of the configuration.
         if let certificate = try? settings.server.tls?.room() {
             endings.append((certificate.validUntil - Int(now / 1_000), "the listener's certificate"))
         }
@@ -222,8 +223,14 @@ extension UpstreamSettings {
     var isOfThisMachine: Bool {
         switch transport {
         case .stdio: true
-        case .http(let url, _): ListenAddress(host: Self.host(of: url), port: 0).isLoopback
+        case .http(let url, _): Self.isLoopback(Self.host(of: url))
         }
+    }
+
+    /// A name that only begins like such an address is somebody else's.
+    private static func isLoopback(_ host: String) -> Bool {
+        let isNumber = host.utf8.allSatisfy { (0x30...0x39).contains($0) || $0 == UInt8(ascii: ".") }
+        return host == "localhost" || host == "::1" || isNumber && host.hasPrefix("127.")
     }
 
     static func host(of url: String) -> String {

@@ -7,6 +7,8 @@ internal import Glibc
 struct ServiceLook: Sendable {
     let settings: GatewaySettings
     let gateway: GatewayLook
+    /// Whether the listener speaks TLS is not known then.
+    let isGuessing: Bool
 
     private static let unit = "mcp-gateway"
 
@@ -21,7 +23,7 @@ struct ServiceLook: Sendable {
             return [
                 Finding(
                     .urgent, "service", trouble,
-                    next: gateway.isRunning ? "systemctl status \(Self.unit)" : "run this as root, or in its group")
+                    next: gateway.isRunning ? "systemctl status \(Self.unit)" : "sudo mcp-gateway doctor")
             ]
         }
         guard gateway.isRunning else { return [stopped(unit, isManaged: isManaged)] }
@@ -36,9 +38,11 @@ struct ServiceLook: Sendable {
             ]
         }
         guard restarts == 0 else {
+            let isRecent = Self.seconds(ofUptime: unit["ActiveEnterTimestampMonotonic"]).map { $0 < 86_400 } ?? true
             return [
                 Finding(
-                    .attention, "service", "systemd has restarted it \(NumberText.count(restarts, "time")) by itself",
+                    isRecent ? .attention : .note, "service",
+                    "systemd has restarted it \(NumberText.count(restarts, "time")) by itself",
                     next: "journalctl -u \(Self.unit) --since '1 day ago' | grep -iE 'main process exited|watchdog|oom'"
                 )
             ]
@@ -74,7 +78,8 @@ struct ServiceLook: Sendable {
     /// What systemd says; empty where there is none.
     private static var properties: [String: String] {
         guard SettingsFiles.machine.kind("/run/systemd/system") == .directory else { return [:] }
-        let wanted = "LoadState,ActiveState,Result,NRestarts,ExecMainStatus,ActiveEnterTimestamp"
+        let wanted =
+            "LoadState,ActiveState,Result,NRestarts,ExecMainStatus,ActiveEnterTimestamp,ActiveEnterTimestampMonotonic"
         let lines = CommandOutput.of(["/usr/bin/systemctl", "show", unit, "--property=" + wanted]) ?? ""
         return Dictionary(
             lines.split(separator: "\n").compactMap { line in
@@ -83,13 +88,20 @@ struct ServiceLook: Sendable {
         ) { first, _ in first }
     }
 
+    /// How long ago that was, of microseconds since the machine started.
+    private static func seconds(ofUptime text: String?) -> Int? {
+        guard let at = text.flatMap({ UInt64($0) }), at > 0 else { return nil }
+        let now = SystemTime().now().nanoseconds / 1_000
+        return now > at ? Int((now - at) / 1_000_000) : 0
+    }
+
     // MARK: The port
 
     private var port: [Finding] {
         let listen = settings.server.listen
         guard listen.port != 0 else { return [] }
         let look = "ss -tlnp | grep :\(listen.port)"
-        let answer = PortProbe.ask(listen, isTLS: settings.server.tls != nil)
+        let answer = PortProbe.ask(listen, isTLS: settings.server.tls != nil || isGuessing)
         switch (answer, gateway.isRunning) {
         case (.answered(let milliseconds), true):
             if milliseconds > 1_000 {

@@ -24,7 +24,7 @@ package struct StorageVerbs: Sendable {
     /// not in the file yet.
     package func verify(_ file: String?) throws(StartError) -> OperatorAnswer {
         if file == nil, client.isAnswered { return try client.verify() }
-        let path = file.map(Self.absolute) ?? settings.storage.directory + "/queue.db"
+        let path = if let file { Self.absolute(file) } else { try folder(of: nil) + "/queue.db" }
         guard SettingsFiles.machine.kind(path) != .absent else {
             throw StartError("there is no file \(path); backups lie in \(settings.storage.directory)/backups")
         }
@@ -36,11 +36,12 @@ package struct StorageVerbs: Sendable {
     /// Puts a backup in the place of the database. Only while no gateway runs.
     package func restore(_ file: String) throws(StartError) -> OperatorAnswer {
         let report: RestoreReport
+        let folder = try folder(of: Self.absolute(file))
         do {
             // Files that root leaves behind are files that the service cannot write.
             _ = try StorageOwner.become(of: settings.storage.directory)
             report = try DurableStore.restore(
-                from: Self.absolute(file), directory: settings.storage.directory, time: SystemTime())
+                from: Self.absolute(file), directory: folder, time: SystemTime())
         } catch {
             if case .locked(let pid, let directory, _) = error {
                 throw StartError(
@@ -51,6 +52,20 @@ package struct StorageVerbs: Sendable {
         }
         return OperatorAnswer(
             json: StorageScreen.json(report).text, screen: StorageScreen.text(report), isGood: true)
+    }
+
+    /// Where the database is. Of gateways that share a directory each has a folder of its own, and its backups in it.
+    private func folder(of file: String?) throws(StartError) -> String {
+        let base = settings.storage.directory
+        guard settings.storage.isShared else { return base }
+        let own = file.flatMap { file -> String? in
+            let folder = SettingsUnits.folder(of: SettingsUnits.folder(of: file))
+            return SettingsUnits.folder(of: folder) == base ? folder : nil
+        }
+        if let own { return own }
+        throw StartError(
+            "several gateways share \(base), each with a folder of its own: name a file of \(base)/replica-N or of its "
+                + "backups/")
     }
 
     private static func absolute(_ file: String) -> String {

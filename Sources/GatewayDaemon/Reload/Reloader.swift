@@ -33,6 +33,7 @@ final class Reloader: ReloadOrders, StatusSource {
         /// What operators should know until the next reload that works.
         var trouble: String?
         var since: Int64
+        var certificateExpires: Int?
         /// The last that was asked for; the next waits for it.
         var last: Task<Void, Never>?
         var serving: Serving?
@@ -64,14 +65,19 @@ final class Reloader: ReloadOrders, StatusSource {
         self.journal = journal
         self.time = time
         self.log = log
-        state = Mutex(State(current: settings, since: time.wallMilliseconds()))
+        state = Mutex(
+            State(
+                current: settings, since: time.wallMilliseconds(),
+                certificateExpires: Self.certificateExpires(settings)))
     }
 
     /// In force now.
     var settings: GatewaySettings { state.withLock { $0.current } }
 
     /// Until when the listener's certificate is valid, in seconds since 1970; nil without TLS.
-    var certificateExpires: Int? {
+    var certificateExpires: Int? { state.withLock { $0.certificateExpires } }
+
+    private static func certificateExpires(_ settings: GatewaySettings) -> Int? {
         // What is in force has been checked.
         (try? settings.server.tls?.room())?.validUntil
     }
@@ -198,7 +204,8 @@ final class Reloader: ReloadOrders, StatusSource {
             to: Assembly.entries(new, modules, assembly.upstreams), isCompact: new.server.hasCompactTools)
         let names = Set(new.upstreams.map(\.name))
         for gone in old.upstreams where !names.contains(gone.name) { assembly.pipeline.forget(owner: gone.name) }
-        state.withLock { $0.current = new }
+        let expires = Self.certificateExpires(new)
+        state.withLock { ($0.current, $0.certificateExpires) = (new, expires) }
         assembly.pipeline.change(to: new.pipeline)
         assembly.callers.change(to: new.auth.door)
         assembly.tracing.change(to: new.telemetry)

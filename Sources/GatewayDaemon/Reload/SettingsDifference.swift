@@ -42,7 +42,7 @@ struct SettingsDifference {
         live("admin.require_token", \.admin.requiresToken), frozen("admin.control_socket", \.admin.controlSocket),
         frozen("admin.listen", \.admin.listen),
         frozen("storage.directory", \.storage.directory), frozen("storage.replicas", \.storage.isShared),
-        live("storage.replicas_max", \.storage.replicasMax),
+        live("storage.replicas_max", \.storage.replicasMax), live("storage.adopt_after", \.storage.adoptAfter),
         live("storage.retention", \.storage.retention),
         live("storage.max_queue_items", \.storage.queueItemsMax),
         live("storage.max_queue_bytes", \.storage.queueBytesMax),

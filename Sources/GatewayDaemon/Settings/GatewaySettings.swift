@@ -78,6 +78,7 @@ package struct GatewaySettings: Sendable, Equatable {
         /// Several gateways work in it, each in a folder of its own.
         package var isShared = false
         package var replicasMax = 1
+        package var adoptAfter = Duration.seconds(20)
         package var retention: Duration
         package var queueItemsMax: Int
         package var queueBytesMax: Int

@@ -48,6 +48,7 @@ struct SettingsBuild {
             storage: GatewaySettings.Storage(
                 directory: storageDirectory, isShared: values.flag("storage", "replicas"),
                 replicasMax: values.number("storage", "replicas_max"),
+                adoptAfter: values.duration("storage", "adopt_after"),
                 retention: values.duration("storage", "retention"),
                 queueItemsMax: values.number("storage", "max_queue_items"),
                 queueBytesMax: values.number("storage", "max_queue_bytes"),

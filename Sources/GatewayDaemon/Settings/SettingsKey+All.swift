@@ -95,7 +95,7 @@ extension SettingsKey {
             "admin.local", .texts, .texts(["root", "self"]),
             """
             Whose programs on this machine may use the admin routes and see all of /health: names of users, `@group` \
-            for its members, `self` for the user the gateway runs as. Looked up at the start.
+            for its members, `self` for the user the gateway runs as. Looked up at the start and at each reload.
             """
         ),
         SettingsKey(
@@ -122,6 +122,9 @@ extension SettingsKey {
             free, and sends the calls that one which is gone has accepted. Changes at a restart.
             """
         ),
+        SettingsKey(
+            "storage.adopt_after", .duration(.seconds(1)...(.seconds(3_600))), .text("20s"),
+            "How long a folder has to be without a gateway, before another one sends the calls in it."),
         SettingsKey("storage.replicas_max", .count(1...64), .number(16), "One more of them does not start."),
         SettingsKey(
             "storage.engine", .choice(["sqlite"], later: ["postgres"]), .text("sqlite"),

@@ -38,21 +38,31 @@ package enum SettingsLoader {
         return checks.report.outcome(build.settings())
     }
 
-    /// Where things are by a file that would be refused, as far as it can be read, and else where they usually are; no
-    /// upstreams and no tools. A mistake in the file must not lock out those who have to deal with the gateway that
-    /// runs.
+    /// Where things are by a file that would be refused, as far as it can be read, and else where they usually are.
+    package struct Guess: Sendable {
+        /// Without upstreams and tools.
+        package let settings: GatewaySettings
+        /// The file is there, and could be parsed.
+        package let isReadable: Bool
+        /// It says itself where the control socket is.
+        package let namesSocket: Bool
+    }
+
     package static func guess(
         path: String, environment: [String: String], installation: Installation, files: SettingsFiles = .machine
-    ) -> GatewaySettings {
+    ) -> Guess {
         var report = SettingsReport(file: path, isStrict: false)
         let source = SettingsUnits.absolute(path, in: path.hasPrefix("/") ? "/" : files.currentDirectory())
-        let entries = parsed(path, source, files, &report) ?? []
+        let entries = parsed(path, source, files, &report)
         var walk = SettingsWalk(
             report: report, values: SettingsValues(installation: installation),
             expansion: SettingsExpansion(
                 environment: environment, files: files, folder: SettingsUnits.folder(of: source)))
-        walk.table(entries, at: [])
-        return SettingsBuild(values: walk.values, tls: nil, sourcePath: source, upstreams: [], tools: []).settings()
+        walk.table(entries ?? [], at: [])
+        let build = SettingsBuild(values: walk.values, tls: nil, sourcePath: source, upstreams: [], tools: [])
+        return Guess(
+            settings: build.settings(), isReadable: entries != nil,
+            namesSocket: walk.values.written[["admin", "control_socket"]] != nil)
     }
 
     private static func parsed(

@@ -44,46 +44,57 @@ package struct SpanSender: Sendable {
         var pause = Self.interval
         var held: [FinishedSpan] = []
         var isAway = false
+        var isRefused = false
         while !Task.isCancelled {
             // Ends early when the gateway stops.
             try? await Task.sleep(for: pause)
             while !Task.isCancelled {
                 if held.isEmpty { held = tracer.take(Self.batchMax) }
                 guard !held.isEmpty else { break }
-                guard let words = await deliver(&held) else {
-                    if isAway { log.notice("traces are delivered again") }
-                    (isAway, pause) = (false, Self.interval)
+                switch await deliver(&held) {
+                case .taken:
+                    if isAway || isRefused { log.notice("traces are delivered again") }
+                    (isAway, isRefused, pause) = (false, false, Self.interval)
                     continue
+                case .refused(let words):
+                    let message: Logger.Message = "the collector does not take these traces"
+                    if !isRefused { log.warning(message, metadata: [LogKey.detail: "\(words)"]) }
+                    isRefused = true
+                    continue
+                case .later(let words):
+                    // One that was broken off by the end of the gateway says nothing about the collector.
+                    if Task.isCancelled { break }
+                    if !isAway { log.warning("traces are not delivered", metadata: [LogKey.detail: "\(words)"]) }
+                    isAway = true
+                    pause = min(pause * 2, Self.patienceMax)
                 }
-                if !isAway { log.warning("traces are not delivered", metadata: [LogKey.detail: "\(words)"]) }
-                isAway = true
-                pause = min(pause * 2, Self.patienceMax)
                 break
             }
         }
-        guard !isAway else { return }
-        let last = held + tracer.take(Self.batchMax)
-        guard !last.isEmpty else { return }
+        let last = held + tracer.take(Tracer.waitingMax)
+        guard !last.isEmpty, !isAway else { return dropped.increment(by: UInt64(last.count)) }
         // This task is cancelled by now, and what it asks for would be given up at once.
         await Task {
-            var last = last
-            _ = await deliver(&last)
+            var last = last[...]
+            while !last.isEmpty {
+                var batch = Array(last.prefix(Self.batchMax))
+                last = last.dropFirst(batch.count)
+                guard case .later = await deliver(&batch) else { continue }
+                // The gateway waits for no collector longer than that.
+                return dropped.increment(by: UInt64(batch.count + last.count))
+            }
         }.value
     }
 
-    /// Why the batch is still there; nil when it is done with.
-    private func deliver(_ batch: inout [FinishedSpan]) async -> String? {
-        switch await post(text.request(batch)) {
-        case .taken:
-            sent.increment(by: UInt64(batch.count))
-            batch = []
-            return nil
-        case .later(let words): return words
-        case .refused(let words):
-            dropped.increment(by: UInt64(batch.count))
-            batch = []
-            log.warning("the collector does not take these traces", metadata: [LogKey.detail: "\(words)"])
-            return nil
+    /// Afterwards the batch is empty, unless it may be sent again.
+    private func deliver(_ batch: inout [FinishedSpan]) async -> Outcome {
+        let outcome = await post(text.request(batch))
+        switch outcome {
+        case .taken: sent.increment(by: UInt64(batch.count))
+        case .refused: dropped.increment(by: UInt64(batch.count))
+        case .later: return outcome
         }
+        batch = []
+        return outcome
     }
 }
