@@ -31,7 +31,7 @@ def run(*command, **more):
 
 def ruby(script, *arguments, text=""):
     """What the script prints, as JSON. Debian's Python has no YAML without a further package, its Ruby has."""
-    ran = run("ruby", "-ryaml", "-rjson", "-e", script, *arguments, input=text)
+    ran = run("ruby", "-ryaml", "-rjson", "-rtime", "-e", script, *arguments, input=text)
     assert ran.returncode == 0, ran.stderr
     return json.loads(ran.stdout)
 
@@ -118,9 +118,10 @@ def message(status, *alerts, **common):
         "receiver": "r", "status": status, "commonLabels": common, "groupLabels": {}, "commonAnnotations": {},
         "externalURL": "",
         "alerts": [{
-            "status": one.pop("status", status), "labels": {**common, **one},
-            "annotations": {"summary": "the summary", "description": "The description.", "runbook_url": "the/page",
-                            "dashboard": "the dashboard"},
+            "status": one.pop("status", status),
+            "annotations": {"summary": "the summary", "description": "The description.",
+                            "runbook_url": one.pop("runbook_url", "the/page"), "dashboard": "the dashboard"},
+            "labels": {**common, **one},
             "startsAt": "2026-11-23T18:20:00Z", "endsAt": "2026-11-23T18:50:00Z"} for one in alerts]}
     template = PLACE / "alertmanager/templates/incident.tmpl"
     texts = []

@@ -19,20 +19,29 @@ NASTY = [
      {"request_id": "ab"}),
 ]
 
+# As the parser and the filter of the file do it: the expression, the time, then the filter's members.
 PARSE = r"""
-expressions, fields = JSON.parse(ARGV[0]).map { |text| Regexp.new(text[1..-2]) }, ARGV[1]
+expression, format, members, removed = JSON.parse(ARGV[0])
+expression = Regexp.new(expression[1..-2])
 puts JSON.generate(STDIN.read.force_encoding("UTF-8").lines(chomp: true).map { |line|
-  found = expressions.lazy.map { |one| one.match(line) }.find(&:itself)
-  found && (record = found.named_captures; record.merge("fields" => eval(fields)))
+  if found = expression.match(line)
+    record = found.names.to_h { |name| [name, found[name]] }.compact
+    record["at"] = Time.strptime(record["time"], format).to_f
+    record = record.merge(members.transform_values { |ruby| eval(ruby) })
+    record.except(*removed)
+  end
 })
 """
 
 
 def parsed(lines, kind):
-    """The records that Fluentd makes of the lines: by the very expression of the file, and the Ruby of its filter."""
+    """The records that Fluentd makes of the lines, their times as `at`: by the very expression of the file, and the
+    Ruby of its filter. None for a line that fits no pattern."""
     conf = files.FLUENTD.read_text()
-    expressions = re.findall(r"^\s*expression (/.*/)$", conf, re.M)
-    expressions = [one for one in expressions if ("<kind>" in one) == (kind == "security")]
-    fields = re.search(r"^\s*fields \$\{(.*)\}$", conf, re.M)[1]
-    assert len(expressions) == 1
-    return files.ruby(PARSE, json.dumps(expressions), fields, text="\n".join(lines))
+    source, = [one for one in conf.split("<source>")[1:] if f"tag mcp-gateway.{kind}\n" in one]
+    expression, = re.findall(r"^\s*expression (/.*/)$", source, re.M)
+    format, = re.findall(r"^\s*time_format (.*)$", source, re.M)
+    members = dict(re.findall(r"^\s*(\w+) \$\{(.*)\}$", conf.split("<record>")[1].split("</record>")[0], re.M))
+    removed = re.search(r"^\s*remove_keys (.*)$", conf, re.M)[1].split(",")
+    assert set(members) == {"message", "fields"}
+    return files.ruby(PARSE, json.dumps([expression, format, members, removed]), text="\n".join(lines))

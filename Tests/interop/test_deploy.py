@@ -81,9 +81,11 @@ def test_the_configuration_of_the_image_starts_and_its_health_check_answers(tmp_
     environment = {"PATH": os.environ["PATH"], "MCP_GATEWAY_CONFIG": str(tmp_path / "gateway.toml"),
                    "MCP_GATEWAY_LOG_FORMAT": "json", "MCP_GATEWAY_HOST": "gateway.example"}
     check = json.loads(re.search(r"CMD (\[.*\])", the(instructions(IMAGES["container"][0]), "HEALTHCHECK"))[1])
-    healthy = lambda: subprocess.run(
-        [str(house.BINARY), *check[1:]], env=environment, capture_output=True, timeout=20).returncode == 0
-    assert check[0] == "mcp-gateway" and not healthy()
+    place = check.index("--unix-socket") + 1
+    assert check[0] == "curl" and check[place] == toml(DEPLOY / "container/gateway.toml")["admin"]["control_socket"]
+    check[place] = str(tmp_path / "run/control.sock")
+    healthy = lambda: subprocess.run(check, env=environment, capture_output=True, timeout=20).returncode == 0
+    assert not healthy()
     with open(tmp_path / "out.txt", "wb") as out:
         process = subprocess.Popen([str(house.BINARY), "serve"], env=environment, stdout=out, stderr=out, cwd=tmp_path)
     try:
@@ -94,6 +96,7 @@ def test_the_configuration_of_the_image_starts_and_its_health_check_answers(tmp_
             assert connection.response().status == 401, "the name is one of its own, and a token is wanted"
         lines = (tmp_path / "out.txt").read_text().splitlines()
         assert any(line.startswith("{") and json.loads(line) for line in lines), lines
+        assert "admin_call" not in (tmp_path / "log/security.log").read_text(), "it is no order, and leaves no line"
     finally:
         process.terminate()
         assert process.wait(20) == 0

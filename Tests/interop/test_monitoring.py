@@ -1,12 +1,14 @@
 # Licensed under the Apache License 2.0; see LICENSE.
-"""What monitoring/ and docs/runbooks ship: checked by the programs that read it, and beside a gateway in trouble."""
+"""What monitoring/ and docs/runbooks ship: checked by the programs that read it, and beside a gateway in trouble. All
+of those programs at once: test_monitoring_stack.py."""
 
 import concurrent.futures
+import datetime
 import json
 import os
-import pathlib
 import re
 import shutil
+import signal
 import sys
 import time
 
@@ -17,7 +19,6 @@ import gateway as house
 import monitoring_files as files
 import monitoring_logs as logs
 import wire
-from monitoring_stack import Caller, Stack
 from test_steering import Moody
 from test_tls import Gateway as SecureGateway, Shop
 
@@ -143,6 +144,12 @@ def test_messages_follow_the_playbooks_templates():
     assert [line.split(":")[0] for line in text.splitlines()] == [
         "STATUS", "IMPACT", "LEAD", "SCOPE", "RUNBOOK", "DASHBOARD", "Updates"]
     assert "STATUS: Investigating" in text and "IMPACT: The description.\n" in text and "SCOPE: gw\n" in text
+    assert "RUNBOOK: the/page\n" in text
+    page = "docs/runbooks/GatewayDown.md"
+    for url, shown in ((page, f"{page} (on the gateway: /usr/share/doc/mcp-gateway/{page})"),
+                       (f"https://x/{page}", f"https://x/{page}"), ("", "")):
+        _, text = files.message("firing", {"runbook_url": url}, alertname="GatewayDown", severity="sev1")
+        assert f"\nRUNBOOK: {shown}\n" in text, text
     escalated = {"instance": "gw", "about": "GatewayDown"}
     subject, text = files.message("firing", escalated, alertname="Escalation", severity="sev1", escalate_to="cto")
     assert subject.startswith("📊 UPDATE - SEV-1")
@@ -157,6 +164,19 @@ def test_messages_follow_the_playbooks_templates():
     assert subject == "✅ RESOLVED - 2026-11-23 18:50 UTC - SEV-1 - the summary"
     for line in ("SOLUTION: ", "ROOT CAUSE: ", "FOLLOW-UP: ", "POST-MORTEM: "):
         assert line in text
+
+
+def test_pages_can_be_given_an_address(tmp_path):
+    """By the line of the README."""
+    for file in [*files.RULES, files.PLACE / "prometheus/prometheus.yml"]:
+        shutil.copy(file, tmp_path)
+    line = re.search(r"^sed -i .*$", (files.PLACE / "README.md").read_text(), re.M)[0]
+    done(files.run("bash", "-c", line.replace("/etc/prometheus/", f"{tmp_path}/")))
+    done(files.run("promtool", "check", "rules", tmp_path / "rules.yml", tmp_path / "escalation.yml"))
+    texts = "".join((tmp_path / file.name).read_text() for file in files.RULES)
+    urls = re.findall(r"runbook_url: (.*)", texts)
+    assert len(urls) > 30
+    assert all(re.fullmatch(r"https://runbooks\.example\.com/mcp-gateway/docs/runbooks/\w+\.md", url) for url in urls)
 
 
 def test_the_dashboard_is_the_playbooks():
@@ -333,148 +353,84 @@ def test_fluentd_reads_the_lines_of_a_running_gateway(gateway):
     assert refused["origin"] == 'http://x" detail=forged peer=1 \\' and refused["peer"] == "127.0.0.1", refused
 
 
-def test_text_and_json_say_the_same(gateway, make):
-    """The same trouble, logged as JSON: members of the objects are what the parsers make of the text."""
+def test_text_and_json_become_the_same_records(gateway, make):
+    """The same trouble, logged as JSON, read by the same file."""
     how = {"log": {"format": "json", "level": "debug"}}
     other = make.gateway({"dead": gateway.tables["upstreams.dead"]}, sections=how)
     house.eventually(lambda: "disk" in other.stdout(), 10, "the words of the dead server")
-    objects = [json.loads(line) for line in (other.home / "log/app.log").read_text().splitlines()]
-    of_json = next(one for one in objects if "disk" in str(one))
+    lines = (other.home / "log/app.log").read_text().splitlines()
+    records = logs.parsed(lines, "app")
+    for line, record in zip(lines, records, strict=True):
+        members = json.loads(line)
+        moment = datetime.datetime.strptime(members.pop("timestamp"), "%Y-%m-%d %H:%M:%S.%f%z").timestamp()
+        assert record["at"] == pytest.approx(moment, abs=0.0005)
+        assert [record[name] for name in ("level", "component", "message")] == [
+            members.pop(name) for name in ("level", "component", "message")]
+        assert record["fields"] == members
+    of_json = next(record for record in records if "disk" in str(record))
     lines = (gateway.home / "log/app.log").read_text().splitlines()
     of_text = next(record for record in logs.parsed(lines, "app") if "disk" in str(record))
-    assert set(of_json) - {"timestamp"} == {"level", "component", "message", *of_text["fields"]}
+    assert set(of_json) == set(of_text) and set(of_json["fields"]) == set(of_text["fields"])
     assert (of_json["level"], of_json["message"]) == (of_text["level"], of_text["message"])
     # The escapes of JSON are undone by every reader of JSON; in text the tab stays as it is written there.
     for name, value in of_text["fields"].items():
-        assert of_json[name].replace("\t", "\\t") == value, name
+        assert of_json["fields"][name].replace("\t", "\\t") == value, name
 
 
 def test_fluentd_is_not_fooled_by_what_others_wrote():
     records = logs.parsed([line for line, _, _ in logs.NASTY], "app")
     for (line, text, fields), record in zip(logs.NASTY, records):
         assert record and (record["message"], record["fields"]) == (text, fields), (line, record)
-    strange = ["", "garbage", "level=error component=gateway", "Traceback (most recent call last):", "2026-11-23 info"]
+    begin = '{"timestamp":"2026-11-23 18:20:01.123Z","level":"info","component":"a","message":'
+    strange = ["", "garbage", "level=error component=gateway", "Traceback (most recent call last):", "2026-11-23 info",
+               "{}", begin + "1}", begin + '"m"} and more', begin + r'"\x"}', begin + '"m","k":{}}',
+               begin + '"m","k":"v']
+    nasty = {"message": 'a"},"level":"x', "k\"1": "\\\n\u001b[0mü", "": "", "tool": "x}"}
+    head = {"timestamp": "2026-11-23 18:20:01.123Z", "level": "info", "component": "a"}
+    record, = logs.parsed([json.dumps({**head, **nasty}, separators=(",", ":"))], "app")
+    assert record["message"] == nasty.pop("message") and record["fields"] == nasty
+    record, = logs.parsed([begin + '"m","k":"v","cut":true}'], "app")
+    assert record["fields"] == {"k": "v", "cut": True}
     for kind in ("app", "security"):
         assert logs.parsed(strange, kind) == [None] * len(strange)
     began = time.monotonic()
     worst = "2026-11-23 18:20:01.123Z info daemon: " + ' k="' * 1_999
     assert logs.parsed([worst], "app")[0] and time.monotonic() - began < 5
+    assert logs.parsed([begin + '"m"' + ',"":""' * 1_999 + ","], "app") == [None] and time.monotonic() - began < 10
 
 
-# All of it at once.
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives rights to others, and takes them on")
+def test_a_reader_of_the_logs_is_no_operator(make):
+    """By the lines of the README, for a user who is in no group: reads both logs, also when they are begun anew, and
+    nothing else."""
+    gateway = make.gateway(start=False)
+    (gateway.home / "log").mkdir(mode=0o750)
+    gateway.start()
+    gateway.home.chmod(0o711)
+    assert shutil.which("setfacl"), "the README's line needs setfacl: apt-get install acl"
+    lines = re.findall(r"^setfacl .*$", (files.PLACE / "README.md").read_text(), re.M)
+    assert lines == re.findall(r"^#   (setfacl .*)$", files.FLUENTD.read_text(), re.M) and len(lines) == 2
+    nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
 
-@pytest.fixture(scope="module")
-def moody(make_once):
-    return make_once.server(Moody())
+    def read(path):
+        return files.run(*nobody, "cat", path)
 
-
-@pytest.fixture(scope="module")
-def stack(make_once, moody):
-    """Prometheus shows a token, as the shipped file has it; without one nothing but the control socket lets in."""
-    upstream = {"url": moody.url, "circuit_breaker": {"open_for": "1s"}, "tools": {"other": {"offline": "queue"}}}
-    gateway = make_once.gateway({"erp": upstream}, sections={"admin": {"require_token": True}})
-    token = operator(gateway, "token", "new", "prometheus", "--role", "observe", "--json")["secret"]
-    one = Stack(gateway, token)
-    make_once.later(one.close)
-    return one.start()
-
-
-def call(gateway, tool="erp__work", **arguments):
-    return gateway.call(tool, arguments, timeout=20)[1]
-
-
-def test_a_failing_upstream_is_told_to_everybody_whom_it_concerns(stack, moody):
-    stack.gateway.wait_for_tools("erp__work")
-    with Caller(stack.gateway, "erp__work"):
-        house.eventually(lambda: stack.query("instance:mcp_calls:increase5m > 5"), 10, "the scrapes")
-        assert stack.query("instance:mcp_calls_failed:ratio5m")[0][1] == 0
-        assert not stack.firing() and not stack.post.letters and not stack.mail.letters
-
-        moody.feel("failing", status=500)
-        alarm, = house.eventually(lambda: stack.told("INCIDENT - SEV-1", "Nearly all calls"), 25, "the alarm")
-        page = "docs/runbooks/PerformanceDegraded.md"
-        for words in ("STATUS: Investigating", "IMPACT: ", "SCOPE: 127.0.0.1:", page, "Thread"):
-            assert words in alarm, alarm
-        everybody_was_told(stack)
-
-        # Nobody acknowledges: the lead and then the CTO are told, and the channel of it.
-        house.eventually(lambda: stack.mails("cto"), 20, "the step to the CTO")
-        assert stack.mails("engineering-lead")
-        update = "UPDATE - SEV-1", "PerformanceDegraded goes on", "told to cto"
-        house.eventually(lambda: stack.told(*update), 5, "the update")
-        keys = {page["routing_key"] for page in stack.posts("/pagerduty")}
-        assert {"the pagerduty-routing-key-engineering-lead", "the pagerduty-routing-key-cto"} <= keys
-        # Somebody does, with the words of the README.
-        words = re.search(r"amtool silence add .*about=GatewayDown", (files.PLACE / "README.md").read_text())[0]
-        words = words.replace("GatewayDown", "PerformanceDegraded")
-        words = words.replace("localhost:9093", f"127.0.0.1:{stack.alertmanager_port}")
-        done(files.run("bash", "-c", words))
-        house.eventually(lambda: "goes on" in stack.left_out("--silenced"), 5, "the silence")
-
-        moody.feel("fine")
-        house.eventually(lambda: stack.told("RESOLVED", "Nearly all calls", "SOLUTION: "), 25, "the end")
-        ended = lambda: [page for page in stack.posts("/pagerduty") if page["event_action"] == "resolve"]
-        house.eventually(ended, 5, "the page's end")
-    assert not stack.complaints()
-
-
-def everybody_was_told(stack):
-    """That nearly all calls fail: whoever is on call, owners, stakeholders, customers."""
-    def page():
-        return [page for page in stack.posts("/pagerduty") if "Nearly all" in page["payload"]["summary"]]
-
-    page, = house.eventually(page, 5, "the page")
-    assert page["event_action"] == "trigger" and page["routing_key"] == "the pagerduty-routing-key"
-    assert page["payload"]["severity"] == "critical" and "IMPACT: " in page["payload"]["custom_details"]["message"]
-    house.eventually(lambda: stack.mails("stakeholders") and stack.mails("product-owner"), 5, "the mails")
-    assert "IMPACT: " in stack.mails("stakeholders")[0]
-    status = house.eventually(lambda: stack.posts("/hooks/mcp-gateway"), 5, "the status page")[0]
-    assert status["alerts"][0]["labels"]["alertname"] == "PerformanceDegraded" and status["status"] == "firing"
-    shown = next(headers["Authorization"] for path, _, headers in stack.post.letters if path == "/hooks/mcp-gateway")
-    assert shown == "Bearer the status-page-token"
-    assert {"PerformanceDegraded", "ToolErrorRateHigh"} <= stack.firing()
-    house.eventually(lambda: "More than 5 %" in stack.left_out("--inhibited"), 5, "the rest of the lesser alert")
-
-
-def test_the_playbooks_queries_find_what_they_are_for(stack, moody):
-    gateway, ask = stack.gateway, {name: lambda text=text: stack.query(text) for name, text in files.PLAYBOOK.items()}
-    moody.feel("fine")
-    house.eventually(lambda: not call(gateway), 10, "a quiet begin")
-    assert ask["queue"]() == []
-    with concurrent.futures.ThreadPoolExecutor(25) as pool:
-        # Slow ones first; the percentile wants one in twenty of all that were asked here so far.
-        moody.feel("slow", seconds=2.1)
-        slow = [pool.submit(call, gateway, n=str(n)) for n in range(50)]
-        assert not any(one.result(30) for one in slow)
-    found = house.eventually(lambda: [one for one in ask["times"]() if one[0]["path"] == "/mcp"], 10, "the slow calls")
-    assert 2 < found[0][1] <= 5
-
-    moody.kill()
-    house.eventually(lambda: call(gateway), 10, "the upstream's absence")
-    with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        stored = list(pool.map(lambda n: call(gateway, "erp__other", n=str(n)), range(1001)))
-    assert not any(stored), "stored calls are no errors"
-    found = house.eventually(ask["queue"], 10, "the backlog")
-    assert [value for _, value in found] == [1001]
-    house.eventually(lambda: {"QueueBacklog", "UpstreamAway", "AllUpstreamsAway"} <= stack.firing(), 10, "their alerts")
-
-    resident, = stack.query(files.PLAYBOOK["memory"].removesuffix(" > 0.8"))
-    status = pathlib.Path(f"/proc/{gateway.process.pid}/status").read_text()
-    assert resident[1] == pytest.approx(int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1024 / 1024, rel=0.5)
-    assert ask["memory"]() == [], "a test's gateway is small"
-
-    assert ask["errors"]() == []
-    assert gateway.order("POST", "/admin/drain", socket=True)[0] == 200
-    found = house.eventually(lambda: gateway.get("/health").status == 503 and ask["errors"](), 10, "answers with 503")
-    assert all(labels["status"] == "503" and 0.05 < value < 1000 for labels, value in found)
-    both = {"PlaybookErrorRate", "GatewayUnhealthy"}
-    house.eventually(lambda: gateway.get("/health") and both <= stack.firing(), 10, "their alerts")
-    assert gateway.order("DELETE", "/admin/drain", socket=True)[0] == 200
-
-
-def test_a_gateway_that_is_gone_is_told(stack):
-    stack.gateway.kill()
-    alarm = house.eventually(lambda: stack.told("INCIDENT - SEV-1", "does not answer"), 15, "the alarm")[0]
-    assert f"SCOPE: 127.0.0.1:{stack.gateway.port}" in alarm and "docs/runbooks/GatewayDown.md" in alarm
-    stack.gateway.start()
-    house.eventually(lambda: stack.told("RESOLVED", "does not answer"), 15, "the end of it")
+    log = gateway.home / "log"
+    assert all(read(log / f"{name}.log").returncode for name in ("app", "security"))
+    for line in lines:
+        line = line.replace("fluentd", "65534").replace("/var/log/mcp-gateway", str(log))
+        done(files.run("bash", "-c", line))
+    done(read(log / "app.log"), "serving")
+    done(read(log / "security.log"))
+    # As logrotate does, and as the service manager does at each start.
+    (log / "app.log").rename(log / "app.log-20261123")
+    gateway.signal(signal.SIGUSR2)
+    house.eventually((log / "app.log").exists, 10, "the new file")
+    log.chmod(0o750)
+    assert (log / "app.log").stat().st_mode & 0o777 == 0o640
+    gateway.get("/health")
+    for name in ("app.log", "app.log-20261123", "security.log"):
+        done(read(log / name))
+    assert files.run(*nobody, "sh", "-c", f"echo x >> {log}/app.log").returncode != 0
+    assert read(gateway.database).returncode and files.run(
+        *nobody, "curl", "-sf", "--unix-socket", gateway.control, "http://localhost/admin/status").returncode

@@ -50,7 +50,7 @@ GOES_ON = {
 TELLS = (r"\bgrep\b", r"^mcp-gateway doctor\b", r"^mcp-gateway upstreams check\b", r"^dpkg --verify ")
 # What a lab has not, and where the line is tried instead.
 NOT_IN_A_LAB = {
-    r"^(promtool|amtool) ": "Prometheus is not in the lab; Tests/interop/test_monitoring.py runs it and Alertmanager",
+    r"^(promtool|amtool) ": "Prometheus is not in the lab; Tests/interop/test_monitoring_stack.py has both of them",
     r"^curl .*localhost:9090/": "as above",
     r"^openssl s_client -connect localhost:8080": "no TLS in this lab; docs/DEPLOYMENT.md is tried with it",
 }

@@ -93,9 +93,13 @@ docker update --cpus=1.5 mcp-gateway
 # What cannot be typed here: the reason, and where the nearest thing is tried instead.
 NOT_HERE = {
     "docker-compose up --scale mcp-gateway=3":
-        "needs Docker with its own control groups and images; what deploy/ scales is tried where it is made",
+        "no container engine starts in a machine that is a container itself: its images would be an overlay on an "
+        "overlay. Tried by hand on an emulated machine with podman in the place of Docker, with a trial server and "
+        "without a network: three came up. With the gateway, what such a line leads to is held by "
+        "Tests/interop/test_deploy.py and test_replicas.py",
     "docker update --memory=2g --cpus=2.0 mcp-gateway":
-        "needs Docker; that the gateway sees limits which change while it runs is tried by the HostLoad tests",
+        "as above. By hand on the emulated machine such a line, with other numbers, changed the limits of the control "
+        "group at once; that the gateway sees limits which change while it runs is tried by the HostLoad tests",
     "docker update --cpus=1.5 mcp-gateway": "as above",
     "cargo run --bin validate-config -- config/production.toml":
         "cargo does not build the gateway; the packaged program of that name is run instead, with the same argument",

@@ -141,6 +141,18 @@ def test_each_verb_is_told_of():
     assert [verb for verb in verbs()[()][1] - {"help"} if (verb,) not in told] == []
 
 
+def test_verbs_of_make_exist():
+    rules = set(re.findall(r"^([a-z-]+):", (base.ROOT / "Makefile").read_text(), re.M))
+
+    def look(document):
+        for text in everything(document):
+            for verb in re.findall(r"^make ([a-z-]+)", text, re.M):
+                if verb not in rules:
+                    yield f"make has no {verb}"
+
+    assert findings(look) == []
+
+
 # --- Keys, metrics, routes, tables, events ---
 
 @functools.cache
@@ -246,6 +258,13 @@ def test_each_alert_is_in_the_playbook():
               for name in re.findall(r"alert: (\w+)", (base.ROOT / f"monitoring/prometheus/{file}.yml").read_text())}
     told = (base.ROOT / "docs/INCIDENT_RESPONSE.md").read_text().split("\n## Alerts\n")[1].split("\n## ")[0]
     assert set(re.findall(r"\(runbooks/(\w+)\.md\)", told)) == alerts
+
+
+def test_who_is_on_call_can_stop_the_escalation():
+    """By the line that monitoring/README.md gives, which is tried with a real Alertmanager."""
+    lines = [[command for block in blocks(base.ROOT / name) if block.kind in SHELL for command in commands(block.text)
+              if "alertname=Escalation" in command] for name in ("docs/INCIDENT_RESPONSE.md", "monitoring/README.md")]
+    assert lines[0] == lines[1] and len(lines[0]) == 1, lines
 
 
 def test_the_given_playbook_is_kept():

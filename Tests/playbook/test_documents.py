@@ -42,6 +42,43 @@ def test_no_reason_is_given_for_a_block_that_is_no_shell():
             if block.reason and block.kind not in documents.SHELL] == []
 
 
+def test_a_command_stands_in_a_fence():
+    """Elsewhere it would not be typed by these tests."""
+    wrong = []
+    for document in DOCUMENTS:
+        fenced = {number for block in blocks(document)
+                  for number in range(block.line, block.line + block.text.count("\n") + 2)}
+        wrong += [f"{document.name}:{number}: {line}"
+                  for number, line in enumerate(document.read_text(encoding="utf-8").split("\n"), 1)
+                  if number not in fenced and re.match(r"\s+(make|mcp-gateway|systemctl|curl)\b", line)]
+    assert wrong == []
+
+
+# What must not be pasted together: an order and what takes it back, two answers to one question, a look and the end of
+# what was looked at.
+APART = [
+    (r"\bqueue retry\b", r"\bqueue cancel\b"),
+    (r"\bdrain$", r"\bdrain --undo\b"),
+    (r"\boverrides undo \S", r"\boverrides undo$"),
+    (r"/circuit-breaker/enable\b|\bbreaker enable\b", r"/rate-limit\b|\blimit set\b"),
+    (r"\bMemoryMax=\d", r"\bMemoryMax=infinity\b"),
+    (r"\btoken new\b", r"\btoken revoke\b"),
+    (r"^apt-get remove\b", r"^apt-get purge\b"),
+    (r"\.corrupt", r"\s-delete\b"),
+]
+
+
+@pytest.mark.parametrize("one, other", APART)
+def test_a_block_is_one_decision(one, other):
+    texts = {block.name: [re.sub(r"\s+#.*", "", command) for command in commands(block.text)]
+             for document in DOCUMENTS for block in blocks(document) if block.kind in documents.SHELL}
+    both = [name for name, lines in texts.items()
+            if any(re.search(one, mine) and re.search(other, its) for mine in lines for its in lines if mine != its)]
+    assert both == []
+    # Each of the two is asked for somewhere, or this would look for nothing.
+    assert all(any(re.search(wanted, line) for lines in texts.values() for line in lines) for wanted in (one, other))
+
+
 def test_what_a_lab_has_not_is_asked_for_somewhere():
     typed = [command for block in shell_blocks("installed") for command in commands(block.text)]
     assert [line for line in NOT_IN_A_LAB if not any(re.search(line, command) for command in typed)] == []
@@ -92,11 +129,13 @@ class Reader:
 
     def prepare(self, text):
         """What a block speaks of."""
-        has_anna = " anna " in self.run("mcp-gateway token list").ok().stdout
-        if "token revoke anna" in text and not has_anna:
-            self.run("mcp-gateway token new anna --role call").ok()
-        if "token new anna" in text and has_anna:
-            self.run("mcp-gateway token revoke anna").ok()
+        known = self.run("mcp-gateway token list").ok().stdout
+        for order, name in re.findall(r"token (new|revoke) ([a-z-]+)", text):
+            is_known = f" {name} " in known
+            if order == "revoke" and not is_known:
+                self.run(f"mcp-gateway token new {name} --role call").ok()
+            if order == "new" and is_known:
+                self.run(f"mcp-gateway token revoke {name}").ok()
         if re.search(r"\b(4711|ID)\b", text):
             self.item = self.undecided()
 

@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+import base
 import installed
 from installed import CONFIGURATION, DATABASE
 from lab import eventually
@@ -12,6 +13,11 @@ from lab import eventually
 LOG = "/var/log/mcp-gateway/app.log"
 # What `systemd-analyze security` may say at most; up to 2 it calls OK.
 EXPOSURE_MAX = 2.0
+HOME_UPSTREAM = """
+[upstreams.home]
+command = "python3"
+args = ["/opt/home/server.py"]
+"""
 
 
 # --- What is where ---
@@ -38,7 +44,8 @@ def test_the_service_is_enabled_and_serves(machine):
     ("/usr/bin/validate-config", "root", "root", "755"),
 ])
 def test_files_have_their_owners_and_modes(machine, path, owner, group, mode):
-    assert machine.run(f"stat -c '%U %G %a' {path}").ok().stdout == f"{owner} {group} {mode}\n"
+    # A link has no mode of its own; what it leads to has.
+    assert machine.run(f"stat -L -c '%U %G %a' {path}").ok().stdout == f"{owner} {group} {mode}\n"
 
 
 def test_keys_and_tokens_are_for_the_gateway_alone(machine):
@@ -84,8 +91,10 @@ def test_there_is_a_manual(machine, page):
 
 @pytest.fixture(scope="module")
 def people(machine):
-    """Anna is on call, in the group since the service started; Bob has an account and nothing else."""
-    machine.run("useradd --create-home --groups mcp-gateway anna && useradd --create-home bob").ok()
+    """Anna is on call, in the groups since the service started; Dora is in the gateway's alone; Bob has an account."""
+    machine.run(
+        "useradd --create-home --groups mcp-gateway,systemd-journal anna && "
+        "useradd --create-home --groups mcp-gateway dora && useradd --create-home bob").ok()
     machine.run("systemctl restart mcp-gateway").ok()
     machine.wait_for("wasm", "upstream:notes")
 
@@ -94,11 +103,34 @@ def people(machine):
     "mcp-gateway status", "mcp-gateway queue list", "mcp-gateway backup", "mcp-gateway verify", "mcp-gateway reload",
     "mcp-gateway token list", "mcp-gateway tools list", "sqlite3 /var/lib/mcp/queue.db .tables",
     f"tail {LOG}", "cat /etc/mcp-gateway/production.toml", "ls /var/lib/mcp/queue",
-    "curl -sf -X POST http://localhost:8080/admin/cache/clear"])
+    "curl -sf -X POST http://localhost:8080/admin/cache/clear",
+    "curl -sf --unix-socket /run/mcp-gateway/control.sock http://localhost/admin/status",
+    "cp /var/lib/mcp/queue.db /var/lib/mcp/queue.db.backup && rm -f /var/lib/mcp/queue.db.backup",
+    "journalctl -u mcp-gateway --no-pager -o cat | grep -q serving"])
 def test_who_is_in_the_group_needs_no_root(machine, people, command):
     machine.run(command, user="anna").ok()
     # Who is not is refused each of these.
     assert machine.run(command, user="bob").status != 0
+
+
+@pytest.mark.parametrize("command", [
+    "systemctl restart mcp-gateway", "systemctl reload mcp-gateway", "systemctl stop mcp-gateway",
+    "systemctl set-property mcp-gateway MemoryMax=2G",
+    "systemd-run --slice=mcp --property=MemoryMax=1G mcp-gateway", "kill -USR1 $(pgrep mcp-gateway)",
+    "nginx -s reload", "test -w /etc/mcp-gateway/config/production.toml", "test -w /etc/mcp-gateway/config",
+    "perf record -o /dev/null -p $(pgrep mcp-gateway) -- true"])
+def test_the_group_is_not_enough_for_everything(machine, people, command):
+    """What docs/INCIDENT_RESPONSE.md says of root alone."""
+    pid = machine.pid()
+    assert machine.run(command, user="anna").status != 0
+    assert machine.pid() == pid
+
+
+def test_the_journal_and_names_of_processes_need_more_than_the_group(machine, people):
+    said = machine.run("journalctl -u mcp-gateway --no-pager -o cat", user="dora")
+    assert "serving" not in said.stdout, said
+    told = machine.run("ss -tlnp | grep :8080", user="anna").ok().stdout
+    assert "127.0.0.1:8080" in told and "mcp-gateway" not in told
 
 
 def test_who_reads_the_database_leaves_it_to_the_gateway(machine, people):
@@ -111,12 +143,18 @@ def test_who_reads_the_database_leaves_it_to_the_gateway(machine, people):
     machine.wait_for("storage", "upstream:notes")
 
 
-def test_who_joins_the_group_uses_the_verbs_at_once_and_the_routes_from_the_next_start_on(machine, people):
+def test_who_joins_the_group_uses_the_verbs_at_once_and_the_routes_from_the_next_reload_on(machine, people):
+    order = "curl -sf -X POST http://localhost:8080/admin/cache/clear"
+    pid = machine.pid()
     machine.run("useradd --create-home carol && adduser --quiet carol mcp-gateway").ok()
     machine.run("mcp-gateway status && mcp-gateway queue list", user="carol").ok()
-    machine.run("systemctl restart mcp-gateway").ok()
-    machine.run("curl -sf -X POST http://localhost:8080/admin/cache/clear", user="carol").ok()
-    machine.wait_for("wasm", "upstream:notes")
+    assert machine.run(order, user="carol").status != 0
+    machine.run("systemctl reload mcp-gateway").ok()
+    machine.run(order, user="carol").ok()
+    # And who leaves it is out from the next one on.
+    machine.run("deluser --quiet carol mcp-gateway && systemctl reload mcp-gateway").ok()
+    assert machine.run(order, user="carol").status != 0
+    assert machine.pid() == pid
 
 
 # --- Calls under the shipped unit ---
@@ -130,6 +168,22 @@ def test_a_child_process_is_called(machine):
     assert "buy milk" in machine.text("notes__add_note", {"text": "buy milk"}, machine.secret)
     owners = machine.run("ps -o user:32= -C python3").ok().stdout.split()
     assert owners == ["mcp-gateway"]
+    variables = machine.run("tr '\\0' '\\n' </proc/$(pgrep -x python3)/environ").ok().stdout.splitlines()
+    assert "HOME=/var/lib/mcp/home" in variables, variables
+
+
+def test_a_child_process_keeps_files_below_its_home(machine):
+    machine.put(base.ROOT / "Tests/playbook/home_server.py", "/opt/home/server.py", 0o644)
+    machine.configure(installed.MODULES + installed.NOTES_UPSTREAM + HOME_UPSTREAM)
+    try:
+        machine.run("systemctl reload mcp-gateway").ok()
+        machine.wait_for("upstream:home")
+        told = machine.run("stat -c '%U %s' /var/lib/mcp/home/.cache/home-server/kept").ok().stdout
+        assert told == "mcp-gateway 5\n"
+    finally:
+        machine.configure(installed.MODULES + installed.NOTES_UPSTREAM)
+        machine.run("systemctl reload mcp-gateway").ok()
+    machine.wait_for("wasm", "upstream:notes")
 
 
 def test_a_call_without_a_token_is_refused(machine):
