@@ -248,7 +248,9 @@ enum FailureWords {
 enum Words {
     /// `2 s`, `0.25 s`
     static func seconds(_ duration: Duration) -> String {
-        let milliseconds = Int(duration.milliseconds.rounded())
+        // A wait ends a little before or behind its time, which is nobody's concern.
+        let exact = duration.milliseconds
+        let milliseconds = exact >= 500 ? Int((exact / 10).rounded()) * 10 : Int(exact.rounded())
         if milliseconds % 1_000 == 0 { return "\(milliseconds / 1_000) s" }
         return "\(Double(milliseconds) / 1_000) s"
     }
