@@ -1,4 +1,5 @@
 # Licensed under the Apache License 2.0; see LICENSE.
+import contextlib
 import os
 
 import pytest
@@ -47,9 +48,9 @@ def park():
     machines.close()
 
 
-@pytest.fixture(scope="module")
-def machine():
-    """One for the tests of a file, with the package, the example tools and a token."""
+@contextlib.contextmanager
+def served():
+    """A machine with the package as it is shipped, an upstream, a module and a client."""
     machines = Park()
     try:
         one = machines.new_installed()
@@ -62,19 +63,18 @@ def machine():
         machines.close()
 
 
+@pytest.fixture(scope="module")
+def machine():
+    """One for the tests of a file."""
+    with served() as one:
+        yield one
+
+
 @pytest.fixture(scope="session")
 def operator():
-    """Who types the playbook, all of it, at one machine; as it is shipped, with an upstream, a module and a client."""
-    machines = Park()
-    try:
-        one = machines.new_installed()
-        one.put_tools()
-        one.secret = one.token("tests")
-        one.run("systemctl reload mcp-gateway").ok()
-        one.wait_for("wasm", "upstream:notes")
+    """Who types the playbook, all of it, at one machine."""
+    with served() as one:
         yield playbook.Operator(one)
-    finally:
-        machines.close()
 
 
 @pytest.hookimpl(wrapper=True)
