@@ -156,9 +156,11 @@ struct LegacyClients: Sendable {
         // The stream is over when the client is gone; the session is not.
         exchange.endsWithClient = true
         exchange.keepsAliveByEvents = true
-        exchange.startListening()
         let outlet = EventOutlet(exchange)
+        // Before the client can know: it may come again as soon as it has the head, on another loop, and of two
+        // connections the later one has the stream. What is sent here waits for the loop, and so for the head.
         place.trail.attach(outlet, after: place.sequence, marks: live.marksStreams)
+        exchange.startListening()
         await outlet.closed.wait()
         place.trail.detach(outlet)
     }

@@ -139,7 +139,8 @@ final class OwnerBreaker: Sendable {
         if change.reason == .forced {
             log.warning("breaker held open by order: calls are refused until that is undone", metadata: metadata)
         } else if change.to == .open {
-            log.warning("breaker open: calls are refused at once until the server answers again", metadata: metadata)
+            // "fail" for whoever greps for what is wrong: this line says why the failed calls behind it were not even tried.
+            log.warning("breaker open: calls fail at once until the server answers again", metadata: metadata)
         } else {
             log.notice("breaker \(change.to.rawValue)", metadata: metadata)
         }
