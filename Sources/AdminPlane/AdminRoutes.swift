@@ -19,6 +19,10 @@ package struct AdminRooms: Sendable {
     package var version: String
     /// Where the database is.
     package var folder: String
+    /// False where one client is served over stdin and stdout alone.
+    package var listens = true
+    /// What the look ahead at an outage has to know of the configuration in force.
+    package var inForce: @Sendable () -> JSONValue = { .null }
     package var uptime: @Sendable () -> Duration
     /// What the rooms say about themselves.
     package var health: @Sendable () -> [ComponentStatus]

@@ -59,10 +59,11 @@ struct GatewayCalls: Sendable {
             facts: [
                 ("status", .string(level.rawValue)), ("version", .string(rooms.version)),
                 ("uptime_seconds", .seconds(rooms.uptime().milliseconds / 1_000)),
-                ("storage", .string(rooms.folder)), ("in_flight", .integer(rooms.traffic.callsInFlight)),
+                ("storage", .string(rooms.folder)), ("listens", .bool(rooms.listens)),
+                ("in_flight", .integer(rooms.traffic.callsInFlight)),
                 ("draining", .bool(rooms.traffic.isDraining)),
                 ("last_minute", Self.json(pulse)), ("queue", QueueFacts.json(rooms.queue.counts(), now: now)),
-                ("load", rooms.load()), ("upstreams", upstreams()),
+                ("in_force", rooms.inForce()), ("load", rooms.load()), ("upstreams", upstreams()),
                 ("components", .array(health.map(HealthReport.json))),
                 ("overrides", .array(rooms.traffic.overrides().map(TrafficFacts.json))),
             ])

@@ -15,16 +15,20 @@ package struct OperatorDoor: Sendable {
     private let requiresToken: Bool
     private let tokens: TokenDesk?
     private let owner: @Sendable (NetworkPeer) -> UInt32?
+    private let wrongToken: @Sendable (HTTPRequest, String) -> Void
 
     /// - Parameters:
     ///   - isPublic: strangers may see health and metrics too. They may not give orders.
     ///   - local: whose programs are let in.
     ///   - requiresToken: nobody is let in without a token but by the control socket.
     ///   - owner: the user of the program at the other end, who has to be one of these; asked last, and once a request.
+    ///   - wrongToken: told of each request that shows a token that is not good, and why; must return at once.
     package init(
         isPublic: Bool, local: LocalUsers, requiresToken: Bool = false, tokens: TokenDesk? = nil,
-        owner: @escaping @Sendable (NetworkPeer) -> UInt32?
+        owner: @escaping @Sendable (NetworkPeer) -> UInt32?,
+        wrongToken: @escaping @Sendable (_ request: HTTPRequest, _ why: String) -> Void = { _, _ in }
     ) {
+        self.wrongToken = wrongToken
         self.isPublic = isPublic
         self.local = local
         self.requiresToken = requiresToken
@@ -86,8 +90,14 @@ package struct OperatorDoor: Sendable {
         case .visitor(let visitor) where visitor.may(.admin): return .operating(who: "token \(visitor.name)")
         case .visitor(let visitor) where visitor.may(.observe): return .observing(who: "token \(visitor.name)")
         case .visitor(let visitor): return .stranger(why: "token \(visitor.name) has no role observe or admin")
-        case .wrong, .refused: return .stranger(why: "its token is not good", hasToken: true)
+        case .wrong: return wrong(request, "a token that is not good")
+        case .refused: return wrong(request, "too many wrong tokens")
         }
+    }
+
+    private func wrong(_ request: HTTPRequest, _ why: String) -> Visitor {
+        wrongToken(request, why)
+        return .stranger(why: "its token is not good", hasToken: true)
     }
 
     /// What says that somebody else is behind this request.

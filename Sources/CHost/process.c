@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 #include <sys/timex.h>
 #include <sys/un.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 void csystem_set_process_name(const char *name) {
@@ -23,6 +24,35 @@ void csystem_set_process_name(const char *name) {
         if (written > 0) return;
     }
     prctl(PR_SET_NAME, name);
+}
+
+void csystem_be_verb(const char *verb) {
+    char name[16] = "mcpgw-";
+    size_t length = strlen(name);
+    // The first word of it is enough: validate-config is mcpgw-validate.
+    while (length < sizeof name - 1 && *verb >= 'a' && *verb <= 'z') name[length++] = *verb++;
+    name[length] = 0;
+    static const int numbers[] = {SIGHUP, SIGUSR1, SIGUSR2};
+    for (size_t index = 0; index < sizeof numbers / sizeof *numbers; index++) signal(numbers[index], SIG_IGN);
+    csystem_set_process_name(name);
+}
+
+// Runs before main, and before the Swift runtime has begun, which takes milliseconds: meanwhile a verb would be found
+// by the name of the serving process, and end of the signals that are meant for that one. The C library hands the
+// arguments of main to constructors.
+__attribute__((constructor(101))) static void leave_served_name(int argc, char **argv) {
+    char name[16] = "";
+    // Who is not called so needs no other name: helpers, tests, and links to this binary.
+    if (prctl(PR_GET_NAME, name) != 0 || strcmp(name, "mcp-gateway") != 0 || argc < 2) return;
+    const char *word = argv[1];
+    // Without a verb it serves, whatever file it names.
+    if (strcmp(word, "serve") == 0 || strncmp(word, "--config", strlen("--config")) == 0) return;
+    // What other options print is help.
+    csystem_be_verb(*word == '-' ? "help" : word);
+}
+
+int csystem_has_access_list(const char *path) {
+    return getxattr(path, "system.posix_acl_access", NULL, 0) > 0;
 }
 
 int csystem_malloc_trim(void) { return malloc_trim(0); }

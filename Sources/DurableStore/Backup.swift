@@ -23,13 +23,9 @@ struct Backup {
         StorageFiles.remove(draft)
         guard StorageFiles.create(draft) else {
             let reason = errno
-            let advice =
-                reason == EROFS
-                ? "the gateway may not write there: as a service it may below its own directories only; name a file in "
-                    + "\(settings.backupDirectory) and copy it from there, or allow the place with ReadWritePaths= "
-                    + "(systemctl edit mcp-gateway)" : StorageFiles.rights(of: StorageFiles.directory(of: target))
             throw .impossible(
-                detail: "no backup was made: \(draft) cannot be written (\(SystemError.text(reason))); " + advice)
+                detail: "no backup was made: \(draft) cannot be written (\(SystemError.text(reason))); "
+                    + advice(reason, target))
         }
         defer { StorageFiles.remove(draft) }
         do {
@@ -56,6 +52,17 @@ struct Backup {
         } catch {
             throw .impossible(detail: "no backup was made: \(error)")
         }
+    }
+
+    /// What an operator may do about a place where the gateway makes no file.
+    private func advice(_ reason: Int32, _ target: String) -> String {
+        let folder = StorageFiles.directory(of: target)
+        guard folder != settings.backupDirectory else { return StorageFiles.rights(of: folder) }
+        guard reason == EROFS || reason == EACCES || reason == EPERM else { return "name a file elsewhere" }
+        return "the gateway may not write there"
+            + (reason == EROFS ? ": as a service it may below its own directories only" : "")
+            + "; mcp-gateway backup --to \(target), typed by somebody who may, puts it there; or name a file in "
+            + "\(settings.backupDirectory), or allow the place with ReadWritePaths= (systemctl edit mcp-gateway)"
     }
 
     private func copy(into draft: String, made: Int64, while keepsOn: () -> Bool) throws {

@@ -103,13 +103,19 @@ struct BackupFiles {
         return bytes[6..<14].allSatisfy { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }
     }
 
-    /// Removes the oldest beyond the count, and what a crash has left of unfinished ones. Nothing else is touched.
-    func rotate(kept: Int) {
+    /// Removes the oldest beyond the count, and what a crash has left of unfinished ones and of those that somebody was
+    /// to fetch. Nothing else is touched.
+    func rotate(kept: Int, wallMilliseconds now: Int64) {
         let names = StorageFiles.names(in: directory)
         for name in names.filter(Self.isDaily).dropLast(kept) { _ = unsafe unlink(directory + "/" + name) }
         for name in names
         where name.hasSuffix(Backup.draftTail) && Self.isDaily(String(name.dropLast(Backup.draftTail.count))) {
             StorageFiles.remove(directory + "/" + name)
+        }
+        let fetched = [BackupFetch.tail, BackupFetch.tail + Backup.draftTail]
+        for name in names where fetched.contains(where: { name.hasSuffix($0) }) {
+            let path = directory + "/" + name
+            if let made = Self.madeAt(path), now - made > BackupFetch.staleAfter { StorageFiles.remove(path) }
         }
     }
 }

@@ -6,36 +6,35 @@ import Synchronization
 extension CallStore {
     // MARK: Looking
 
-    package func find(handle: String, caller: String) async -> StoredOutcome? {
-        let own = await outcome { (engine) throws(SQLiteFailure) in
+    package func find(handle: String, caller: String) async throws(CannotLook) -> StoredOutcome? {
+        let own = try await outcome { (engine) throws(SQLiteFailure) in
             let row = try engine.rows.row(handle: handle)
             return row?.call.caller == caller ? row : nil
         }
-        guard own == nil, let siblings = settings.siblings, let siblingDesk, mayLookElsewhere() else { return own }
+        guard own == nil, let siblings = settings.siblings, let siblingDesk else { return own }
         // Whom a balancer brings here now may have had it stored elsewhere.
-        return await siblingDesk.perform { siblings.find(handle: handle, caller: caller) } ?? nil
-    }
-
-    /// Each look opens the databases of the others, and anybody can ask for handles that do not exist.
-    private func mayLookElsewhere() -> Bool {
-        let second = time.now().nanoseconds / 1_000_000_000
-        return siblingLooks.withLock { looks in
-            if looks.second != second { looks = (second, 0) }
-            looks.count += 1
-            return looks.count <= Self.siblingLooksPerSecondMax
+        guard siblingLooks.withLock({ $0.begin(caller, at: time.now()) }) else {
+            throw CannotLook(words: "too many ask for calls of other gateways just now")
         }
+        let found = await siblingDesk.perform { siblings.find(handle: handle, caller: caller) }
+        siblingLooks.withLock { $0.end() }
+        guard let found else { throw CannotLook(words: "the gateway is stopping") }
+        return try found.get()
     }
-
-    private static let siblingLooksPerSecondMax = 20
 
     package func find(id: Int64) async -> StoredOutcome? {
-        await outcome { (engine) throws(SQLiteFailure) in try engine.rows.row(id: id) }
+        do throws(CannotLook) {
+            return try await outcome { (engine) throws(SQLiteFailure) in try engine.rows.row(id: id) }
+        } catch {
+            return nil
+        }
     }
 
     private func outcome(
         of find: @escaping @Sendable (CallEngine) throws(SQLiteFailure) -> CallRow?
-    ) async -> StoredOutcome? {
-        let found = await look { (engine) throws(SQLiteFailure) -> (StoredCall, (kind: String, payload: Payload)?)? in
+    ) async throws(CannotLook) -> StoredOutcome? {
+        let found = try await lookForSure {
+            (engine) throws(SQLiteFailure) -> (StoredCall, (kind: String, payload: Payload)?)? in
             guard let row = try find(engine) else { return nil }
             return (row.call, try engine.rows.answer(of: row.call.id))
         }

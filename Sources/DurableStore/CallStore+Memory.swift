@@ -51,6 +51,8 @@ extension CallStore {
             }
         }
         metrics.gauge(MetricName.queueLimit) { [weak self] in Double(self?.settings.queueItemsMax ?? 0) }
+        metrics.gauge(MetricName.queueBytes) { [weak self] in Double(self?.view.withLock { $0.heldBytes } ?? 0) }
+        metrics.gauge(MetricName.queueBytesLimit) { [weak self] in Double(self?.settings.queueBytesMax ?? 0) }
         metrics.gauge(MetricName.queueOldestAge) { [weak self] in
             guard let self, let oldest = counts().oldestWaiting else { return 0 }
             return Double(max(0, time.wallMilliseconds() - oldest)) / 1_000

@@ -18,8 +18,7 @@ package final class CallStore: CallQueue, CallLedger, Sendable {
     let time: any TimeSource
     /// For looks into the folders of others; nil where there are none.
     let siblingDesk: FileDesk?
-    /// How many there were in this second.
-    let siblingLooks = Mutex<(second: UInt64, count: Int)>((0, 0))
+    let siblingLooks = Mutex(SiblingLooks())
 
     init(
         shared: StoreShared, files: PayloadFiles, desk: FileDesk, siblingDesk: FileDesk?, view: QueueView,
@@ -59,20 +58,36 @@ package final class CallStore: CallQueue, CallLedger, Sendable {
         }
     }
 
-    /// Has the writer read something between two transactions; nil when the store is closed.
+    /// Has the writer read something between two transactions; nil also when that is not possible now: the writer's
+    /// next write tells why.
     func look<Value: Sendable>(
         _ body: @escaping @Sendable (CallEngine) throws(SQLiteFailure) -> Value?
     ) async -> Value? {
-        await withCheckedContinuation { continuation in
+        do throws(CannotLook) { return try await lookForSure(body) } catch { return nil }
+    }
+
+    /// The same where nil has to mean that there is nothing.
+    func lookForSure<Value: Sendable>(
+        _ body: @escaping @Sendable (CallEngine) throws(SQLiteFailure) -> Value?
+    ) async throws(CannotLook) -> Value? {
+        let found: Result<Value?, CannotLook> = await withCheckedContinuation { continuation in
             let look: StoreLook = { engine in
-                // What cannot be read now is answered like what is not there; the writer's next write tells why.
-                continuation.resume(returning: engine.flatMap { engine in (try? body(engine)) ?? nil })
+                guard let engine else {
+                    return continuation.resume(returning: .failure(CannotLook(words: "the gateway is stopping")))
+                }
+                do throws(SQLiteFailure) {
+                    continuation.resume(returning: .success(try body(engine)))
+                } catch {
+                    continuation.resume(
+                        returning: .failure(CannotLook(words: "the database cannot be read: \(error.message)")))
+                }
             }
             switch shared.inbox.withLock({ $0.put(look: look) }) {
             case .taken(let rings): if rings { shared.bell.ring() }
             case .closed: look(nil)
             }
         }
+        return try found.get()
     }
 
     // MARK: Coming

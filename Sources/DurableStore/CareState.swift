@@ -2,12 +2,21 @@
 
 import GatewayCore
 
+/// A file that was taken out of the way at the start, and has somebody look at it for as long as it is there.
+struct SetAside: Sendable, CustomStringConvertible {
+    let file: String
+    /// What it is, and what to do about it.
+    let words: String
+
+    var description: String { words }
+}
+
 /// What operators should know of the storage besides whether it can be written. Read by `/health` under a lock.
 struct CareState: Sendable {
     /// An older copy was put in place, and so many of its calls wait for a person.
     var restored: (words: String, count: Int)?
     /// What was taken out of the way at the start.
-    var setAside: String?
+    var setAside: SetAside?
     /// What the deep check found.
     var damage: String?
     /// Why there is no backup of today.
@@ -19,7 +28,7 @@ struct CareState: Sendable {
             var component = component
             switch component.name {
             case "storage":
-                for words in [damage, setAside, backupTrouble] { add(words, to: &component) }
+                for words in [damage, setAside?.words, backupTrouble] { add(words, to: &component) }
             case "queue":
                 if let restored, restored.count > 0 {
                     add("\(restored.count) calls wait for a person: " + restored.words, to: &component)

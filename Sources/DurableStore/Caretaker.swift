@@ -93,6 +93,7 @@ final class Caretaker: Sendable {
     /// What is due now. On this thread only.
     func round() {
         if shared.care.withLock({ $0.restored != nil }) { recount() }
+        forgetWhatIsGone()
         guard let backups = settings.backups, keepsOn else { return }
         if let notBefore = notBefore.withLock({ $0 }), time.now() < notBefore { return }
         let files = BackupFiles(directory: settings.backupDirectory)
@@ -118,7 +119,8 @@ final class Caretaker: Sendable {
         do {
             let report = try Backup(settings: settings, time: time).make(target) { keepsOn }
             if path == nil {
-                files.rotate(kept: (settings.backups ?? BackupSettings()).kept)
+                files.rotate(
+                    kept: (settings.backups ?? BackupSettings()).kept, wallMilliseconds: time.wallMilliseconds())
                 notBefore.withLock { $0 = nil }
                 shared.care.withLock { $0.backupTrouble = nil }
             }
@@ -161,6 +163,13 @@ final class Caretaker: Sendable {
             }
         }
         return words == nil
+    }
+
+    /// What was set aside at the start needs nobody any more once somebody has deleted it. On this thread only.
+    func forgetWhatIsGone() {
+        guard let file = shared.care.withLock({ $0.setAside?.file }), !StorageFiles.exists(file) else { return }
+        shared.care.withLock { $0.setAside = nil }
+        log.info("what was set aside at the start has been deleted", metadata: [LogKey.file: "\(file)"])
     }
 
     /// Whether calls of a restored copy still wait for a person.

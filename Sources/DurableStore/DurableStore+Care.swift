@@ -5,7 +5,14 @@ import Glibc
 
 extension DurableStore: StorageCare {
     package func backup(to path: String?) async throws(StorageCareError) -> BackupReport {
-        if let path { try Self.checkTarget(path, database: settings.databasePath) }
+        if let path {
+            try Self.checkTarget(path, database: settings.databasePath)
+            if let words = HiddenPlace.words(for: path) {
+                throw .impossible(
+                    detail: "no backup was made: \(words); mcp-gateway backup --to \(path), typed by somebody who may "
+                        + "write there, puts it there; or name a file in \(settings.backupDirectory)")
+            }
+        }
         let caretaker = caretaker
         let result = await caretaker.perform { () -> Result<BackupReport, StorageCareError> in
             Result { () throws(StorageCareError) in try caretaker.backup(to: path) }
@@ -15,7 +22,7 @@ extension DurableStore: StorageCare {
     }
 
     /// A backup must not land on anything that is in use, nor on a file of somebody else.
-    private static func checkTarget(_ path: String, database: String) throws(StorageCareError) {
+    static func checkTarget(_ path: String, database: String) throws(StorageCareError) {
         func refuse(_ why: String) -> StorageCareError { .impossible(detail: "no backup was made: " + why) }
         guard path.hasPrefix("/"), !path.hasSuffix("/") else {
             throw refuse("\(path) is not an absolute path of a file; the gateway does not know your directory")
@@ -100,8 +107,12 @@ extension DurableStore: StorageCare {
         case .failure(let failure): report.problems.append("payload files were not counted: \(failure.message)")
         case nil: report.problems.append("the gateway is stopping: payload files were not counted")
         }
-        // The new indices may be all that was wrong.
-        if await caretaker.perform({ caretaker.look() }) == false {
+        // The new indices may be all that was wrong, and files that were set aside may be gone.
+        let isSound = await caretaker.perform {
+            caretaker.forgetWhatIsGone()
+            return caretaker.look()
+        }
+        if isSound == false {
             report.problems.append("the database is damaged beyond its indices; restart the gateway: it salvages")
         }
         let optimized = await perform { connection in

@@ -36,6 +36,8 @@ struct OpenDatabase {
         if let words = origin.setAside { log.warning("\(words)") }
         let wasClean =
             origin.origin == .own && lock.cleanMark != nil && lock.cleanMark == StorageFiles.mark(of: path)
+        // A copy that was put there has no such mark either, and says nothing of the run before.
+        let wasCutOff = origin.origin == .own && lock.cleanMark == nil
         let damage: String
         do {
             let opened = try Self.open(path, origin, checks: !wasClean, time: time, log: log)
@@ -43,6 +45,7 @@ struct OpenDatabase {
             connection = opened
             quarantine = nil
             needsDeepCheck = !wasClean && origin.origin != .fresh
+            if wasCutOff { Self.tellCutOff(opened, settings.directory, time: time, log: log) }
             return
         } catch {
             switch error {
@@ -59,6 +62,7 @@ struct OpenDatabase {
             let opened = try Self.open(path, origin, checks: false, time: time, log: log)
             self.care = try Self.look(opened, care, path: path, log: log)
             connection = opened
+            if wasCutOff { Self.tellCutOff(opened, settings.directory, time: time, log: log) }
         } catch let error as StoreError {
             throw error
         } catch let obstacle as Obstacle {
@@ -68,6 +72,23 @@ struct OpenDatabase {
             }
         } catch {
             throw .damaged(file: path, detail: "\(error)")
+        }
+    }
+
+    /// Whoever was killed could not say so. Its successor does, once, where somebody looks who asks why.
+    private static func tellCutOff(
+        _ connection: Connection, _ directory: String, time: any TimeSource, log: Logger
+    ) {
+        let words =
+            "the run before did not end cleanly: it was killed, or it failed, or the machine lost power; "
+            + "was the machine out of memory? see journalctl -k"
+        log.warning("\(words)", metadata: [LogKey.file: "\(directory)"])
+        let record = ErrorRecord(
+            wallMilliseconds: time.wallMilliseconds(), errorType: "unclean_stop", message: words,
+            component: LogComponent.storage)
+        // The line has been written, and a disk that takes no row is told of by the writer.
+        try? connection.transaction { () throws(SQLiteFailure) in
+            try RowWriter(connection).write(Inbox.Batch(errors: [record]))
         }
     }
 

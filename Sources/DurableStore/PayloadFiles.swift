@@ -54,7 +54,7 @@ final class PayloadFiles: Sendable {
         let (path, temporary) = (directory + "/" + name, directory + "/" + name + Self.temporary)
         named.withLock { _ = $0.insert(name) }
         guard PlainFile.create(temporary, bytes), unsafe rename(temporary, path) == 0,
-            PlainFile.sync(directory: directory)
+            StorageFiles.sync(directory)
         else {
             let reason = errno
             discard(name)
@@ -119,7 +119,7 @@ final class PayloadFiles: Sendable {
     /// Looks through the directory for files that no row names, and takes away what may go. Call it now and then.
     func sweep() {
         let oldest = oldestBackup()
-        for name in PlainFile.names(in: directory) {
+        for name in StorageFiles.names(in: directory) {
             if name.hasSuffix(Self.suffix + Self.temporary) {
                 // One that is being written is named already.
                 let isAtWork = named.withLock { $0.contains(String(name.dropLast(Self.temporary.utf8.count))) }
@@ -154,7 +154,7 @@ final class PayloadFiles: Sendable {
     /// When the oldest file in `backups/` was written, in seconds; nil when there is none.
     private func oldestBackup() -> Int? {
         var oldest: Int?
-        for name in PlainFile.names(in: backups) {
+        for name in StorageFiles.names(in: backups) {
             var entry = stat()
             guard unsafe lstat(backups + "/" + name, &entry) == 0, entry.st_mode & S_IFMT == S_IFREG else { continue }
             oldest = min(oldest ?? .max, entry.st_mtim.tv_sec)

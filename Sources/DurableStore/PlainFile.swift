@@ -29,14 +29,6 @@ enum PlainFile {
         return close(file) == 0
     }
 
-    /// Makes sure that names in it last.
-    static func sync(directory: String) -> Bool {
-        let handle = unsafe open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-        guard handle >= 0 else { return false }
-        defer { close(handle) }
-        return fsync(handle) == 0
-    }
-
     /// A file of this length; nil with `errno` 0 when it has another.
     static func contents(of path: String, count: Int) -> [UInt8]? {
         let file = unsafe open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
@@ -62,18 +54,5 @@ enum PlainFile {
             got += part
         }
         return bytes
-    }
-
-    static func names(in directory: String) -> [String] {
-        guard let stream = unsafe opendir(directory) else { return [] }
-        defer { unsafe closedir(stream) }
-        var found: [String] = []
-        while let entry = unsafe readdir(stream) {
-            let name = unsafe withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
-                unsafe String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
-            }
-            if name != "." && name != ".." { found.append(name) }
-        }
-        return found
     }
 }

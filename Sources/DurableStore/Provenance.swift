@@ -22,8 +22,8 @@ struct Provenance {
     /// Of the main file alone. Nil when it cannot be read.
     let epoch: Epoch?
     let mark: EpochFile
-    /// What was taken out of the way, in words.
-    private(set) var setAside: String?
+    /// What was taken out of the way.
+    private(set) var setAside: SetAside?
 
     /// Looks, and changes nothing. Refuses what is not ours while a log lies beside it: SQLite would mix the two.
     init(of path: String) throws(StoreError) {
@@ -99,11 +99,13 @@ struct Provenance {
             let name =
                 rows > 0 ? StorageFiles.free(log + ".from-" + stamp) : StorageFiles.free(log, tail: ".corrupt")
             try Self.rename(log, name)
-            setAside =
-                "a write-ahead log that does not belong to \(path) lay beside it and was set aside as \(name)"
-                + (rows > 0
-                    ? "; it holds calls of the queue that the present file may not know: keep it until they are settled"
-                    : "; it holds no calls and may be deleted")
+            setAside = SetAside(
+                file: name,
+                words: "a write-ahead log that does not belong to \(path) lay beside it and was set aside as \(name)"
+                    + (rows > 0
+                        ? "; it holds calls of the queue that the present file may not know: keep it until they are "
+                            + "settled, then delete it: "
+                        : "; it holds no calls, so delete it: ") + "rm \(name)")
         }
         // What is left of the former file's helpers must not be found either.
         for tail in ["-wal", "-shm"] { _ = unsafe unlink(path + tail) }

@@ -17,6 +17,9 @@ struct QueueView: Sendable {
     /// The bounds were lowered below what is stored: nothing is dropped for new calls until it is within them.
     var refusesMore = false
 
+    /// What counts towards `queueBytesMax`.
+    var heldBytes: Int64 { counts.bytes - finishedBytes }
+
     mutating func add(_ notice: @escaping Notice) { notices.append(notice) }
 
     /// Takes over what a transaction changed. Costs something for each lane that was touched, not for those that exist.
@@ -47,20 +50,33 @@ struct QueueView: Sendable {
                 "\(what) sent without an answer coming back (status unknown): look with 'mcp-gateway queue list', "
                     + "then retry or cancel by hand")
         }
-        let isFull = waiting >= settings.queueItemsMax || counts.bytes - finishedBytes >= settings.queueBytesMax
+        let isFull = waiting >= settings.queueItemsMax || heldBytes >= settings.queueBytesMax
+        let isNearlyFull = isOverNineTenths(settings)
+        let isBeyond = waiting > settings.queueItemsMax || heldBytes > settings.queueBytesMax
+        let isRefusing = settings.whenFull == .refuse || (refusesMore && isBeyond)
+        let deed = isRefusing ? "new ones are refused" : "the oldest are dropped"
+        let advice = "bring the upstreams back, or cancel what is not needed"
         if isFull {
-            let isBeyond = waiting > settings.queueItemsMax || counts.bytes - finishedBytes > settings.queueBytesMax
-            let isRefusing = settings.whenFull == .refuse || (refusesMore && isBeyond)
-            let deed = isRefusing ? "new ones are refused" : "the oldest are dropped"
             words.append(
                 "the queue is full (\(settings.queueItemsMax) calls, \(settings.queueBytesMax >> 20) MiB), \(deed): "
-                    + "bring the upstreams back, or cancel what is not needed")
+                    + advice)
+        } else if isNearlyFull {
+            words.append(
+                "the queue is nearly full (\(waiting) of \(settings.queueItemsMax) calls, \(heldBytes >> 10) of "
+                    + "\(settings.queueBytesMax >> 10) KiB), at the end of it \(deed): \(advice)")
         }
         if !isWritable { words.append("calls cannot be stored now, see storage") }
-        let isWell = isWritable && !isFull && unknown == 0
+        let isWell = isWritable && !isFull && !isNearlyFull && unknown == 0
         return ComponentStatus(
             name: "queue", status: isWell ? .healthy : .degraded, detail: words.joined(separator: "; "),
             checkedAt: now)
+    }
+
+    /// Over nine tenths, as the alert has it. Bytes are hardly ever used up to the last one: a call that is too large
+    /// for the rest is refused before.
+    private func isOverNineTenths(_ settings: StoreSettings) -> Bool {
+        Double(counts.waiting) > 0.9 * Double(settings.queueItemsMax)
+            || Double(heldBytes) > 0.9 * Double(settings.queueBytesMax)
     }
 
     /// Two units at most.

@@ -26,37 +26,64 @@ package struct SiblingFolders: Sendable, Equatable {
         return ([base] + folders).filter { $0 != own && StorageFiles.isRegular($0 + "/queue.db") }
     }
 
-    /// A folder that nobody has locked.
-    package struct Abandoned: Sendable {
+    /// A folder that nobody has locked, and in which something is left to do.
+    package struct Abandoned: Sendable, Equatable {
         package let folder: String
-        /// Those for whom calls wait there; empty for a damaged file, which is set aside when it is opened for good.
-        package let upstreams: Set<String>
+        /// Calls that wait to be sent, by their upstreams.
+        package var waiting: [String: Int] = [:]
+        /// Calls about which a person has to decide.
+        package var unknown = 0
+        /// Why neither can be counted.
+        package var trouble: String?
+        /// The trouble is damage: the file is set aside when it is opened for good, and what can be read is kept.
+        package var isDamaged = false
+
+        package var name: String { folder.split(separator: "/").last.map(String.init) ?? folder }
     }
 
-    /// Those that nobody has locked and where calls wait to be sent. Blocks for a look into each.
+    /// Those that nobody has locked and where calls are left. Blocks for a look into each.
     package func abandoned() -> [Abandoned] {
-        others.compactMap { folder in
-            guard !Self.isLocked(folder) else { return nil }
-            var upstreams: Set<String> = []
-            do throws(SQLiteFailure) {
-                let connection = try Connection(path: folder + "/queue.db", Self.access(folder))
-                let waiting = try connection.prepare(
-                    "SELECT DISTINCT upstream FROM queue_items WHERE status IN ('queued', 'in_flight')")
-                while try waiting.step() { upstreams.insert(waiting.text(0) ?? "") }
-                return upstreams.isEmpty ? nil : Abandoned(folder: folder, upstreams: upstreams)
-            } catch {
-                return error.isDamage ? Abandoned(folder: folder, upstreams: []) : nil
-            }
+        others.filter { !Self.isLocked($0) }.map(Self.left).filter {
+            !$0.waiting.isEmpty || $0.unknown > 0 || $0.trouble != nil
         }
+    }
+
+    /// What is left in a folder that nobody has.
+    package static func left(in folder: String) -> Abandoned {
+        var found = Abandoned(folder: folder)
+        do throws(SQLiteFailure) {
+            let connection = try Connection(path: folder + "/queue.db", access(folder))
+            let rows = try connection.prepare("SELECT upstream, status, count(*) FROM queue_items GROUP BY 1, 2")
+            while try rows.step() {
+                let count = Int(rows.integer(2) ?? 0)
+                switch rows.text(1).flatMap(StoredStatus.init) {
+                case .queued, .inFlight: found.waiting[rows.text(0) ?? "", default: 0] += count
+                case .unknown: found.unknown += count
+                default: break
+                }
+            }
+        } catch {
+            (found.waiting, found.unknown) = ([:], 0)
+            (found.trouble, found.isDamaged) = (error.message, error.isDamage)
+        }
+        return found
     }
 
     /// A call that one of the others has stored, by its handle. Its id is negative, so that it is nobody's here.
-    func find(handle: String, caller: String) -> StoredOutcome? {
+    /// Blocks for a look into each, and for 200 ms where somebody writes.
+    func find(handle: String, caller: String) -> Result<StoredOutcome?, CannotLook> {
+        var trouble: CannotLook?
         for folder in others {
-            // One that cannot be read now may be the next time.
-            if let found = try? find(handle, caller, in: folder) { return found }
+            do throws(SQLiteFailure) {
+                if let found = try find(handle, caller, in: folder) { return .success(found) }
+            } catch {
+                // What is damaged stays so; anything else may be over the next time.
+                if !error.isDamage {
+                    trouble = CannotLook(words: "\(folder)/queue.db cannot be read: \(error.message)")
+                }
+            }
         }
-        return nil
+        return trouble.map { .failure($0) } ?? .success(nil)
     }
 
     private func find(_ handle: String, _ caller: String, in folder: String) throws(SQLiteFailure) -> StoredOutcome? {

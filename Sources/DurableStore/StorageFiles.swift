@@ -80,7 +80,14 @@ enum StorageFiles {
         while true {
             let count = unsafe read(from, &buffer, buffer.count)
             if count == 0 { return fsync(to) == 0 }
-            guard count > 0, unsafe write(to, buffer, count) == count else { return false }
+            guard count > 0 else { return false }
+            // A disk that fills up takes a part, and only then says so.
+            var left = buffer[..<count]
+            while !left.isEmpty {
+                let written = unsafe left.withUnsafeBytes { unsafe write(to, $0.baseAddress, $0.count) }
+                guard written > 0 else { return false }
+                left = left.dropFirst(written)
+            }
         }
     }
 
@@ -178,8 +185,19 @@ enum StorageFiles {
         var entry = stat()
         guard unsafe stat(path, &entry) == 0 else { return "\(path) does not exist" }
         let mode = String(entry.st_mode & 0o7777, radix: 8)
+        let advice =
+            isSomebodyElses(entry.st_mode & S_IFMT == S_IFDIR ? path : directory(of: path))
+            ? "start the gateway as its owner (root becomes it by itself: systemctl start mcp-gateway), or set "
+                + "storage.directory to a place of your own"
+            : "correct owner or mode, or set storage.directory to another place"
         return "\(path) belongs to user \(entry.st_uid), group \(entry.st_gid), mode \(mode), and the gateway runs as "
-            + "user \(geteuid()): correct owner or mode, or set storage.directory to another place"
+            + "user \(geteuid()): \(advice)"
+    }
+
+    /// The storage of another user's gateway, whose rights are right for that one.
+    private static func isSomebodyElses(_ directory: String) -> Bool {
+        var entry = stat()
+        return unsafe stat(directory, &entry) == 0 && entry.st_uid != 0 && entry.st_uid != geteuid()
     }
 
     /// Free and total bytes where the path is.

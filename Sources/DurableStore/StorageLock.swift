@@ -71,7 +71,7 @@ final class StorageLock: Sendable {
     }
 
     /// The holder writes its name right after it has taken the lock: a reader may be a moment too early.
-    private static func holder(_ descriptor: Int32) -> (pid: Int32, port: Int?) {
+    static func holder(_ descriptor: Int32) -> (pid: Int32, port: Int?) {
         for _ in 0..<10 {
             let words = read(descriptor).split(whereSeparator: { $0 == " " || $0 == "\n" })
             if let first = words.first, let pid = Int32(first) {

@@ -17,8 +17,6 @@ final class StoreWriter: @unchecked Sendable {
     /// A write-ahead log this large is brought over to the main file.
     private static let logBytesMax: UInt64 = 32 << 20
     private static let sweepEvery = Duration.seconds(3_600)
-    /// One line about calls that ended unsent in as much time.
-    private static let tellEvery = Duration.seconds(60)
     private static let checkpointEvery = Duration.seconds(4)
     private static let checkpointTicks = 20
     private static let quietTicks = 4
@@ -38,9 +36,7 @@ final class StoreWriter: @unchecked Sendable {
     private var group: GroupCommit?
     private let inode: UInt64?
 
-    /// Calls that ended unsent and are not in the log yet.
-    private var toll = CallEngine.Toll()
-    private var lastTold: Moment?
+    private var toll: TollBook
 
     private var isComplete = false
     private var isInTrouble = false
@@ -66,6 +62,7 @@ final class StoreWriter: @unchecked Sendable {
         self.time = time
         self.log = log
         self.numbers = numbers
+        toll = TollBook(shared: shared, time: time, log: log)
         self.calls = calls
         self.engine = engine
         self.replies = replies
@@ -117,7 +114,7 @@ final class StoreWriter: @unchecked Sendable {
 
     /// How long nothing has to be done when nobody asks for anything. Capped, because a wall clock may be set.
     private func restMax() -> Int32? {
-        guard !hasToll else { return min(callsDue ?? 60_000, 60_000) }
+        guard toll.isEmpty else { return min(callsDue ?? 60_000, 60_000) }
         return callsDue
     }
 
@@ -176,9 +173,7 @@ final class StoreWriter: @unchecked Sendable {
         isComplete = false
         calls.follow(engine)
         calls.abandon(engine.settled())
-        let more = engine.takeToll()
-        toll.expired += more.expired
-        toll.dropped += more.dropped
+        toll.add(engine.takeToll(), connection)
         for answer in result.committed { answer() }
         for (order, failure) in result.refused {
             let words = OpenDatabase.words(for: failure, path: settings.databasePath)
@@ -287,23 +282,9 @@ final class StoreWriter: @unchecked Sendable {
         }
     }
 
-    private var hasToll: Bool { toll.expired > 0 || toll.dropped > 0 }
-
-    /// Who sent these calls was told that they are kept, so it is said where somebody looks.
-    private func tellToll() {
-        if toll.expired > 0 {
-            log.warning(
-                "stored calls expired before they could be sent", metadata: [LogKey.count: "\(toll.expired)"])
-        }
-        if toll.dropped > 0 {
-            log.warning("stored calls were dropped: the queue is full", metadata: [LogKey.count: "\(toll.dropped)"])
-        }
-        (toll, lastTold) = (CallEngine.Toll(), time.now())
-    }
-
     private func keepHouse(wrote: Bool, isTick: Bool) {
         guard let connection else { return }
-        if hasToll, lastTold.map({ time.now().since($0) >= Self.tellEvery }) ?? true { tellToll() }
+        toll.tellWhenDue()
         if lastSweep.map({ time.now().since($0) >= Self.sweepEvery }) ?? true {
             lastSweep = time.now()
             calls.sweep()
@@ -365,7 +346,7 @@ final class StoreWriter: @unchecked Sendable {
     /// Leaves one plain file and lets the next start know.
     private func finish() {
         while shared.inbox.withLock({ $0.hasOrders }) { _ = serveOrders() }
-        if hasToll { tellToll() }
+        if !toll.isEmpty { toll.tell() }
         // Rows that another process kept us from writing get a last chance.
         let rest = shared.inbox.withLock { $0.take(wallSecond: time.wallMilliseconds() / 1_000) }
         if rest.hasRows, !write(rest) {

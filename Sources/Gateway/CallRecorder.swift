@@ -17,12 +17,12 @@ struct CallRecorder: Sendable {
     private let requests: RequestCounters
     private let rateLimited: [Counter]
     private let callsShed: Counter
-    private let budget: LineBudget
+    private let shedLines: LineBudget
     /// What calls came to lately.
     let pulse = CallPulse()
 
     init(journal: any Journal, time: any TimeSource, metrics: MetricsRegistry, log: Logger, settings: LiveSettings) {
-        budget = LineBudget(linesMax: 50, at: time.now())
+        shedLines = LineBudget(linesMax: 50, at: time.now())
         rateLimited = RateGate.Refusal.Scope.allCases.map {
             metrics.counter(.rateLimited, labels: [("scope", $0.rawValue)])
         }
@@ -48,7 +48,6 @@ struct CallRecorder: Sendable {
             destination.counters?.toolError.increment()
             status = "tool_error"
         }
-        inbound.span?.note("mcp_gateway.outcome", status)
         note(inbound, destination, status)
     }
 
@@ -69,7 +68,6 @@ struct CallRecorder: Sendable {
         log.log(
             level: isFirst ? .info : .debug,
             isFirst ? "calls are stored until their server can be reached" : "a call was stored", metadata: metadata)
-        inbound.span?.note("mcp_gateway.outcome", "queued")
         inbound.span?.note("mcp_gateway.item", String(call.id))
         write(
             inbound, tool: destination.shownTool, upstream: destination.backend.name, route: "queue", status: "queued")
@@ -119,14 +117,8 @@ struct CallRecorder: Sendable {
         let words = failure.words
         inbound.span?.failed(failure.type, words)
         note(inbound, destination, "failed")
-        if let omitted = budget.take(at: time.now()) {
-            var metadata: Logger.Metadata = [
-                LogKey.tool: "\(destination.shownTool ?? destination.operation.method)",
-                LogKey.upstream: "\(destination.backend.name)", LogKey.detail: "\(words)",
-                LogKey.requestID: "\(inbound.requestID)",
-            ]
-            if omitted > 0 { metadata["omitted_before"] = "\(omitted)" }
-            if let trace = inbound.trace { metadata[LogKey.traceID] = "\(trace.traceText)" }
+        if let omitted = destination.owner.failedLines.take(at: time.now()) {
+            let metadata = metadata(inbound, destination, LogKey.detail, words, omitted: omitted)
             log.warning("call failed", metadata: metadata)
         }
         journal.record(
@@ -146,12 +138,16 @@ struct CallRecorder: Sendable {
     }
 
     /// Turned away because of load.
-    func shed(_ inbound: InboundMessage, _ words: String) {
-        let took = write(inbound, tool: nil, upstream: nil, route: "gateway", status: "failed")
+    ///
+    /// - Parameter destination: whom it was for, where that was found out before.
+    func shed(_ inbound: InboundMessage, _ destination: Destination?, _ words: String) {
+        let took = write(
+            inbound, tool: destination?.shownTool, upstream: destination?.backend.name, route: "gateway",
+            status: "failed")
         pulse.note(.failed, took: took, at: time.now())
         callsShed.increment()
         inbound.span?.failed("overloaded", words)
-        if let omitted = budget.take(at: time.now()) {
+        if let omitted = shedLines.take(at: time.now()) {
             var metadata: Logger.Metadata = [
                 LogKey.detail: "\(words)", LogKey.requestID: "\(inbound.requestID)",
             ]
@@ -165,8 +161,10 @@ struct CallRecorder: Sendable {
     }
 
     /// Turned away because it came too soon: what was asked for, and no error.
-    func limited(_ inbound: InboundMessage, _ scope: RateGate.Refusal.Scope) {
-        let took = write(inbound, tool: nil, upstream: nil, route: "gateway", status: "limited")
+    func limited(_ inbound: InboundMessage, _ destination: Destination?, _ scope: RateGate.Refusal.Scope) {
+        let took = write(
+            inbound, tool: destination?.shownTool, upstream: destination?.backend.name, route: "gateway",
+            status: "limited")
         pulse.note(.limited, took: took, at: time.now())
         for (known, counter) in zip(RateGate.Refusal.Scope.allCases, rateLimited) where known == scope {
             counter.increment()
@@ -174,34 +172,43 @@ struct CallRecorder: Sendable {
     }
 
     private func note(_ inbound: InboundMessage, _ destination: Destination, _ status: String) {
-        if let span = inbound.span {
-            if let tool = destination.shownTool { span.note("gen_ai.tool.name", tool) }
-            span.note("mcp_gateway.upstream", destination.backend.name)
-            span.note("mcp_gateway.route", destination.backend.route)
-        }
         let took = write(
             inbound, tool: destination.shownTool, upstream: destination.backend.name,
-            route: destination.backend.route,
-            status: status)
+            route: destination.backend.route, status: status)
         destination.counters?.duration.observe(seconds: took.milliseconds / 1_000)
         pulse.note(status == "failed" ? .failed : .good, took: took, at: time.now())
-        if took > settings.now.slowCall {
-            var metadata: Logger.Metadata = [
-                LogKey.tool: "\(destination.shownTool ?? destination.operation.method)",
-                LogKey.upstream: "\(destination.backend.name)",
-                LogKey.took: "\(Words.seconds(took))", LogKey.requestID: "\(inbound.requestID)",
-            ]
-            if let trace = inbound.trace { metadata[LogKey.traceID] = "\(trace.traceText)" }
+        if took > settings.now.slowCall, let omitted = destination.owner.slowLines.take(at: time.now()) {
+            let metadata = metadata(inbound, destination, LogKey.took, Words.seconds(took), omitted: omitted)
             log.warning("slow call", metadata: metadata)
         }
     }
 
+    private func metadata(
+        _ inbound: InboundMessage, _ destination: Destination, _ key: String, _ fact: String, omitted: Int
+    ) -> Logger.Metadata {
+        var metadata: Logger.Metadata = [
+            LogKey.tool: "\(destination.shownTool ?? destination.operation.method)",
+            LogKey.upstream: "\(destination.backend.name)", key: "\(fact)", LogKey.requestID: "\(inbound.requestID)",
+        ]
+        if omitted > 0 { metadata["omitted_before"] = "\(omitted)" }
+        if let trace = inbound.trace { metadata[LogKey.traceID] = "\(trace.traceText)" }
+        return metadata
+    }
+
+    /// - Returns: how long it took, without the time that a person took to answer questions.
     @discardableResult
     private func write(
         _ inbound: InboundMessage, tool: String?, upstream: String?, route: String, status: String
     ) -> Duration {
-        let took = time.now().since(inbound.arrivedAt)
+        let now = time.now()
+        let took = max(.zero, now.since(inbound.arrivedAt) - (inbound.stream?.timeAsking(at: now) ?? .zero))
         requests.count(inbound.message.method)
+        if let span = inbound.span {
+            if let tool { span.note("gen_ai.tool.name", tool) }
+            if let upstream { span.note("mcp_gateway.upstream", upstream) }
+            span.note("mcp_gateway.route", route)
+            span.note("mcp_gateway.outcome", status)
+        }
         journal.record(
             CallRecord(
                 wallMilliseconds: time.wallMilliseconds(), method: inbound.message.method.knownName, tool: tool,

@@ -71,6 +71,11 @@ package final class Catalogue: Sendable {
     /// They outlive the snapshots, so that a changed list empties no bucket.
     private let gates = Mutex<[GateKey: (policy: ToolPolicy, gate: ToolGate)]>([:])
 
+    /// What was told of as left out, by cause and owner, and what may be told: servers change their lists as often as
+    /// they like.
+    private let told = Mutex<[String: Int]>([:])
+    private let lines: LineBudget
+
     private struct GateKey: Hashable {
         let owner: String
         /// Its exposed name.
@@ -103,6 +108,7 @@ package final class Catalogue: Sendable {
         self.time = time
         self.metrics = metrics
         log = logs.logger(component: LogComponent.catalogue)
+        lines = LineBudget(linesMax: 20, per: .seconds(60), at: time.now())
         trafficLog = logs.logger(component: LogComponent.gateway)
         let nothing = RouteTable(tools: [:], prompts: [:], resources: ResourceRoutes([]))
         let lists = ListKind.allCases.map { Listing(kind: $0, items: [], identity: identity) }
@@ -181,7 +187,7 @@ package final class Catalogue: Sendable {
         let ticket = tickets.add(1, ordering: .sequentiallyConsistent).newValue
         let (entries, isCompact, takenOut) = state.withLock { ($0.entries, $0.isCompact, $0.takenOut) }
         let offers = entries.map { $0.entry.backend.offers() }
-        var builder = SnapshotBuilder(identity: identity, takenOut: takenOut, metrics: metrics, log: log)
+        var builder = SnapshotBuilder(identity: identity, takenOut: takenOut, metrics: metrics)
         for ((entry, owner), offers) in zip(entries, offers) {
             for tool in offers.tools { builder.add(tool, entry, owner, self) }
             for prompt in offers.prompts { builder.add(prompt: prompt, owner) }
@@ -198,7 +204,31 @@ package final class Catalogue: Sendable {
             return previous
         }
         guard let previous else { return [] }
+        tell(builder.leftOut)
         return Set(ListKind.allCases.filter { snapshot.list($0).differs(from: previous.list($0)) })
+    }
+
+    /// One line for each owner, and none while what is left out stays the same.
+    private func tell(_ leftOut: [LeftOut]) {
+        func key(_ one: LeftOut) -> String { "\(one.cause) \(one.owner)" }
+        let digests = Dictionary(leftOut.map { (key($0), $0.digest) }) { first, _ in first }
+        let before = told.withLock { told in
+            defer { told = digests }
+            return told
+        }
+        for one in leftOut where before[key(one)] != digests[key(one)] {
+            guard let omitted = lines.take(at: time.now()) else {
+                // For another time.
+                told.withLock { $0[key(one)] = nil }
+                continue
+            }
+            var metadata: Logger.Metadata = [
+                LogKey.upstream: "\(one.owner)", LogKey.count: "\(one.count)", LogKey.tool: "\(one.example)",
+            ]
+            if let detail = one.detail { metadata[LogKey.detail] = "\(detail)" }
+            if omitted > 0 { metadata["omitted_before"] = "\(omitted)" }
+            log.warning("\(one.cause.rawValue)", metadata: metadata)
+        }
     }
 
     /// Reads a definition, or remembers what it read.
@@ -215,12 +245,6 @@ package final class Catalogue: Sendable {
                     isStored: isStored))
         } catch {
             facts = .failure(error)
-            log.warning(
-                "a tool is left out",
-                metadata: [
-                    LogKey.tool: "\(tool.name)", LogKey.upstream: "\(owner.backend.name)",
-                    LogKey.detail: "\(error.words)",
-                ])
         }
         let made = KnownTool(definition: tool.definition, tree: tree, facts: facts)
         known.withLock { known in

@@ -18,21 +18,21 @@ extension Pipeline {
     /// stop; what is under way then ends first.
     ///
     /// - Parameters:
-    ///   - stop: given when nothing new is to be begun.
+    ///   - stop: open when nothing new is to be begun.
     ///   - progress: told now and then how many calls still wait.
     package func send(
-        from queue: any CallQueue, on loops: [any EventLoop], stop: StopSignal,
+        from queue: any CallQueue, on loops: [any EventLoop], stop: SharedLatch,
         progress: @escaping @Sendable (Int) -> Void
     ) async {
         let worker = makeWorker(queue)
         async let running: Void = worker.run(on: loops)
         var inVain = 0
-        while !Task.isCancelled, !stop.isGiven {
+        while !Task.isCancelled, !stop.isOpen {
             let waiting = queue.waiting().filter { $0.value > 0 }
             progress(waiting.values.reduce(0, +))
             inVain = canReach(Set(waiting.keys)) ? 0 : inVain + 1
             if waiting.isEmpty || inVain > Self.looksInVainMax { break }
-            await stop.rest(atMost: Self.lookEvery, on: loops[0])
+            await stop.wait(atMost: Self.lookEvery, on: loops[0])
             worker.ownersChanged()
             worker.ringAll()
         }

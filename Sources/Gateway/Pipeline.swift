@@ -6,13 +6,15 @@ internal import Logging
 package import MCPWire
 package import NIOCore
 package import Sealing
+internal import Synchronization
 package import Telemetry
 
 /// The one way of every message: admission → route → checks → delivery over all questions → reply.
 package final class Pipeline: MCPService {
     let catalogue: Catalogue
     private let admission: Admission
-    private let delivery: Delivery
+    let delivery: Delivery
+    private let isCutOff = Atomic(false)
     private let queueDesk: QueueDesk
     private let worker: DeferredWorker
     /// One that sends what waits in a queue, which is ours or another one's.
@@ -70,9 +72,11 @@ package final class Pipeline: MCPService {
             journal: journal, time: time, metrics: metrics, log: logs.logger(component: LogComponent.gateway),
             settings: settings)
         let log = logs.logger(component: LogComponent.gateway)
+        let paces = OwnerPaces(time: time)
         makeWorker = { [catalogue, recorder] queue in
             DeferredWorker(
-                queue: queue, catalogue: catalogue, dispatcher: dispatcher, recorder: recorder, tracer: tracer,
+                queue: queue, paces: paces, catalogue: catalogue, dispatcher: dispatcher, recorder: recorder,
+                tracer: tracer,
                 time: time, settings: settings, metrics: metrics, log: log)
         }
         worker = makeWorker(calls)
@@ -83,6 +87,7 @@ package final class Pipeline: MCPService {
             catalogue: catalogue, admission: admission, parked: parked, settings: settings, archive: archive,
             changes: changes, returned: { [calls, worker] in await Self.hurry(calls, worker, time) },
             pulse: recorder.pulse, time: time, log: logs.logger(component: LogComponent.gateway))
+        metrics.gauges(.toolBreakersOpen, label: "upstream") { [traffic] in traffic.openToolBreakers() }
         meetOwners()
         traffic.restore()
     }
@@ -95,6 +100,7 @@ package final class Pipeline: MCPService {
         worker.ownersChanged()
         traffic.reapply()
         changes.offersChanged()
+        metrics.keepTools(of: catalogue.current)
         traffic.reapplyToBreakers()
         // An owner that cannot be told now is told when it can be reached.
         Task { await changes.repeatWatches() }
@@ -190,7 +196,7 @@ package final class Pipeline: MCPService {
         case .destination(let found, let message): (destination, inbound) = (found, message)
         }
         do throws(RateGate.Refusal) { try destination.gate?.take(at: time.now()) } catch {
-            return turnedAway(.limited(error), inbound, dialect)
+            return turnedAway(.limited(error), inbound, dialect, destination)
         }
         // Is it what its owner takes?
         switch CallChecks.judge(inbound, destination) {
@@ -232,6 +238,11 @@ package final class Pipeline: MCPService {
         switch outcome {
         case .ended(.success(let answer)):
             return reply(answer, inbound, destination, dialect)
+        case .ended(.failure(.cancelled)) where isCutOff.load(ordering: .relaxed),
+            .clientLeft where isCutOff.load(ordering: .relaxed):
+            let failure = CallFailure.outcomeUnknown(detail: "the gateway was stopped before its answer came")
+            recorder.failed(inbound, destination, failure)
+            return replies.failure(failure, of: destination, to: inbound, dialect)
         case .ended(.failure(let failure)):
             recorder.failed(inbound, destination, failure)
             if case .overloaded(_, let seconds) = failure, inbound.revision.isModern {
@@ -256,7 +267,7 @@ package final class Pipeline: MCPService {
         case .tooManyParked:
             return turnedAway(
                 .busy(words: "Too many calls wait for answers of their clients. Try again in 1 s.", retryAfter: 1),
-                inbound, dialect)
+                inbound, dialect, destination)
         case .clientLeft:
             recorder.failed(inbound, destination, .cancelled)
             return .accepted
@@ -298,18 +309,18 @@ package final class Pipeline: MCPService {
         return replies.error(code, words, data: data, to: inbound, status: status)
     }
 
-    /// Refused for load. A legacy client would end its whole session at any status but 200.
+    /// Refused for load, perhaps on its way. A legacy client would end its whole session at any status but 200.
     private func turnedAway(
-        _ refusal: Admission.Refusal, _ inbound: InboundMessage, _ dialect: any Dialect
+        _ refusal: Admission.Refusal, _ inbound: InboundMessage, _ dialect: any Dialect, _ whom: Destination? = nil
     ) -> Reply {
         let (words, status): (String, ReplyStatus)
         switch refusal {
         case .left: return .accepted
         case .busy(let text, let seconds):
-            recorder.shed(inbound, text)
+            recorder.shed(inbound, whom, text)
             (words, status) = (text, .overloaded(retryAfter: seconds))
         case .limited(let limited):
-            recorder.limited(inbound, limited.scope)
+            recorder.limited(inbound, whom, limited.scope)
             (words, status) = (limited.words, .limited(retryAfter: limited.retryAfter))
         }
         if inbound.revision.isModern { return replies.error(-32603, words, to: inbound, status: status) }
@@ -361,13 +372,6 @@ package final class Pipeline: MCPService {
         worker.ring(name)
     }
 
-    /// What an owner's breaker does, in words, and whether it holds calls back; nil while traffic flows.
-    package func breaker(of name: String) -> (words: String, isOpen: Bool)? {
-        guard let breaker = catalogue.owner(name)?.breaker, let words = breaker.words
-        else { return nil }
-        return (words, breaker.level == 2)
-    }
-
     /// Sends stored calls until its task is cancelled; what is under way then ends first.
     package func sendStoredCalls(on loops: [any EventLoop]) async { await worker.run(on: loops) }
 
@@ -381,6 +385,9 @@ package final class Pipeline: MCPService {
         worker.stop()
         queueDesk.stop()
     }
+
+    /// From here on a call that is ended is not one whose client has left: the gateway does not wait for it any more.
+    package func cutOff() { isCutOff.store(true, ordering: .relaxed) }
 
     /// Returns when no call runs any more whose client may come back for it, at the latest when this is over.
     package func finishDetached(within grace: Duration) async { await delivery.finish(within: grace) }

@@ -12,6 +12,10 @@ final class Owner: Sendable {
     /// nil where nothing is limited.
     let traffic: OwnerTraffic?
     var breaker: OwnerBreaker? { traffic?.breaker }
+    /// Each owner has its own lines about calls that failed or were slow, so that a noisy one hides nobody's first.
+    let failedLines = LineBudget(linesMax: Owner.linesMax, at: Moment(nanoseconds: 0))
+    let slowLines = LineBudget(linesMax: Owner.linesMax, at: Moment(nanoseconds: 0))
+    private static let linesMax = 50
 
     init(backend: any Backend, prefix: String, traffic: OwnerTraffic? = nil) {
         self.backend = backend
@@ -57,27 +61,6 @@ struct Destination: Sendable {
         self.owner = owner
         self.counters = counters
         self.tool = tool
-    }
-}
-
-/// The numbers one tool counts.
-struct CallCounters: Sendable {
-    let ok: Counter
-    let toolError: Counter
-    let failed: Counter
-    let duration: Histogram
-
-    init(registry: MetricsRegistry, tool: String, route: String) {
-        func counter(_ outcome: String) -> Counter {
-            registry.counter(
-                .toolCalls,
-                labels: [("tool", tool), ("route", route), ("outcome", outcome)])
-        }
-        ok = counter("ok")
-        toolError = counter("tool_error")
-        failed = counter("failed")
-        duration = registry.histogram(
-            .toolCallDuration, labels: [("route", route)])
     }
 }
 

@@ -1,15 +1,30 @@
 // Licensed under the Apache License 2.0; see LICENSE.
 
 internal import GatewayCore
-internal import Logging
 internal import MCPWire
 internal import Telemetry
 
-/// Puts one snapshot together, owner by owner. A name that is taken already is reported and left out.
+/// What an owner has and nobody is shown. Counted, because a server may have as much of it as it likes.
+struct LeftOut: Sendable {
+    enum Cause: String, Sendable {
+        case taken = "names are taken already: the second is left out, give its owner another prefix"
+        case unusable = "tools are left out: they cannot be offered"
+    }
+
+    let owner: String
+    let cause: Cause
+    /// The first of them, and what is wrong with it.
+    let example: String
+    let detail: String?
+    var count = 0
+    /// Tells them from others as many, within this process.
+    var digest = 0
+}
+
+/// Puts one snapshot together, owner by owner. A name that is taken already is left out.
 struct SnapshotBuilder {
     private let identity: ServerIdentity
     private let metrics: MetricsRegistry
-    private let log: Logger
     private var tools: [String: Destination] = [:]
     private var prompts: [String: Destination] = [:]
     private var uris: Set<String> = []
@@ -21,12 +36,13 @@ struct SnapshotBuilder {
     /// Exposed names that operators have taken out.
     private let takenOut: Set<String>
     private var disabled: [String: Owner] = [:]
+    /// Owner by owner.
+    private(set) var leftOut: [LeftOut] = []
 
-    init(identity: ServerIdentity, takenOut: Set<String>, metrics: MetricsRegistry, log: Logger) {
+    init(identity: ServerIdentity, takenOut: Set<String>, metrics: MetricsRegistry) {
         self.takenOut = takenOut
         self.identity = identity
         self.metrics = metrics
-        self.log = log
     }
 
     mutating func add(_ tool: OfferedItem, _ entry: CatalogueEntry, _ owner: Owner, _ catalogue: Catalogue) {
@@ -35,9 +51,12 @@ struct SnapshotBuilder {
         let name = ExposedName.make(prefix: owner.prefix, tool: edit?.name ?? tool.name)
         let policy = edit?.policy ?? .plain
         let known = catalogue.know(tool, owner, isStored: policy.offline == .queue)
-        guard case .success(let facts) = known.facts else { return }
+        let facts: ToolFacts
+        do throws(ToolFactsError) { facts = try known.facts.get() } catch {
+            return leave(tool.name, of: owner, .unusable, error.words)
+        }
         guard tools[name] == nil, disabled[name] == nil, !name.hasPrefix(QueueDesk.reservedPrefix) else {
-            return collision(name, owner)
+            return leave(name, of: owner, .taken)
         }
         guard !takenOut.contains(name) else {
             disabled[name] = owner
@@ -63,14 +82,14 @@ struct SnapshotBuilder {
 
     mutating func add(prompt: OfferedItem, _ owner: Owner) {
         let name = ExposedName.make(prefix: owner.prefix, tool: prompt.name)
-        guard prompts[name] == nil else { return collision(name, owner) }
+        guard prompts[name] == nil else { return leave(name, of: owner, .taken) }
         prompts[name] = Destination(.prompt, name, target: prompt.name, owner: owner)
         add(prompt, .prompts, exposed: name, owner)
     }
 
     mutating func add(_ item: OfferedItem, _ kind: ListKind, _ owner: Owner) {
         let exposed = owner.resources.exposed(item.name)
-        guard uris.insert(exposed).inserted else { return collision(exposed, owner) }
+        guard uris.insert(exposed).inserted else { return leave(exposed, of: owner, .taken) }
         add(item, kind, exposed: exposed, owner)
     }
 
@@ -87,10 +106,14 @@ struct SnapshotBuilder {
 
     private static let instructionsCharactersMax = 2_000
 
-    private func collision(_ name: String, _ owner: Owner) {
-        log.warning(
-            "a name is taken already; the second is left out, give its owner another prefix",
-            metadata: [LogKey.tool: "\(name)", LogKey.upstream: "\(owner.backend.name)"])
+    private mutating func leave(_ name: String, of owner: Owner, _ cause: LeftOut.Cause, _ detail: String? = nil) {
+        let owner = owner.backend.name
+        // Owners come one after the other, so it is among the last.
+        let known = leftOut.lastIndex { $0.owner == owner && $0.cause == cause }
+        if known == nil { leftOut.append(LeftOut(owner: owner, cause: cause, example: name, detail: detail)) }
+        let index = known ?? leftOut.count - 1
+        leftOut[index].count += 1
+        leftOut[index].digest = leftOut[index].digest &* 31 &+ name.hashValue
     }
 
     func snapshot(_ owners: [Owner], _ resources: ResourceRoutes, isCompact: Bool) -> Snapshot {

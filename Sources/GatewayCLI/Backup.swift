@@ -10,13 +10,16 @@ struct Backup: ParsableCommand {
         discussion: """
             Example: mcp-gateway backup --to /var/lib/mcp/backups/queue-before-update.db
 
-            Calls go on meanwhile. The gateway writes the file itself, so its user has to be able to.
+            Calls go on meanwhile. The file may be anywhere where you may write; it is made in backups/ first, so there
+            has to be room for it at both places.
             Exit status: 0 made and verified, 1 not made or no gateway runs.
             """)
 
     @OptionGroup var configuration: ConfigurationOption
 
-    @Option(help: "The file to write. Default: the day's backup in backups/ of the storage directory.")
+    @Option(
+        help: "The file to write. Default: the day's backup in backups/ of the storage directory.",
+        completion: .file())
     var to: String?
 
     @Flag(help: "Print the gateway's JSON.")

@@ -50,7 +50,7 @@ struct DoctorVerb: ParsableCommand {
                 Example: mcp-gateway doctor offline
 
                 Needs a running gateway. Servers at addresses of this machine, and those that the gateway starts itself,
-                count as there; all others as away.
+                count as there as long as they answer now; all others as away.
                 Exit status: 0 every tool goes on in some way, 1 some would not, or something runs out soon.
                 """)
 
@@ -76,8 +76,8 @@ struct DoctorVerb: ParsableCommand {
                 Example: mcp-gateway doctor drill erp --for 5m
 
                 Their breakers are held open, as in an outage; nothing is sent to them. That ends by itself after the
-                time, also if this command is ended before; Ctrl-C ends it at once. Then waits until what was stored has
-                been sent.
+                time, also if this command is ended before; Ctrl-C ends it at once. What others order about them
+                meanwhile stays as they want it. Then waits until what was stored has been sent.
                 Exit status: 0 no call was lost or refused, 1 some were, or not possible.
                 """)
 
@@ -90,8 +90,8 @@ struct DoctorVerb: ParsableCommand {
         var upstreams: [String]
 
         func validate() throws {
-            guard OrderWords.lasting(length) != nil else {
-                throw ValidationError("--for takes a time such as 30s or 5m, not '\(length)'")
+            guard OrderWords.lastingADay(length) != nil else {
+                throw ValidationError("--for takes a time such as 30s or 5m, at most 24h, not '\(length)'")
             }
             guard !upstreams.isEmpty else { throw ValidationError("name at least one upstream") }
         }

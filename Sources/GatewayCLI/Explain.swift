@@ -19,7 +19,7 @@ struct Explain: ParsableCommand {
     @Option(name: .customLong("as"), help: "The caller whose limit would count, by the name of the token.")
     var caller: String?
 
-    @Argument(help: "What is done; tools/call.")
+    @Argument(help: "What is done; tools/call.", completion: .list(["tools/call"]))
     var method: String
 
     @Argument(help: "The tool's name, as clients see it.")

@@ -29,21 +29,28 @@ struct ConfigurationOption: ParsableArguments {
     @Option(
         name: .customLong("config"),
         help:
-            "The configuration file. Default: $MCP_GATEWAY_CONFIG, else the checkout's, else the installed one."
+            "The configuration file. Default: $MCP_GATEWAY_CONFIG, else the checkout's, else the installed one.",
+        completion: .file()
     )
     var path: String?
 
     /// For verbs about a gateway that runs. A file that would be refused does not lock out those who have to deal with
     /// the gateway that was started with it: what can be read of it is taken, where a gateway answers at the control
     /// socket that it names. Else prints what is wrong and ends with 78.
-    func settingsForOperators() throws -> GatewaySettings {
+    ///
+    /// - Parameter isQuiet: whether nothing is printed of what is wrong.
+    func settingsForOperators(isQuiet: Bool = false) throws -> GatewaySettings {
         let environment = ProcessEnvironment.current()
         let installation = Installation.current()
         let file = ConfigurationPath.find(explicit: path, environment: environment, installation: installation)
+        try turnStrangersAway()
+        func complain(_ words: String) {
+            if !isQuiet { Terminal.complain(words) }
+        }
         let outcome = SettingsLoader.load(
             path: file, strict: false, environment: environment, installation: installation)
         if let settings = outcome.settings {
-            for problem in outcome.problems { Terminal.complain(problem.description) }
+            for problem in outcome.problems { complain(problem.description) }
             return settings
         }
         // A file that was named, and does not say where its gateway is, must not lead to another one.
@@ -52,11 +59,20 @@ struct ConfigurationOption: ParsableArguments {
         if guess.namesSocket || isUsualFile && guess.isReadable,
             ControlClient(socketPath: guess.settings.admin.controlSocket).isAnswered
         {
-            Terminal.complain("mcp-gateway: \(file) would be refused; asking the gateway that runs")
+            complain("mcp-gateway: \(file) would be refused; asking the gateway that runs")
             return guess.settings
         }
-        for problem in outcome.problems { Terminal.complain(problem.description) }
+        for problem in outcome.problems { complain(problem.description) }
         throw ExitCode(78)
+    }
+
+    /// Who may not read the file is no operator here, and is told how to become one.
+    func turnStrangersAway() throws {
+        let file = ConfigurationPath.find(
+            explicit: path, environment: ProcessEnvironment.current(), installation: Installation.current())
+        guard let invitation = SettingsFiles.invitation(to: file) else { return }
+        Terminal.complain("mcp-gateway: you may not read \(file); \(invitation)")
+        throw ExitCode(1)
     }
 
     /// Loads it; prints what is wrong with it and ends with 78.
@@ -75,12 +91,8 @@ struct ConfigurationOption: ParsableArguments {
 /// What every verb but `serve` does first.
 enum HelperProcess {
     /// Only the serving process may carry the name that operators send signals to; and a signal that reaches a verb all
-    /// the same must not end it.
-    static func begin(_ verb: String) {
-        unsafe csystem_set_process_name("mcpgw-\(verb)")
-        signal(SIGHUP, SIG_IGN)
-        signal(SIGUSR1, SIG_IGN)
-    }
+    /// the same must not end it. Has been done before `main` where the binary goes by its usual name.
+    static func begin(_ verb: String) { unsafe csystem_be_verb(verb) }
 }
 
 /// Past the C library's streams, whose globals Swift rightly distrusts.

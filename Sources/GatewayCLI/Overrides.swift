@@ -33,7 +33,9 @@ struct Overrides: ParsableCommand {
             abstract: "Undoes one kind of them, or all.",
             discussion: "Example: mcp-gateway overrides undo tool --subject erp__create_ticket")
 
-        @Argument(help: "Which kind: rate-limit, circuit-breaker, tool, drain. Default: all.")
+        @Argument(
+            help: "Which kind: rate-limit, circuit-breaker, tool, drain. Default: all.",
+            completion: .list(ControlClient.overrideKinds))
         var what: String?
 
         @Option(help: "Only that of this upstream or tool.")

@@ -16,6 +16,9 @@ struct Queue: ParsableCommand {
             """,
         subcommands: [List.self, Show.self, Retry.self, Cancel.self, Purge.self])
 
+    /// The states of calls that go nowhere by themselves any more.
+    private static let over = ["completed", "failed", "expired", "cancelled", "unknown"]
+
     /// The number of a stored call.
     struct Item: ParsableArguments {
         @Argument(help: "The call's id, as queue list shows it.")
@@ -34,7 +37,8 @@ struct Queue: ParsableCommand {
         @OptionGroup var options: OperatorOptions
 
         @Option(
-            help: "Only these: queued, in_flight, completed, failed, expired, cancelled, unknown; with commas between.")
+            help: "Only these: queued, in_flight, completed, failed, expired, cancelled, unknown; with commas between.",
+            completion: .list(["queued", "in_flight"] + Queue.over))
         var status: String?
 
         @Option(help: "Only those for this upstream.")
@@ -101,7 +105,8 @@ struct Queue: ParsableCommand {
 
         @OptionGroup var options: OperatorOptions
 
-        @Argument(help: "Which: completed, failed, expired, cancelled, unknown.")
+        @Argument(
+            help: "Which: completed, failed, expired, cancelled, unknown.", completion: .list(Queue.over))
         var statuses: [String]
 
         @Option(help: "Only those that have not changed for so long, such as 30m, 24h or 7d.")

@@ -20,11 +20,12 @@ struct Restore: ParsableCommand {
     @Flag(help: "Print one JSON object.")
     var json = false
 
-    @Argument(help: "The backup.")
+    @Argument(help: "The backup.", completion: .file())
     var file: String
 
     func run() throws {
         HelperProcess.begin("restore")
+        try configuration.turnStrangersAway()
         let verbs = StorageVerbs(settings: try configuration.load(strict: false))
         try OperatorVerb.run(json: json) { () throws(StartError) in try verbs.restore(file) }
     }

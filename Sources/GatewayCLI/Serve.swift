@@ -32,10 +32,12 @@ struct Serve: AsyncParsableCommand {
         let settings: GatewaySettings
         do { settings = try configuration.load() } catch { Self.exit(withError: error) }
         let environment = ProcessEnvironment.current()
-        // Under systemd nobody reads a greeting, and the journal is no place for it.
+        // Under systemd nobody reads a greeting, and the journal is no place for it. Nor is a pipe on which all other
+        // lines are JSON.
         let isService = environment["INVOCATION_ID"] != nil
+        let greets = !isService && (settings.log.format == .text || isatty(STDOUT_FILENO) == 1)
         try await Daemon(settings: settings, environment: environment).run(signals: signals) { text in
-            if !isService { Terminal.say(text) }
+            if greets { Terminal.say(text) }
         }
     }
 }

@@ -20,10 +20,16 @@ struct Stdio: AsyncParsableCommand {
 
     func run() async throws {
         HelperProcess.begin("stdio")
+        try configuration.turnStrangersAway()
+        let environment = ProcessEnvironment.current()
+        // Secrets that only the service may read are none of the client's who is served by it. What else is wrong is
+        // said when this process has to be the gateway.
+        let known = try? configuration.settingsForOperators(isQuiet: true)
         do throws(StartError) {
+            if let known, try await StdioRelay(settings: known, environment: environment).serveByRunning() { return }
             let settings: GatewaySettings
             do { settings = try configuration.load() } catch { Self.exit(withError: error) }
-            try await StdioRelay(settings: settings, environment: ProcessEnvironment.current()).run()
+            try await StdioRelay(settings: settings, environment: environment).run()
         } catch {
             Terminal.complain("mcp-gateway: \(error.words)")
             throw ExitCode(1)

@@ -40,7 +40,8 @@ struct Token: ParsableCommand {
 
         @Option(
             name: .customLong("role"),
-            help: "What it opens: call (tools), observe (health and metrics), admin (orders too). Once for each.")
+            help: "What it opens: call (tools), observe (health and metrics), admin (orders too). Once for each.",
+            completion: .list(TokenVerbs.roles))
         var roles: [String] = []
 
         @Option(

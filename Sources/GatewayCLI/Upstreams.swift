@@ -66,7 +66,7 @@ struct Upstreams: ParsableCommand {
         @Flag(help: "Print secrets as they stand in the file.")
         var withSecrets = false
 
-        @Argument(help: "The JSON file.")
+        @Argument(help: "The JSON file.", completion: .file())
         var file: String
 
         func run() throws {

@@ -22,7 +22,7 @@ struct ValidateConfig: ParsableCommand {
     @Flag(help: "Print one JSON object.")
     var json = false
 
-    @Argument(help: "The TOML file.")
+    @Argument(help: "The TOML file.", completion: .file())
     var file: String
 
     func run() throws {

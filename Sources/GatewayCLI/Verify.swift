@@ -19,7 +19,7 @@ struct Verify: ParsableCommand {
     @Flag(help: "Print one JSON object.")
     var json = false
 
-    @Argument(help: "The file. Default: the database of the configuration.")
+    @Argument(help: "The file. Default: the database of the configuration.", completion: .file())
     var file: String?
 
     func run() throws {

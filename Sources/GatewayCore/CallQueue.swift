@@ -175,6 +175,13 @@ package enum QueueRefusal: Error, Sendable, Equatable {
     case closing
 }
 
+/// Whether there is such a call cannot be seen now. It may be there, and whoever asks again in a moment may get it.
+package struct CannotLook: Error, Sendable, Equatable {
+    package let words: String
+
+    package init(words: String) { self.words = words }
+}
+
 /// What a call was stored as.
 package struct Receipt: Sendable, Equatable {
     package var call: StoredCall
@@ -240,8 +247,8 @@ package protocol CallQueue: Sendable {
     /// here has to be said again.
     func settle(_ id: Int64, _ settlement: Settlement, now: Int64) async -> Bool
 
-    /// A stored call by its handle, for its caller only.
-    func find(handle: String, caller: String) async -> StoredOutcome?
+    /// A stored call by its handle, for its caller only; nil when there is none for sure.
+    func find(handle: String, caller: String) async throws(CannotLook) -> StoredOutcome?
     /// By id, for operators.
     func find(id: Int64) async -> StoredOutcome?
     func list(_ filter: QueueFilter) async -> [StoredCall]

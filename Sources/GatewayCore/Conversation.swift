@@ -2,6 +2,7 @@
 
 package import MCPWire
 package import NIOCore
+internal import Synchronization
 
 /// Something a server wants to know from the client, its user or its model.
 package struct Question: Sendable, Equatable {
@@ -78,8 +79,47 @@ package protocol ClientStream: AnyObject, Sendable {
     var canAsk: Bool { get }
     /// Sends a request of ours and waits for the response, at most until the deadline.
     func ask(_ question: Question, deadline: Deadline) async -> QuestionOutcome
+    /// How long questions have waited for the client's side while the request was open, until now: what the gateway
+    /// says of the time a request took leaves that out.
+    func timeAsking(at now: Moment) -> Duration
     /// Lets the client hang up and come back for the answer, where its revision knows how to.
     func pause(resumeAfter: Duration)
+}
+
+/// How long questions have waited. However many wait at a time, each moment counts once. Without questions it costs one
+/// load.
+package struct AskingClock: ~Copyable, Sendable {
+    // Not private: other modules lay it out, and the compiler (6.3.1) fails where they cannot name it.
+    package struct State {
+        var open = 0
+        var since = Moment(nanoseconds: 0)
+        var asked = Duration.zero
+    }
+
+    private let hasBegun = Atomic(false)
+    private let state = Mutex(State())
+
+    package init() {}
+
+    package func begin(at now: Moment) {
+        hasBegun.store(true, ordering: .relaxed)
+        state.withLock { state in
+            if state.open == 0 { state.since = now }
+            state.open += 1
+        }
+    }
+
+    package func end(at now: Moment) {
+        state.withLock { state in
+            state.open -= 1
+            if state.open == 0 { state.asked += now.since(state.since) }
+        }
+    }
+
+    package func total(at now: Moment) -> Duration {
+        guard hasBegun.load(ordering: .relaxed) else { return .zero }
+        return state.withLock { $0.asked + ($0.open > 0 ? now.since($0.since) : .zero) }
+    }
 }
 
 /// A legacy session with somebody at its other end. May be called from any thread.

@@ -9,7 +9,7 @@ package struct TraceContext: Sendable, Equatable {
     package var spanID: UInt64
     /// Somebody up the way records this trace, and expects others to.
     package var isSampled: Bool
-    /// What vendors carry along, untouched; at most `stateBytesMax` of visible ASCII.
+    /// What vendors carry along: entries as they came; at most `stateBytesMax` of visible ASCII.
     package var state: String?
 
     package static let stateBytesMax = 512
@@ -33,14 +33,26 @@ package struct TraceContext: Sendable, Equatable {
             traceID: (high, low), spanID: span, isSampled: flags & 1 == 1, state: state.flatMap(Self.checked))
     }
 
-    /// What is too long, or could not stand in a header, is left out: the trace itself goes on.
+    /// Whole entries, from the first on, as many as there is room for: those of who spoke last come first. What could
+    /// not stand in a header is left out; the trace itself goes on.
     private static func checked(_ state: String) -> String? {
-        let isLegal =
-            !state.isEmpty && state.utf8.count <= stateBytesMax
-            && state.utf8.allSatisfy {
-                (0x20...0x7E).contains($0) && $0 != UInt8(ascii: "\"") && $0 != UInt8(ascii: "\\")
-            }
-        return isLegal ? state : nil
+        // Nobody means more than some kilobytes.
+        guard state.utf8.count <= 16 << 10, state.utf8.allSatisfy({ (0x20...0x7E).contains($0) || $0 == 0x09 }) else {
+            return nil
+        }
+        var kept = ""
+        for entry in state.utf8.split(separator: UInt8(ascii: ",")) {
+            let isBlank = { (byte: UInt8) in byte == 0x20 || byte == 0x09 }
+            guard let first = entry.firstIndex(where: { !isBlank($0) }),
+                let last = entry.lastIndex(where: { !isBlank($0) }),
+                let mark = entry[first...last].firstIndex(of: UInt8(ascii: "=")), mark > first, mark < last
+            else { continue }
+            let size = entry.distance(from: first, to: last) + 2
+            guard kept.utf8.count + size <= stateBytesMax + 1 else { break }
+            if !kept.isEmpty { kept += "," }
+            kept += String(decoding: entry[first...last], as: UTF8.self)
+        }
+        return kept.isEmpty ? nil : kept
     }
 
     package var parent: String {

@@ -2,6 +2,7 @@
 
 internal import Gateway
 internal import GatewayCore
+internal import Telemetry
 internal import Upstreams
 internal import WasmSandbox
 
@@ -12,7 +13,9 @@ enum Announcement {
         let place = (server.tls == nil ? "http://" : "https://") + address
         var lines = ["", "mcp-gateway \(GatewayVersion.text) serves MCP at \(place)\(server.path)", ""]
         for component in assembly.sandbox.components() + assembly.upstreams.components() {
-            lines.append("  \(component.name): \(component.status.rawValue) (\(component.detail))")
+            // Words of servers are in it, and a terminal or a log that is read by machines is at the other end.
+            lines.append(
+                "  " + LogText.escaped("\(component.name): \(component.status.rawValue) (\(component.detail))"))
         }
         lines.append("  \(assembly.catalogue.toolCount) tools in all")
         lines.append("")

@@ -103,6 +103,7 @@ struct Assembly: Sendable {
             isCompact: settings.server.hasCompactTools, time: time, metrics: metrics, logs: logs)
         let load = LoadWatch(time: time)
         _ = load.look()
+        metrics.gauge(.memoryUsed) { Double(load.reading?.memoryUsedBytes ?? 0) }
         metrics.gauge(.memoryLimit) { Double(load.reading?.memoryLimitBytes ?? 0) }
         metrics.gauge(.memoryPressure) { Double(load.pressure.rawValue) }
         metrics.gauge(.cpuLimit) { load.reading?.cpuCores ?? 0 }
@@ -251,21 +252,22 @@ struct Assembly: Sendable {
     private func operatorRouter(_ settings: GatewaySettings) -> Router {
         let door = OperatorDoor(
             isPublic: settings.admin.hasPublicMetrics, local: LocalUsers(settings.admin.local),
-            requiresToken: settings.admin.requiresToken, tokens: tokens, owner: SocketOwners(time: time).owner(of:))
+            requiresToken: settings.admin.requiresToken, tokens: tokens, owner: SocketOwners(time: time).owner(of:),
+            wrongToken: callers.noteWrongToken(of:why:))
         var router = Router()
         router.add("/health", HealthRoute(.whole, report: health, door: door), isForOperators: true)
         router.add("/health/live", HealthRoute(.live, report: health, door: door), isForOperators: true)
         router.add("/health/ready", HealthRoute(.ready, report: health, door: door), isForOperators: true)
         router.add("/metrics", MetricsRoute(registry: metrics, door: door), isForOperators: true)
-        AdminRoutes(
-            gate: AdminGate(door: door, log: logs, time: time),
-            rooms: AdminRooms(
-                queue: store.calls, cache: store.replies, care: store, traffic: pipeline.traffic,
-                configuration: reloader, tokens: tokens.book, revoked: { endCallersWithoutTokens() }, time: time,
-                version: GatewayVersion.text, folder: replicas.folder,
-                uptime: { [health] in health.uptime }, health: { [health] in health.components },
-                load: { [load] in load.json }, sync: { await syncNow() })
-        ).add(to: &router)
+        var rooms = AdminRooms(
+            queue: store.calls, cache: store.replies, care: store, traffic: pipeline.traffic,
+            configuration: reloader, tokens: tokens.book, revoked: { endCallersWithoutTokens() }, time: time,
+            version: GatewayVersion.text, folder: replicas.folder,
+            uptime: { [health] in health.uptime }, health: { [health] in health.components },
+            load: { [load] in load.json }, sync: { await syncNow() })
+        rooms.listens = reloader.listens
+        rooms.inForce = { [reloader] in OutageTerms(reloader.settings).json }
+        AdminRoutes(gate: AdminGate(door: door, log: logs, time: time), rooms: rooms).add(to: &router)
         return router
     }
 
@@ -296,8 +298,8 @@ struct Assembly: Sendable {
 
     private static let trimWorthwhile = 32 << 20
 
-    /// What has to be looked at once a second: memory and processor, tokens that others have changed, overrides whose
-    /// time is over, a reload on probation.
+    /// What has to be looked at once a second: memory and processor, tokens that others have changed, log files that
+    /// others have taken away, overrides whose time is over, a reload on probation.
     ///
     /// - Parameter lastRelease: when caches were dropped last for want of memory.
     func lookAround(_ lastRelease: inout Moment) async {
@@ -313,6 +315,7 @@ struct Assembly: Sendable {
             log.warning("the tokens are as they were", metadata: [LogKey.detail: "\(error.words)"])
         }
         endCallersWithoutTokens()
+        logs.lookAfter()
         await pipeline.traffic.undoOverdue()
         await reloader.watch()
     }

@@ -117,7 +117,7 @@ package struct Daemon: Sendable {
         assembly.drain()
         let ends = Deadline(assembly.time.now() + grace)
         async let linesEnd: Void = lines.stop(grace: grace)
-        await listener?.stop(grace: grace)
+        await listener?.stop(grace: grace) { assembly.pipeline.cutOff() }
         await linesEnd
         await assembly.pipeline.finishDetached(within: ends.remaining(at: assembly.time.now()))
         await end(sending, within: ends.remaining(at: assembly.time.now()))
@@ -202,7 +202,7 @@ package struct Daemon: Sendable {
             return try await HTTPListener.start(
                 place, router: assembly.router(settings), limits: settings.listenerLimits,
                 guardian: settings.guardian, entrance: try settings.entrance(), group: assembly.group,
-                time: assembly.time, metrics: assembly.metrics, security: assembly.logs)
+                time: assembly.time, metrics: assembly.metrics, security: assembly.logs, warn: assembly.warn)
         } catch let error as ServerTLS.Fault {
             throw StartError("cannot speak TLS: a file of server.tls \(error.words)")
         } catch {
@@ -218,7 +218,7 @@ package struct Daemon: Sendable {
                 .tcp(host: listen.host, port: listen.port), kind: .admin, router: assembly.adminRouter(settings),
                 limits: settings.listenerLimits, guardian: settings.guardian(of: listen),
                 entrance: HTTPEntrance(proxies: settings.proxies), group: assembly.group, time: assembly.time,
-                metrics: assembly.metrics, security: assembly.logs)
+                metrics: assembly.metrics, security: assembly.logs, warn: assembly.warn)
             let place = ListenAddress(host: listen.host, port: admin.port ?? listen.port)
             assembly.log.info("operators have an address of their own", metadata: [LogKey.address: "\(place)"])
             return admin
@@ -280,6 +280,16 @@ package struct Daemon: Sendable {
     private func notify(_ state: String) {
         guard let path = environment["NOTIFY_SOCKET"], !path.isEmpty else { return }
         _ = unsafe csystem_sd_notify(path, state)
+    }
+}
+
+extension Assembly {
+    /// A warning of a listener, which has no logger of its own.
+    fileprivate var warn: HTTPListener.Warning {
+        let log = logs.logger(component: LogComponent.front)
+        return { words, facts in
+            log.warning("\(words)", metadata: Logger.Metadata(uniqueKeysWithValues: facts.map { ($0, "\($1)") }))
+        }
     }
 }
 

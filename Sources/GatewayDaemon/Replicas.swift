@@ -17,8 +17,11 @@ final class Replicas: StatusSource {
     /// Where our own database is.
     let folder: String
     private let siblings: SiblingFolders?
+    /// Calls that wait in each folder that is being emptied.
     private let adopted = Mutex<[String: Int]>([:])
-    private let stopping = StopSignal()
+    /// What is left in folders that nobody has had for a while, and that are not being emptied.
+    private let left = Mutex<[SiblingFolders.Abandoned]>([])
+    private let stopping = SharedLatch()
     private let time: any TimeSource
     private let log: Logger
 
@@ -72,40 +75,75 @@ final class Replicas: StatusSource {
 
     // MARK: Looking after the others
 
+    /// Folders being emptied at a time: each is a database open, with its threads.
+    private static let adoptedMax = 4
+
     /// Takes over the calls of those that are gone, until it is told to stop; what is under way then ends first, unless
     /// its task is cancelled.
     func run(_ assembly: Assembly) async {
         guard let siblings else { return }
         await withDiscardingTaskGroup { group in
-            var seen: Set<String> = []
+            var freeSince: [String: Moment] = [:]
             var told: [String: String] = [:]
-            while !Task.isCancelled, !stopping.isGiven {
-                let pause = assembly.reloader.settings.storage.adoptAfter / 2
-                await stopping.rest(atMost: pause, on: assembly.group.next())
-                if stopping.isGiven { break }
+            while !Task.isCancelled, !stopping.isOpen {
+                let adoptAfter = assembly.reloader.settings.storage.adoptAfter
+                await stopping.wait(atMost: adoptAfter / 2, on: assembly.group.next())
+                if stopping.isOpen { break }
                 let found = await Self.apart { siblings.abandoned() } ?? []
-                // One that is only being restarted is there again at the next look.
-                let ready = found.filter { seen.contains($0.folder) && isWorthIt($0, assembly) }
-                seen = Set(found.map(\.folder))
-                for one in ready where adopted.withLock({ $0[one.folder] == nil }) {
+                let now = time.now()
+                freeSince = Dictionary(
+                    uniqueKeysWithValues: found.map { ($0.folder, freeSince[$0.folder] ?? now) })
+                // One that is only being restarted has its folder again before that.
+                let gone = found.filter { one in freeSince[one.folder].map { now.since($0) >= adoptAfter } ?? false }
+                for one in gone where isWorthIt(one, assembly) && adopted.withLock({ $0.count < Self.adoptedMax }) {
                     guard let store = await take(one.folder, assembly, &told) else { continue }
                     group.addTask { await self.send(store, one.folder, assembly) }
                 }
+                tell(gone, &told)
             }
         }
     }
 
     /// Begins nothing new from here on.
-    func stop() { stopping.give() }
+    func stop() { stopping.open() }
 
     /// Where nobody can be reached the calls would only be held, and the place with them.
     private func isWorthIt(_ one: SiblingFolders.Abandoned, _ assembly: Assembly) -> Bool {
-        one.upstreams.isEmpty || assembly.pipeline.canReach(one.upstreams)
+        one.isDamaged || assembly.pipeline.canReach(Set(one.waiting.keys))
     }
 
-    /// For what waits for the disk, away from the threads that serve; nil when the process ends.
+    /// What nobody here can do anything about has to be seen by somebody.
+    private func tell(_ gone: [SiblingFolders.Abandoned], _ told: inout [String: String]) {
+        let others = gone.filter { one in adopted.withLock { $0[one.folder] == nil } }
+        left.withLock { $0 = others }
+        for one in others {
+            guard let words = Self.needsSomebody(one),
+                told.updateValue(words, forKey: one.folder) != words
+            else { continue }
+            log.warning(
+                "a gateway that is gone has left something for a person",
+                metadata: [LogKey.file: "\(one.folder)", LogKey.detail: "\(words)"])
+        }
+    }
+
+    private static func needsSomebody(_ one: SiblingFolders.Abandoned) -> String? {
+        if let trouble = one.trouble {
+            return one.isDamaged ? nil : "\(one.name)/queue.db cannot be read (\(trouble)): see who owns it, ls -l"
+        }
+        guard one.unknown > 0 else { return nil }
+        let calls = one.unknown == 1 ? "1 call was" : "\(one.unknown) calls were"
+        return "\(one.name): \(calls) sent without an answer; "
+            + "start one more gateway, which takes this folder, then: mcp-gateway queue list --status unknown"
+    }
+
+    /// For what waits for the disk, away from the threads that serve, and to its end also when the task is cancelled;
+    /// nil when the process ends.
     private static func apart<Value: Sendable>(_ body: @escaping @Sendable () -> Value) async -> Value? {
-        try? await NIOThreadPool.singleton.runIfActive { body() }
+        await withCheckedContinuation { continuation in
+            NIOThreadPool.singleton.submit { state in
+                continuation.resume(returning: state == .active ? body() : nil)
+            }
+        }
     }
 
     private func take(
@@ -150,17 +188,23 @@ final class Replicas: StatusSource {
             metadata: [LogKey.file: "\(folder)", LogKey.count: "\(left)"])
     }
 
-    /// `replicas`, where there may be several.
+    /// `replicas`, where there may be several. Degraded while another one has left what a person has to look at.
     func components() -> [ComponentStatus] {
         guard siblings != nil else { return [] }
-        let adopted = adopted.withLock { $0 }.sorted { $0.key < $1.key }
-        let name = folder.split(separator: "/").last.map(String.init) ?? folder
-        let others = adopted.map { "\($0.value) calls of \($0.key.split(separator: "/").last ?? "?")" }
-        let words = others.isEmpty ? "" : "; sends " + others.joined(separator: ", ")
+        let (adopted, left) = (adopted.withLock { $0 }, left.withLock { $0 })
+        let name = { (folder: String) in folder.split(separator: "/").last.map(String.init) ?? folder }
+        var words = ["this is \(name(folder))"]
+        let sent = adopted.sorted { $0.key < $1.key }.map { "\($0.value) calls of \(name($0.key))" }
+        if !sent.isEmpty { words.append("sends " + sent.joined(separator: ", ")) }
+        for one in left where !one.waiting.isEmpty {
+            let count = one.waiting.values.reduce(0, +)
+            words.append("\(count) calls of \(one.name) wait for " + one.waiting.keys.sorted().joined(separator: ", "))
+        }
+        let forSomebody = left.compactMap(Self.needsSomebody)
         return [
             ComponentStatus(
-                name: "replicas", status: .healthy, detail: "this is \(name)" + words,
-                checkedAt: time.wallMilliseconds())
+                name: "replicas", status: forSomebody.isEmpty ? .healthy : .degraded,
+                detail: (words + forSomebody).joined(separator: "; "), checkedAt: time.wallMilliseconds())
         ]
     }
 }

@@ -58,13 +58,23 @@ enum SessionKeyFile {
         let file = unsafe open(aside, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
         guard file >= 0 else { throw StartError("cannot write \(aside): \(SystemText.of(errno))") }
         let count = unsafe bytes.withUnsafeBytes { unsafe Glibc.write(file, $0.baseAddress, $0.count) }
+        let reason = count < 0 ? errno : ENOSPC
         let isSynced = fsync(file) == 0
         close(file)
+        guard count == bytes.count, isSynced else {
+            throw StartError("cannot write \(aside): \(SystemText.of(reason))")
+        }
         // A link is never put in the place of another file, as a rename would.
-        guard count == bytes.count, isSynced, unsafe link(aside, path) == 0 else {
+        guard unsafe link(aside, path) == 0 else {
             if errno == EEXIST { return false }
             throw StartError("cannot write \(path): \(SystemText.of(errno))")
         }
+        // Without its name on the disk a power cut would take it, and all sessions with it.
+        let folder = unsafe open(
+            String(path.prefix(through: path.lastIndex(of: "/") ?? path.startIndex)), O_RDONLY | O_CLOEXEC)
+        guard folder >= 0 else { throw StartError("cannot open the folder of \(path): \(SystemText.of(errno))") }
+        defer { close(folder) }
+        guard fsync(folder) == 0 else { throw StartError("cannot sync the folder of \(path): \(SystemText.of(errno))") }
         return true
     }
 }

@@ -131,8 +131,10 @@ extension GatewaySettings.Telemetry {
     /// Where traces go; nil when nothing is recorded.
     var traces: String? {
         collector.map { address in
-            let base = address.hasSuffix("/") ? String(address.dropLast()) : address
-            return base.hasSuffix("/v1/traces") ? base : base + "/v1/traces"
+            let query = address.firstIndex(of: "?") ?? address.endIndex
+            let place = address[..<query]
+            let base = place.hasSuffix("/") ? place.dropLast() : place
+            return String(base.hasSuffix("/v1/traces") ? base : base + "/v1/traces") + address[query...]
         }
     }
 }

@@ -23,10 +23,7 @@ package struct StdioRelay: Sendable {
 
     /// Until the client or the gateway ends.
     package func run() async throws(StartError) {
-        if let running = connect() {
-            guard try await relay(running) == .byGateway else { return }
-            throw StartError("the gateway that served this client has stopped; begin anew")
-        }
+        if try await serveByRunning() { return }
         // Only a gateway has something to close when it is told to end; a relay just ends.
         let signals = try SignalSource()
         let gateway = Daemon(settings: settings, environment: environment, listens: false)
@@ -49,6 +46,13 @@ package struct StdioRelay: Sendable {
             throw error
         }
         await Self.stop(serving)
+    }
+
+    /// Has a gateway that runs serve the client, until one of them ends; false when none runs.
+    package func serveByRunning() async throws(StartError) -> Bool {
+        guard let running = connect() else { return false }
+        guard try await relay(running) == .byGateway else { return true }
+        throw StartError("the gateway that served this client has stopped; begin anew")
     }
 
     /// Who had nothing more to say first.

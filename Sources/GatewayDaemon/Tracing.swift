@@ -13,10 +13,23 @@ final class Tracing: Sendable {
     /// Where to; nil for nowhere.
     private let address: Place
 
-    /// Shared with the sender, which outlives no reload.
+    /// Shared with the sender, which is one and the same over all reloads.
     private final class Place: Sendable {
         let value: Mutex<String?>
+        /// Made when there is something to send.
+        private let client = Mutex<WebClient?>(nil)
+
         init(_ value: String?) { self.value = Mutex(value) }
+
+        func client(_ group: MultiThreadedEventLoopGroup) -> WebClient {
+            client.withLock { client in
+                let made = client ?? WebClient(group: group)
+                client = made
+                return made
+            }
+        }
+
+        func close() async { await client.withLock { $0 }?.close() }
     }
 
     /// A collector that takes longer is one that is away.
@@ -33,11 +46,9 @@ final class Tracing: Sendable {
             tracer: tracer, text: OTLPText(version: GatewayVersion.text, instance: instance), metrics: metrics,
             log: logs.logger(component: LogComponent.daemon)
         ) { body in
-            guard let address = place.value.withLock({ $0 }) else { return .refused("nothing is recorded any more") }
-            let client = WebClient(group: group)
-            let outcome = await client.post(
+            guard let address = place.value.withLock({ $0 }) else { return .unwanted }
+            let outcome = await place.client(group).post(
                 address, contentType: "application/json", body: body, within: Self.patience)
-            await client.close()
             return Self.meaning(of: outcome)
         }
         change(to: settings)
@@ -60,5 +71,9 @@ final class Tracing: Sendable {
     }
 
     /// Until its task is cancelled; then sends what is left.
-    func run() async { await sender.run() }
+    func run() async {
+        await sender.run()
+        // Its task is cancelled by now, and closing has to wait for the connections.
+        await Task { await address.close() }.value
+    }
 }

@@ -131,8 +131,8 @@ extension HTTPConnection {
         }
     }
 
-    private func count(_ request: HTTPRequest, _ status: HTTPStatus) {
-        let seconds = loop.now().since(request.arrivedAt).milliseconds / 1_000
+    private func count(_ request: HTTPRequest, _ status: HTTPStatus, without leftOut: Duration = .zero) {
+        let seconds = (loop.now().since(request.arrivedAt) - leftOut).milliseconds / 1_000
         rules.count(verb: request.verb, path: pathIndex, status: status, seconds: seconds)
     }
 
@@ -189,9 +189,10 @@ extension HTTPConnection {
 
     /// The request counts as answered now.
     ///
+    /// - Parameter leftOut: what of the time since it came does not count.
     /// - Returns: this moment.
-    func countHead(of request: HTTPRequest) -> Moment {
-        if phase == .answering { count(request, .ok) }
+    func countHead(of request: HTTPRequest, without leftOut: Duration) -> Moment {
+        if phase == .answering { count(request, .ok, without: leftOut) }
         return loop.now()
     }
 

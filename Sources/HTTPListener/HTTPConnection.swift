@@ -30,7 +30,6 @@ final class HTTPConnection: ChannelDuplexHandler, @unchecked Sendable {
     var phase: Phase = .idle
     var head: HTTPRequestHead?
     private var body = ByteBuffer()
-    private var expectedBytes = 0
     var pathIndex = 0
     private var waiting: [HTTPServerRequestPart] = []
     private var readIsHeld = false
@@ -142,6 +141,9 @@ final class HTTPConnection: ChannelDuplexHandler, @unchecked Sendable {
     var unsentBytes: Int { (try? context?.channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0 }
 
     func cutOff() { context?.close(promise: nil) }
+
+    /// Ends the work on the request that is being answered: what there is to say of that is its answer.
+    func endWork() { if phase == .answering { exchange?.cancelWork() } }
 
     // MARK: Reading
 

@@ -96,6 +96,8 @@ package final class HTTPExchange: @unchecked Sendable {
 
     private enum State { case waiting, streaming, listening, done }
     private var listeningSince = Moment(nanoseconds: 0)
+    /// What of the time until the answer is not the gateway's, and does not count: a person was asked something.
+    package var timeLeftOut = Duration.zero
 
     init(connection: HTTPConnection, request: HTTPRequest) {
         self.connection = connection
@@ -135,7 +137,7 @@ package final class HTTPExchange: @unchecked Sendable {
         guard state == .waiting else { return }
         state = .listening
         connection.writeStreamHead(headers: headers, to: request)
-        listeningSince = connection.countHead(of: request)
+        listeningSince = connection.countHead(of: request, without: .zero)
     }
 
     package var isStreaming: Bool { state == .streaming || state == .listening }
@@ -176,7 +178,7 @@ package final class HTTPExchange: @unchecked Sendable {
         if state == .listening {
             connection.countStream(since: listeningSince)
         } else {
-            _ = connection.countHead(of: request)
+            _ = connection.countHead(of: request, without: timeLeftOut)
         }
         state = .done
         connection.finishStream()

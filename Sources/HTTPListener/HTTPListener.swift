@@ -47,6 +47,9 @@ package final class HTTPListener: Sendable {
         case control
     }
 
+    /// Writes a line that somebody should look at, with its facts.
+    package typealias Warning = @Sendable (_ words: String, _ facts: [(String, String)]) -> Void
+
     /// The port it really has; nil on a Unix socket.
     package let port: Int?
     private let channel: any Channel
@@ -69,16 +72,18 @@ package final class HTTPListener: Sendable {
     ///   - guardian: checks `Host` and `Origin` on every route; nil on a Unix socket.
     ///   - entrance: of no meaning on a Unix socket.
     ///   - security: takes what the guardian refused.
+    ///   - warn: takes what operators of the listener should know; must return at once.
     package static func start(
         _ address: Address, kind: Kind = .everybody, router: Router, limits: HTTPLimits, guardian: OriginGuard?,
         entrance: HTTPEntrance = HTTPEntrance(), group: any EventLoopGroup, time: any TimeSource,
-        metrics: MetricsRegistry, security: (any SecurityLog)? = nil
+        metrics: MetricsRegistry, security: (any SecurityLog)? = nil, warn: @escaping Warning = { _, _ in }
     ) async throws -> HTTPListener {
         let kind = if case .unix = address { Kind.control } else { kind }
         let site = HTTPSite(
             kind: kind, entrance: kind == .control ? HTTPEntrance() : entrance,
             refusals: security.map { RefusalLog(log: $0, time: time) },
-            failedHandshakes: security.map { RefusalLog(log: $0, time: time) })
+            failedHandshakes: security.map { RefusalLog(log: $0, time: time) },
+            shed: ShedLog(metrics: metrics, time: time, warn: warn))
         let rules = site.rules(router: router, limits: limits, guardian: guardian)
         metrics.gauge(.connections, labels: [("listener", kind.rawValue)]) { Double(site.connectionCount) }
         let loops = group.makeIterator().map { LoopContext(loop: $0, time: time, rules: rules, metrics: metrics) }
@@ -193,20 +198,37 @@ package final class HTTPListener: Sendable {
     }
 
     /// Takes nothing new (health says 503, everything else is refused), lets the running answers finish for `grace`,
-    /// then closes the address and cuts what is left.
-    package func stop(grace: Duration) async {
+    /// ends the work on those that are left, half a second before anything is cut, then closes the address.
+    ///
+    /// - Parameter ending: called before work is ended.
+    package func stop(grace: Duration, ending: @Sendable () -> Void = {}) async {
         site.drain()
-        let clock = ContinuousClock()
-        let end = clock.now + grace
-        while clock.now < end, await busyConnections() > 0 {
-            // Cancellation only ends the waiting early.
-            try? await Task.sleep(for: .milliseconds(20))
+        if await !isQuiet(within: grace) {
+            ending()
+            await onEachLoop { loop in
+                for connection in loop.all { connection.endWork() }
+                return 0
+            }
+            _ = await isQuiet(within: Self.lastWords)
         }
         await closeAddress()
         await onEachLoop { loop in
             for connection in loop.all { connection.cutOff() }
             return 0
         }
+    }
+
+    private static let lastWords = Duration.milliseconds(500)
+
+    private func isQuiet(within grace: Duration) async -> Bool {
+        let clock = ContinuousClock()
+        let end = clock.now + grace
+        while await busyConnections() > 0 {
+            guard clock.now < end else { return false }
+            // Cancellation only ends the waiting early.
+            try? await Task.sleep(for: .milliseconds(20))
+        }
+        return true
     }
 
     private func closeAddress() async {

@@ -98,7 +98,7 @@ package struct HTTPRequest: Sendable {
     /// Where the request belongs in a trace, by its headers `traceparent` and `tracestate`.
     package var trace: TraceContext? {
         guard let parent = header("traceparent") else { return nil }
-        return TraceContext(parent: parent.utf8, state: header("tracestate"))
+        return TraceContext(parent: parent.utf8, state: headers("tracestate").joined(separator: ","))
     }
 
     /// Whether there is a header whose name begins so; `prefix` in lower case.

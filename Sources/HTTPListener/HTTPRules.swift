@@ -36,13 +36,24 @@ final class LoopRules {
         streamSeconds = registry.histogram(.streamSeconds, buckets: Histogram.streamSeconds)
         edition = rules.edition
         metrics = HTTPMetrics(registry: registry, paths: rules.router.entries.map(\.label) + ["other"])
+        // A counter that appears with its first failure shows no increase to those who watch for one. What a query
+        // for failures of clients' requests can meet stands at 0 from here on.
+        for path in rules.router.entries.indices where !rules.router.entries[path].isForOperators {
+            for status in [HTTPStatus.internalError, .unavailable] {
+                counters[Self.key(.post, path, status)] = metrics.requests(verb: .post, path: path, status: status)
+            }
+        }
     }
 
     /// The index that stands for every path that is not ours.
     var otherPath: Int { router.entries.count }
 
+    private static func key(_ verb: HTTPVerb, _ path: Int, _ status: HTTPStatus) -> Int {
+        (path * HTTPVerb.allCases.count + verb.rawValue) * 1_000 + status.rawValue
+    }
+
     func count(verb: HTTPVerb, path: Int, status: HTTPStatus, seconds: Double) {
-        let key = (path * HTTPVerb.allCases.count + verb.rawValue) * 1_000 + status.rawValue
+        let key = Self.key(verb, path, status)
         if let counter = counters[key] {
             counter.increment()
         } else {

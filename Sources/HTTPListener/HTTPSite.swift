@@ -10,12 +10,17 @@ final class HTTPSite: Sendable {
     private let refusals: RefusalLog?
     /// Apart from the others, so that a flood of the one leaves no line of the other out.
     private let failedHandshakes: RefusalLog?
+    private let shed: ShedLog
     private let connections = Atomic<Int>(0)
     private let stage = Atomic<Stage>(.open)
     private let latest: Mutex<(edition: Int, entrance: HTTPEntrance)>
 
-    init(kind: HTTPListener.Kind, entrance: HTTPEntrance, refusals: RefusalLog?, failedHandshakes: RefusalLog?) {
+    init(
+        kind: HTTPListener.Kind, entrance: HTTPEntrance, refusals: RefusalLog?, failedHandshakes: RefusalLog?,
+        shed: ShedLog
+    ) {
         self.kind = kind
+        self.shed = shed
         self.refusals = refusals
         self.failedHandshakes = failedHandshakes
         latest = Mutex((0, entrance))
@@ -56,7 +61,9 @@ final class HTTPSite: Sendable {
         channel.closeFuture.whenComplete { _ in self.connections.subtract(1, ordering: .relaxed) }
         let count = connections.add(1, ordering: .relaxed).newValue
         if count <= connectionsMax { return .ordinary }
-        return count <= connectionsMax + 16 ? .reserved : .none
+        if count <= connectionsMax + 16 { return .reserved }
+        shed.note(connectionsMax: connectionsMax)
+        return .none
     }
 
     /// Whether an answer is the last of its connection.
@@ -121,12 +128,14 @@ final class HTTPSite: Sendable {
                     : "There is nothing at this path; MCP is served at /mcp.")
         }
         if refusesNew, !rules.router.entries[path].isForOperators {
+            shed.count()
             return Refusal(
                 status: .unavailable, code: "draining",
                 message: "This gateway is stopping and takes nothing new. Try again shortly, or another one.",
                 headers: [("retry-after", "5")])
         }
         if isReserved, !rules.router.entries[path].isForOperators {
+            shed.note(connectionsMax: rules.limits.connectionsMax)
             return Refusal(
                 status: .unavailable, code: "too_many_connections",
                 message: "All \(rules.limits.connectionsMax) connections are in use (server.max_connections). "

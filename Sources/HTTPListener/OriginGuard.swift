@@ -55,6 +55,7 @@ package struct OriginGuard: Sendable {
         return isPort ? String(host[..<end]) : host
     }
 
+    /// An address or name of this machine alone. A name that only begins like such an address is somebody else's.
     package static func isLoopback(_ host: String) -> Bool {
         if host == "localhost" || host == "[::1]" || host == "::1" { return true }
         return host.hasPrefix("127.") && isAddress(host)

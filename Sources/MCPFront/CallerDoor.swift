@@ -2,7 +2,7 @@
 
 package import Access
 package import GatewayCore
-internal import HTTPListener
+package import HTTPListener
 internal import Synchronization
 package import Telemetry
 
@@ -73,6 +73,14 @@ package final class CallerDoor: Sendable {
                 why: "too many wrong tokens", headers: [("retry-after", String(seconds))])
         }
         return nil
+    }
+
+    /// A token that is not good was shown at the operators' door: counted and written down as at this one.
+    package func noteWrongToken(of request: HTTPRequest, why: String) {
+        failures.increment()
+        // The first part of the path is a name of ours, the rest may be anything.
+        let place = request.path.dropFirst().prefix { $0 != "/" }
+        refusals.note(SecurityEvent.authFailure, request, facts: [("path", "/\(place)"), ("detail", why)])
     }
 
     private func refuse(

@@ -236,6 +236,8 @@ package final class DuplexClient: ClientSession, @unchecked Sendable {
 
     fileprivate func send(_ message: ByteBuffer) { out(message) }
 
+    fileprivate var now: Moment { time.now() }
+
     fileprivate func ask(_ question: Question, deadline: Deadline) async -> QuestionOutcome {
         await questions.ask(question, deadline: deadline, loop: loop, time: time) { out($0) }
     }
@@ -245,6 +247,7 @@ package final class DuplexClient: ClientSession, @unchecked Sendable {
 private final class DuplexStream: ClientStream {
     private let client: DuplexClient
     let canAsk: Bool
+    private let asking = AskingClock()
 
     init(client: DuplexClient, canAsk: Bool) {
         self.client = client
@@ -255,8 +258,12 @@ private final class DuplexStream: ClientStream {
 
     func ask(_ question: Question, deadline: Deadline) async -> QuestionOutcome {
         guard canAsk else { return .refused(code: -32601, message: "In this revision clients answer no requests.") }
+        asking.begin(at: client.now)
+        defer { asking.end(at: client.now) }
         return await client.ask(question, deadline: deadline)
     }
+
+    func timeAsking(at now: Moment) -> Duration { asking.total(at: now) }
 
     func pause(resumeAfter: Duration) {}
 }

@@ -24,6 +24,7 @@ final class ReplyWriter: ClientStream, @unchecked Sendable {
     private var outlet: EventOutlet?
     private let loop: any EventLoop
     private var isAnswered = false
+    private let asking = AskingClock()
 
     init(exchange: HTTPExchange, accepts: Negotiation.Accepts, service: any MCPService, time: any TimeSource) {
         self.exchange = exchange
@@ -77,15 +78,23 @@ final class ReplyWriter: ClientStream, @unchecked Sendable {
 
     func ask(_ question: Question, deadline: Deadline) async -> QuestionOutcome {
         guard let live else { return .refused(code: -32601, message: "This client answers no requests.") }
+        asking.begin(at: time.now())
+        defer { asking.end(at: time.now()) }
         return await live.questions.ask(question, deadline: deadline, loop: loop, time: time) {
             self.send($0, isVital: true)
         }
     }
 
+    func timeAsking(at now: Moment) -> Duration { asking.total(at: now) }
+
+    /// What a person takes for an answer is no part of how long the request took.
+    private func leaveOutAsking() { exchange.timeLeftOut = asking.total(at: time.now()) }
+
     func pause(resumeAfter: Duration) {
         onLoop {
             guard let live = self.live, live.marksStreams, self.takesEvents else { return }
             self.begin()
+            self.leaveOutAsking()
             self.trail?.pause(retry: resumeAfter)
         }
     }
@@ -101,6 +110,7 @@ final class ReplyWriter: ClientStream, @unchecked Sendable {
         switch reply {
         case .accepted: withdrawn()
         case .response(let json, let status):
+            if exchange.isStreaming { leaveOutAsking() }
             if let trail { return trail.append(json, isLast: true) }
             if exchange.isStreaming || (accepts == .events && status == .ok) {
                 begin()
@@ -117,6 +127,7 @@ final class ReplyWriter: ClientStream, @unchecked Sendable {
 
     /// The client has taken its request back and expects no answer; the connection needs one all the same.
     func withdrawn() {
+        if exchange.isStreaming { leaveOutAsking() }
         if trail != nil {
             trail?.close(isOver: true)
         } else if exchange.isStreaming {

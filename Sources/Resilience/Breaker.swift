@@ -42,6 +42,8 @@ package struct Breaker: Sendable {
 
     package private(set) var settings: Settings
     private(set) var isArmed = true
+    /// Of a forced one: traffic flowed until it was.
+    private var wasClosed = false
     private(set) var phase = Phase.closed
     /// When the phase began.
     private var since: Moment
@@ -163,15 +165,16 @@ package struct Breaker: Sendable {
     /// An operator wants nothing to pass, however well the server is, until `release` or `disarm`. Arms it.
     package mutating func forceOpen(at moment: Moment) -> Transition? {
         isArmed = true
+        if phase != .forced { wasClosed = phase == .closed }
         return enter(.forced, .forced, at: hand.advance(to: moment))
     }
 
-    /// Takes `forceOpen` back: the next call is a probe, since nobody knows how the server is by now. Nothing when it
-    /// is not forced.
+    /// Takes `forceOpen` back. One that was closed by then is closed again: no call has come to nothing that would be a
+    /// reason to hold others back. Of one that was not, the next call is a probe. Nothing when it is not forced.
     package mutating func release(at moment: Moment) -> Transition? {
         let now = hand.advance(to: moment)
         guard phase == .forced else { return nil }
-        return enter(.open(until: now), .released, at: now)
+        return enter(wasClosed ? .closed : .open(until: now), .released, at: now)
     }
 
     /// Opens, without waiting for the next bad call, when what is in the window is enough. Nothing when it is disarmed

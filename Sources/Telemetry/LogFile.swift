@@ -20,6 +20,8 @@ struct LineFate: Sendable {
 
     /// Whether the file has taken the line from its first byte to its last.
     var isWhole: Bool
+    /// Why it has not, as a number of the system's.
+    var refusal: Int32 = 0
     /// Nothing was done yet: the line needs a rotation, and that needs to know the time.
     var needsTime = false
     var rotation: Rotation?
@@ -56,7 +58,10 @@ struct LogFile: Sendable {
     ///
     /// - Parameter now: nil for a first try that leaves a line alone when it needs a rotation.
     mutating func write(_ line: [UInt8], by rotation: LogRotation, at now: Moment?) -> LineFate {
-        guard outgrows(line, rotation) else { return LineFate(isWhole: sink.write(line)) }
+        guard outgrows(line, rotation) else {
+            let isWhole = sink.write(line)
+            return LineFate(isWhole: isWhole, refusal: isWhole ? 0 : sink.refusal)
+        }
         guard let now else { return LineFate(isWhole: false, needsTime: true) }
         var fate = LineFate.cut
         if retryAt.map({ now >= $0 }) ?? true {
@@ -64,6 +69,7 @@ struct LogFile: Sendable {
             if outgrows(line, rotation) { fate.rotation = rotate(by: rotation, at: now, closes: &fate.closes) }
         }
         fate.isWhole = sink.write(line)
+        if !fate.isWhole { fate.refusal = sink.refusal }
         return fate
     }
 

@@ -36,11 +36,12 @@ package enum SecurityKind: String, Sendable {
 /// Owns `app.log` and `security.log` (0640, appended to, one `write` a line) and the copy for the journal.
 ///
 /// Writing never fails for the caller: when the disk is full or nobody reads the copy, the line is dropped and
-/// counted, and the next one is tried again. A directory that is missing is made (0750). A file that would grow beyond
-/// its limit is put aside, and a new one begun, before the line is written; that costs the caller, and whoever writes
-/// meanwhile, a few renames. When it does not work out, the old file grows on, the other file says so once, and it is
-/// tried again a minute later. Safe to use from every thread; a line costs one system call for the file and one or
-/// two for the copy.
+/// counted, and the next one is tried again; the file that lacks lines says how many as soon as it takes one again, and
+/// those of `security.log` go to the copy meanwhile. A directory that is missing is made (0750). A file that would grow
+/// beyond its limit is put aside, and a new one begun, before the line is written; that costs the caller, and whoever
+/// writes meanwhile, a few renames. When it does not work out, the old file grows on, the other file says so once, and
+/// it is tried again a minute later. Safe to use from every thread; a line costs one system call for the file and one
+/// or two for the copy.
 package final class LogFiles: LogOutput, SecurityLog {
     private struct Open: Sendable {
         var directory: String?
@@ -54,10 +55,17 @@ package final class LogFiles: LogOutput, SecurityLog {
             switch name {
             case .app: return app?.write(line, by: rotation, at: now) ?? .whole
             case .security:
-                if security == nil { return LineFate(isWhole: copy?.write(line) ?? true) }
-                return security?.write(line, by: rotation, at: now) ?? .whole
+                guard let fate = security?.write(line, by: rotation, at: now) else {
+                    return LineFate(isWhole: copy?.write(line) ?? true)
+                }
+                // Somebody may be trying to get in: such a line is not to be lost for want of space.
+                if !fate.isWhole, !fate.needsTime { _ = copy?.write(line) }
+                return fate
             }
         }
+
+        /// Whether one of the files is not where its name leads.
+        var hasLostItsPlace: Bool { app?.isInPlace == false || security?.isInPlace == false }
 
         mutating func put(_ pair: Pair) { (app, security) = (pair.app, pair.security) }
     }
@@ -69,10 +77,14 @@ package final class LogFiles: LogOutput, SecurityLog {
     }
 
     /// What is counted of one file.
-    private struct Tally: Sendable {
+    private final class Tally: Sendable {
         let dropped = Counter()
         let rotated = Counter()
         let refused = Counter()
+        /// Lines that the file lacks and has not said so yet.
+        let missing = Atomic(0)
+        /// Why, as a number of the system's; 0 where nobody read.
+        let refusal = Atomic<Int32>(0)
     }
 
     private let time: any TimeSource
@@ -82,12 +94,16 @@ package final class LogFiles: LogOutput, SecurityLog {
     private let appTally = Tally()
     private let securityTally = Tally()
     private let copyDropped = Counter()
+    /// When the files were looked for last, and whether they were not in place then.
+    private let watch: Mutex<(looked: Moment, isAway: Bool, isReported: Bool)>
+    private static let looksApart = Duration.seconds(30)
     private let events = Dictionary(uniqueKeysWithValues: SecurityEvent.all.map { ($0, Counter()) })
 
     /// - Parameter opensFiles: false leaves the files alone until `reopen()`, for a process that may have to leave
     ///   without a trace.
     package init(_ settings: LogSettings, time: any TimeSource, opensFiles: Bool = true) throws(LogFilesError) {
         self.time = time
+        watch = Mutex((time.now(), false, false))
         shape = Atomic(LogShape(level: settings.level, format: settings.format).byte)
         var files = Open(directory: settings.directory, rotation: LogRotation(settings))
         if let directory = settings.directory, opensFiles { files.put(try Self.openBoth(in: directory)) }
@@ -162,7 +178,13 @@ package final class LogFiles: LogOutput, SecurityLog {
             fate = open.withLock { $0.write(line, to: name, at: now) }
         }
         let tally = tally(of: name)
-        if !fate.isWhole { tally.dropped.increment() }
+        if !fate.isWhole {
+            tally.dropped.increment()
+            tally.missing.add(1, ordering: .relaxed)
+            tally.refusal.store(fate.refusal, ordering: .relaxed)
+        } else if tally.missing.load(ordering: .relaxed) > 0 {
+            tellMissing(of: name)
+        }
         for descriptor in fate.closes { Glibc.close(descriptor) }
         switch fate.rotation {
         case nil: break
@@ -186,6 +208,29 @@ package final class LogFiles: LogOutput, SecurityLog {
         }
     }
 
+    /// The file takes lines again: it says itself how many it lacks.
+    private func tellMissing(of name: LogName) {
+        let tally = tally(of: name)
+        let count = tally.missing.exchange(0, ordering: .relaxed)
+        // Somebody else has said it.
+        guard count > 0 else { return }
+        let before = tally.dropped.value
+        let number = tally.refusal.load(ordering: .relaxed)
+        let why = number == 0 ? "nobody read it" : SystemError.text(number)
+        switch name {
+        case .app:
+            logger(component: LogComponent.daemon).warning(
+                "lines were lost: writing the log file failed; look at the space where it is",
+                metadata: [LogKey.file: "\(name.file)", LogKey.count: "\(count)", LogKey.detail: "\(why)"])
+        case .security:
+            security(
+                SecurityEvent.logLinesMissing,
+                facts: [(LogKey.file, name.file), (LogKey.count, String(count)), (LogKey.detail, why)])
+        }
+        // Not even that could be written: they are still to be told of.
+        if tally.dropped.value > before { tally.missing.add(count, ordering: .relaxed) }
+    }
+
     private func tally(of name: LogName) -> Tally {
         switch name {
         case .app: appTally
@@ -204,6 +249,46 @@ package final class LogFiles: LogOutput, SecurityLog {
             return [LogFile.renew(&files.app, by: pair.app), LogFile.renew(&files.security, by: pair.security)]
         }
         Self.close(unused)
+    }
+
+    /// Opens the files anew when somebody has moved or removed them and has not said so: a log that nobody can find is
+    /// none. To be called every second or so. It looks twice a minute, and acts when they are away at the second look
+    /// as well, so that a rotation by others has time to send USR2.
+    package func lookAfter() {
+        let now = time.now()
+        let isDue = watch.withLock { watch in
+            guard now.since(watch.looked) >= Self.looksApart else { return false }
+            watch.looked = now
+            return true
+        }
+        guard isDue else { return }
+        let isAway = open.withLock { $0.hasLostItsPlace }
+        let wasAway = watch.withLock { watch in
+            defer { watch.isAway = isAway }
+            return watch.isAway
+        }
+        guard isAway, wasAway else { return }
+        let log = logger(component: LogComponent.daemon)
+        do throws(LogFilesError) {
+            try reopen()
+            watch.withLock { ($0.isAway, $0.isReported) = (false, false) }
+            log.warning(
+                """
+                logging failed for a minute: log files were moved or removed, and are opened anew; whoever moves them \
+                should send USR2 to the gateway
+                """)
+        } catch {
+            let isReported = watch.withLock { watch in
+                defer { watch.isReported = true }
+                return watch.isReported
+            }
+            if isReported { return }
+            log.warning(
+                """
+                logging fails: log files were moved or removed and cannot be opened anew; it is tried again every \
+                half minute
+                """, metadata: [LogKey.detail: "\(error.text)"])
+        }
     }
 
     /// Lines that could not be written since the start, files and copy together.

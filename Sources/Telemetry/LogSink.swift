@@ -12,6 +12,8 @@ struct LogSink: Sendable {
     var bytes: Int
     /// Whether the last line was left without its end.
     private var isTorn = false
+    /// Why the last line was not taken whole, as a number of the system's; 0 for a reader that does not read.
+    private(set) var refusal: Int32 = 0
     private static let pieceMax = 4_096
 
     init(descriptor: Int32, isFile: Bool, bytes: Int = 0) {
@@ -29,9 +31,15 @@ struct LogSink: Sendable {
         let whole = isTorn ? [0x0A] + line : line
         var done = 0
         while done < whole.count {
+            refusal = 0
             if !isFile && !isReady() { break }
             let count = send(whole, from: done)
-            if count > 0 { done += count } else if count == 0 || errno != EINTR { break }
+            if count > 0 {
+                done += count
+            } else if count == 0 || errno != EINTR {
+                refusal = count < 0 ? errno : ENOSPC
+                break
+            }
         }
         bytes += done
         if done == whole.count { isTorn = false } else if done > 0 { isTorn = true }

@@ -6,22 +6,29 @@ package struct MetricName: Sendable {
     package let name: String
     package let help: String
     package let labels: [String]
+    /// The one of them whose values are many.
+    let growing: String?
     let kind: MetricsRegistry.Kind
 
-    private init(_ kind: MetricsRegistry.Kind, _ name: String, labels: [String] = [], _ help: String) {
+    private init(
+        _ kind: MetricsRegistry.Kind, _ name: String, labels: [String] = [], growing: String? = nil, _ help: String
+    ) {
         self.kind = kind
         self.name = name
         self.labels = labels
+        self.growing = growing
         self.help = help
     }
 
     // What operators' queries and dashboards already name.
     package static let httpRequests = MetricName(
         .counter, "http_requests_total", labels: ["method", "path", "status"],
-        "HTTP requests answered, by method, route and status.")
+        "HTTP requests answered, by method, route and status. 500 and 503 of the routes for clients are there from the "
+            + "start, others come with the first answer.")
     package static let httpDuration = MetricName(
         .histogram, "http_request_duration_seconds", labels: ["path"],
-        "Time from the request to the head of its answer.")
+        "Time from the request to its answer; of a stream that stays open for news, to its head. Without the time "
+            + "that a person took to answer questions.")
     package static let queueSize = MetricName(
         .gauge, "mcp_queue_size",
         "Calls stored that wait or are being sent.")
@@ -43,11 +50,13 @@ package struct MetricName: Sendable {
         .counter, "mcp_requests_total", labels: ["method"],
         "MCP requests, by method.")
     package static let toolCalls = MetricName(
-        .counter, "mcp_tool_calls_total", labels: ["tool", "route", "outcome"],
-        "Tool calls, by tool, route and outcome.")
+        .counter, "mcp_tool_calls_total", labels: ["tool", "route", "outcome"], growing: "tool",
+        "Tool calls, by tool, route and outcome: ok; tool_error, where the tool said so, the client was wrong, or "
+            + "left; failed, also by a max_in_flight of the upstream or tool. Of very many tools each is there from "
+            + "its first call on, and those beyond 333 together as tool other.")
     package static let toolCallDuration = MetricName(
         .histogram, "mcp_tool_call_duration_seconds", labels: ["route"],
-        "Time from a tool call's arrival to its answer.")
+        "Time from a tool call's arrival to its answer, without the time that a person took to answer questions.")
     package static let callsInFlight = MetricName(
         .gauge, "mcp_calls_in_flight",
         "Tool calls being worked on now.")
@@ -61,11 +70,14 @@ package struct MetricName: Sendable {
 
     package static let callsShed = MetricName(
         .counter, "mcp_calls_shed_total",
-        "Requests turned away because there was no room for them.")
+        "Requests turned away because there was no room for them in the gateway: limits.max_in_flight, memory, "
+            + "server.max_connections, a drain or a stop. Not those for an upstream that is full, see "
+            + "mcp_tool_calls_total.")
 
     package static let authFailures = MetricName(
         .counter, "mcp_auth_failures_total",
-        "Requests with a token that is not good.")
+        "Requests refused because their token is not good, of clients and of operators. Requests without one are not "
+            + "counted.")
 
     package static let securityEvents = MetricName(
         .counter, "mcp_security_events_total", labels: ["event"],
@@ -92,18 +104,25 @@ package struct MetricName: Sendable {
         "What the kept answers take on disk.")
     package static let cacheLookups = MetricName(
         .counter, "mcp_cache_lookups_total", labels: ["outcome"],
-        "Calls that a kept answer could serve, by what came of it: fresh, stale, miss.")
+        "Calls that a kept answer could serve, by what came of it, each once: fresh, stale (there was no other), miss.")
 
     // Backends.
     package static let breakerState = MetricName(
         .gauge, "mcp_circuit_breaker_state", labels: ["upstream"],
-        "0 when the upstream's breaker is closed (traffic flows), 1 half-open, 2 open.")
+        "0 when the upstream's breaker is closed (traffic flows), 1 half-open, 2 open. Only of upstreams that have one."
+    )
+    package static let toolBreakersOpen = MetricName(
+        .gauge, "mcp_tool_breakers_open", labels: ["upstream"],
+        "Tools of the upstream whose own breaker is open. Only of upstreams with such tools.")
     package static let upstreamUp = MetricName(
         .gauge, "mcp_upstream_up", labels: ["upstream"],
-        "1 when the upstream answers, else 0.")
+        "1 when the upstream answers, else 0. Only where there are upstreams.")
     package static let upstreamSessions = MetricName(
         .gauge, "mcp_upstream_sessions", labels: ["upstream"],
         "Sessions held at the upstream for single clients.")
+    package static let upstreamRestarts = MetricName(
+        .counter, "mcp_upstream_restarts_total", labels: ["upstream"],
+        "Times the process of a stdio upstream failed after it had been up, and was started again.")
     package static let wasmInstances = MetricName(
         .gauge, "mcp_wasm_instances",
         "Sandboxed instances at work now.")
@@ -117,7 +136,7 @@ package struct MetricName: Sendable {
         "What /health says of each component: 0 healthy, 1 degraded, 2 unhealthy.")
     package static let certificateExpires = MetricName(
         .gauge, "mcp_certificate_expires_seconds", labels: ["file"],
-        "Until when the listener's certificate is valid, in seconds since 1970.")
+        "Until when the listener's certificate is valid, in seconds since 1970. Only with server.tls.")
 
     // Traces.
     package static let spansSent = MetricName(
@@ -129,6 +148,10 @@ package struct MetricName: Sendable {
     package static let cpuLimit = MetricName(
         .gauge, "mcp_cpu_limit_cores",
         "Cores that may be used: the quota of the control group, or those of the machine.")
+    package static let memoryUsed = MetricName(
+        .gauge, "mcp_memory_used_bytes",
+        "Memory used by all that share mcp_memory_limit_bytes, without what can be dropped at once: what the gateway "
+            + "judges by.")
     package static let memoryLimit = MetricName(
         .gauge, "mcp_memory_limit_bytes",
         "Memory that may be used: the limit of the control group, or of the machine.")
@@ -145,7 +168,7 @@ package struct MetricName: Sendable {
         "How long listening streams to clients stayed open.")
     package static let tlsHandshakeFailures = MetricName(
         .counter, "mcp_tls_handshake_failures_total",
-        "Connections ended because they did not come to speak TLS, or not in time.")
+        "Connections ended because they did not come to speak TLS, or not in time. Only with server.tls.")
 
     // The queue.
     package static let queueItems = MetricName(
@@ -154,6 +177,12 @@ package struct MetricName: Sendable {
     package static let queueLimit = MetricName(
         .gauge, "mcp_queue_limit_items",
         "Calls that may be stored at one time.")
+    package static let queueBytes = MetricName(
+        .gauge, "mcp_queue_bytes",
+        "Bytes of stored calls that are not over. What is over makes room for new ones.")
+    package static let queueBytesLimit = MetricName(
+        .gauge, "mcp_queue_limit_bytes",
+        "Bytes that stored calls may take at one time.")
     package static let queueOldestAge = MetricName(
         .gauge, "mcp_queue_oldest_age_seconds",
         "How long the oldest call that waits or is being sent has been stored.")
@@ -187,10 +216,13 @@ package struct MetricName: Sendable {
         .processStartTime, .mcpRequests, .toolCalls, .toolCallDuration, .callsInFlight, .callsWaiting, .rateLimited,
         .callsShed, .authFailures, .securityEvents, .callsParked, .listeners, .queueSent, .cacheEntries, .cacheBytes,
         .cacheLookups,
-        .breakerState, .upstreamUp, .upstreamSessions, .wasmInstances, .buildInfo, .componentStatus,
-        .certificateExpires, .spansSent, .spansDropped, .cpuLimit, .memoryLimit, .memoryPressure, .connections,
+        .breakerState, .toolBreakersOpen, .upstreamUp, .upstreamSessions, .upstreamRestarts, .wasmInstances,
+        .buildInfo, .componentStatus,
+        .certificateExpires, .spansSent, .spansDropped, .cpuLimit, .memoryUsed, .memoryLimit, .memoryPressure,
+        .connections,
         .streamSeconds,
-        .tlsHandshakeFailures, .queueItems, .queueLimit, .queueOldestAge, .journalRows, .journalDropped, .storageCommit,
+        .tlsHandshakeFailures, .queueItems, .queueLimit, .queueBytes, .queueBytesLimit, .queueOldestAge, .journalRows,
+        .journalDropped, .storageCommit,
         .backupAge, .storageFree, .logDropped, .logRotations,
     ]
 
@@ -216,7 +248,7 @@ package enum MetricsReference {
 extension MetricsRegistry {
     package func counter(_ metric: MetricName, labels: [(String, String)] = []) -> Counter {
         metric.check(.counter, labels)
-        return counter(metric.name, help: metric.help, labels: labels)
+        return counter(metric.name, help: metric.help, labels: labels, growing: metric.growing)
     }
 
     package func gauge(_ metric: MetricName, labels: [(String, String)] = []) -> Gauge {
@@ -251,6 +283,15 @@ extension MetricsRegistry {
     ) {
         metric.check(.counter, labels)
         counter(metric.name, help: metric.help, labels: labels, read: read)
+    }
+
+    /// Whether so many series more leave half of them to others; see `MetricsRegistry.hasSpace`.
+    package func hasSpace(for count: Int, in metric: MetricName) -> Bool { hasSpace(for: count, in: metric.name) }
+
+    /// Takes out all series but those with these values of the first label, and those that are summed up.
+    package func keep(_ metric: MetricName, values: some Sequence<String>) {
+        precondition(!metric.labels.isEmpty, "\(metric.name) has no labels")
+        keep(metric.name, firstLabel: metric.labels[0], values: values)
     }
 
     /// Takes one series out; what it stood for is gone.

@@ -5,9 +5,10 @@ import Synchronization
 /// All numbers the gateway shows at `/metrics`.
 ///
 /// Handles are made once and kept by whoever counts; asking again for the same name and labels gives the same handle.
-/// The number of series of one name is bounded: beyond the bound everything goes to one series whose label values are
-/// `other`, so that no input can fill the memory. Asking for a name with another kind or other bounds is a mistake of
-/// ours and stops the process.
+/// The number of series of one name is bounded, so that no input can fill the memory: beyond the bound everything goes
+/// to series whose growing label says `other`, and when there are too many of those as well, or no label is known to
+/// grow, to one whose labels all say so. Asking for a name with another kind or other bounds is a mistake of ours and
+/// stops the process.
 package final class MetricsRegistry: Sendable {
     enum Cell: Sendable {
         case counter(Counter)
@@ -30,6 +31,8 @@ package final class MetricsRegistry: Sendable {
 
     private let families = Mutex<[String: Family]>([:])
     private let seriesMax: Int
+    /// Series of one name that several share, beyond `seriesMax`.
+    private static let sharedMax = 64
 
     /// - Parameter seriesMax: how many series one name may have.
     package init(seriesMax: Int = 1_000) {
@@ -37,8 +40,11 @@ package final class MetricsRegistry: Sendable {
         self.seriesMax = seriesMax
     }
 
-    package func counter(_ name: String, help: String, labels: [(String, String)] = []) -> Counter {
-        let cell = cell(name, .counter, help, labels) { .counter(Counter()) }
+    /// - Parameter growing: the label whose values are many; what goes beyond the bound is told apart by the others.
+    package func counter(
+        _ name: String, help: String, labels: [(String, String)] = [], growing: String? = nil
+    ) -> Counter {
+        let cell = cell(name, .counter, help, labels, growing: growing) { .counter(Counter()) }
         guard case .counter(let counter) = cell else {
             preconditionFailure("\(name) is read from elsewhere, it has no counter to add to")
         }
@@ -101,22 +107,45 @@ package final class MetricsRegistry: Sendable {
 
     private func cell(
         _ name: String, _ kind: Kind, _ help: String, _ labels: [(String, String)], bounds: [Double] = [],
-        replaces: Bool = false, make: () -> Cell
+        growing: String? = nil, replaces: Bool = false, make: () -> Cell
     ) -> Cell {
         precondition(Self.isName(name) && !labels.contains { !Self.isName($0.0) || $0.0 == "le" }, "bad name: \(name)")
         let key = MetricsText.labels(labels)
         return families.withLock { families in
             var family = families[name] ?? Family(kind: kind, help: help, bounds: bounds)
             precondition(family.kind == kind && family.bounds == bounds, "\(name) exists with another kind or bounds")
-            var place = key
-            if family.series[key] == nil, family.series.count >= seriesMax {
-                place = MetricsText.labels(labels.map { ($0.0, "other") })
-            }
+            let place = place(key, labels, growing: growing, in: family)
             if !replaces, let found = family.series[place] { return found }
             let made = make()
             family.series[place] = made
             families[name] = family
             return made
+        }
+    }
+
+    /// Where a series is: in a place of its own, or in one that it shares.
+    private func place(_ key: String, _ labels: [(String, String)], growing: String?, in family: Family) -> String {
+        if family.series[key] != nil || family.series.count < seriesMax { return key }
+        let shared = MetricsText.labels(labels.map { ($0.0, growing == nil || $0.0 == growing ? "other" : $0.1) })
+        let hasSpace = family.series[shared] != nil || family.series.count < seriesMax + Self.sharedMax
+        return growing == nil || hasSpace ? shared : MetricsText.labels(labels.map { ($0.0, "other") })
+    }
+
+    /// Whether so many series more leave at least half of those that a name may have to others.
+    package func hasSpace(for count: Int, in name: String) -> Bool {
+        families.withLock { ($0[name]?.series.count ?? 0) + count <= seriesMax / 2 }
+    }
+
+    /// Takes out all series of a name whose first label has none of these values; `other` stays.
+    package func keep(_ name: String, firstLabel label: String, values: some Sequence<String>) {
+        let kept = Set(values.map { MetricsText.labels([(label, $0)]) } + [MetricsText.labels([(label, "other")])])
+        // What a closure holds may take locks of its own when it goes, so it goes after ours.
+        _ = families.withLock { families -> [String: Cell]? in
+            guard let series = families[name]?.series else { return nil }
+            let left = series.filter { kept.contains(MetricsText.first(of: $0.key)) }
+            families[name]?.series = left
+            if left.isEmpty { families[name] = nil }
+            return series
         }
     }
 

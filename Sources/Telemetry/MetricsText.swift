@@ -39,6 +39,20 @@ struct MetricsText {
         return out
     }
 
+    /// The first of them, as it is written there.
+    static func first(of labels: String) -> String {
+        var (quotes, isEscaped) = (0, false)
+        for index in labels.utf8.indices {
+            switch labels.utf8[index] {
+            case 0x5C: isEscaped.toggle()
+            case 0x22 where !isEscaped: quotes += 1
+            default: isEscaped = false
+            }
+            if quotes == 2 { return String(labels[...index]) }
+        }
+        return labels
+    }
+
     static func number(_ value: Double) -> String {
         if value.isNaN { return "NaN" }
         if value.isInfinite { return value > 0 ? "+Inf" : "-Inf" }

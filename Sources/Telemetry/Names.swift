@@ -47,9 +47,11 @@ package enum SecurityEvent {
     package static let adminRefused = "admin_refused"
     /// app.log is over its size limit and could not be put aside.
     package static let logKeepsGrowing = "log_keeps_growing"
+    /// security.log could not be written for a while, and lacks lines.
+    package static let logLinesMissing = "log_lines_missing"
 
     package static let all = [
         authFailure, lockout, originRefused, hostRefused, tlsRefused, toolPinMismatch, adminCall, adminRefused,
-        logKeepsGrowing,
+        logKeepsGrowing, logLinesMissing,
     ]
 }

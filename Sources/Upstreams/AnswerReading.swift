@@ -20,7 +20,8 @@ enum AnswerReading {
         }
     }
 
-    static func answer(_ answer: WireAnswer) throws(CallFailure) -> CallAnswer {
+    /// - Parameter secrets: not to be read in what it says of a failure.
+    static func answer(_ answer: WireAnswer, hiding secrets: KnownSecrets) throws(CallFailure) -> CallAnswer {
         // What it says about our credentials is between it and us.
         if answer.status == 401 || answer.status == 403 { throw failure(status: answer.status, isEmpty: false) }
         guard let message = answer.message, let body = message.body else {
@@ -30,7 +31,7 @@ enum AnswerReading {
         let span = answer.bytes.readableBytesUInt8Span
         if message.kind == .error {
             if let code = answer.errorCode, code == -32020 || code == -32022 {
-                throw .garbage(detail: "it does not accept our envelope: \(answer.errorText)")
+                throw .garbage(detail: "it does not accept our envelope: \(answer.errorText(hiding: secrets))")
             }
             return .protocolError(payload)
         }

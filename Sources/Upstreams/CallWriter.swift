@@ -92,7 +92,7 @@ struct CallWriter: Sendable {
             comma()
             out.writeString("\"traceparent\":\"\(trace.parent)\"")
             // Only what stands in a JSON text as it is.
-            if let state = trace.state { out.writeString(",\"tracestate\":\"\(state)\"") }
+            if let state = trace.state { out.writeString(",\"tracestate\":\(JSONText.quoted(state))") }
         }
         if !isFirst { out.writeStaticString("}") }
     }

@@ -17,6 +17,7 @@ final class EventSourceTransport: Transport, @unchecked Sendable {
     /// Where messages go, once the server has said so.
     private var heads: RequestHeads?
     private var endText: String?
+    private var endKind = TransportError.Kind.unreachable
     private var life = 0
 
     private static let patience = Duration.seconds(10)
@@ -36,7 +37,7 @@ final class EventSourceTransport: Transport, @unchecked Sendable {
     }
 
     func open(
-        hears: @escaping @Sendable (Incoming) -> Void, lost: @escaping @Sendable () -> Void
+        hears: @escaping @Sendable (Incoming) -> Void, lost: @escaping @Sendable (String) -> Void
     ) async throws(TransportError) {
         await close()
         let ready = Latch()
@@ -58,12 +59,22 @@ final class EventSourceTransport: Transport, @unchecked Sendable {
                 let wasOpen = self.ended(end, life)
                 ready.open()
                 // One that never came is told by `open`; ringing for it as well would end every pause.
-                if wasOpen, !Task.isCancelled { lost() }
+                if wasOpen, !Task.isCancelled { lost("its event stream has ended") }
             }
         }
         await ready.wait(atMost: Self.patience, on: loop)
-        let problem = await onLoop { self.heads == nil ? self.endText ?? "its event stream names no address" : nil }
-        if let problem { throw TransportError(words: problem, isSlowDown: pace.rest(at: time.now()) != nil) }
+        let found = await onLoop { () -> TransportError? in
+            guard self.heads == nil else { return nil }
+            guard let words = self.endText else {
+                let patience = Pace.seconds(Self.patience)
+                return TransportError(
+                    words: "timeout: its event stream named no address within \(patience) s", kind: .silence)
+            }
+            return TransportError(words: words, kind: self.endKind)
+        }
+        guard var problem = found else { return }
+        if pace.rest(at: time.now()) != nil { problem.kind = .slowDown }
+        throw problem
     }
 
     var pace: Pace { http.pace }
@@ -72,7 +83,7 @@ final class EventSourceTransport: Transport, @unchecked Sendable {
         guard life == self.life else { return }
         // Another server is none of ours, whatever the stream says.
         heads = http.address.resolving(address).map { RequestHeads(address: $0, headers: http.headers) }
-        if heads == nil { endText = "its event stream names an address elsewhere" }
+        if heads == nil { (endText, endKind) = ("its event stream names an address elsewhere", .broken) }
     }
 
     private func take(_ incoming: Incoming, _ life: Int, _ hears: @Sendable (Incoming) -> Void) {
@@ -88,9 +99,10 @@ final class EventSourceTransport: Transport, @unchecked Sendable {
         guard life == self.life else { return false }
         let wasOpen = heads != nil
         switch end {
-        case .closed: endText = "its event stream has ended"
-        case .notOffered(let status, _): endText = "it offers no event stream (HTTP status \(status))"
-        case .unreachable(let words): endText = words
+        case .closed: (endText, endKind) = ("its event stream has ended", .unreachable)
+        case .notOffered(let status, _):
+            (endText, endKind) = ("it offers no event stream (HTTP status \(status))", .broken)
+        case .unreachable(let words): (endText, endKind) = (words, .unreachable)
         }
         heads = nil
         answers.failAll(.outcomeUnknown(detail: endText ?? "its event stream has ended"))

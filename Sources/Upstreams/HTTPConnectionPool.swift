@@ -12,7 +12,7 @@ internal import NIOSSL
 final class HTTPConnectionPool: @unchecked Sendable {
     // Confined to `loop`; needs no lock.
     private let address: UpstreamAddress
-    private let tls: NIOSSLContext?
+    private let tls: ClientTLS?
     private let limits: WireLimits
     private let loop: any EventLoop
     private let time: any TimeSource
@@ -28,7 +28,7 @@ final class HTTPConnectionPool: @unchecked Sendable {
     private static let idleMax = Duration.seconds(4)
     private static let connectPatience = Duration.seconds(5)
 
-    init(address: UpstreamAddress, tls: NIOSSLContext?, limits: WireLimits, loop: any EventLoop, time: any TimeSource) {
+    init(address: UpstreamAddress, tls: ClientTLS?, limits: WireLimits, loop: any EventLoop, time: any TimeSource) {
         self.address = address
         self.tls = tls
         self.limits = limits
@@ -53,7 +53,7 @@ final class HTTPConnectionPool: @unchecked Sendable {
 
     private func connect(deadline: Deadline) async throws(CallFailure) -> HTTPUpstreamConnection {
         let patience = min(Self.connectPatience, deadline.remaining(at: time.now()))
-        let tls = tls
+        let tls = try tls?.ready()
         let address = address
         let connection = HTTPUpstreamConnection(pool: self, limits: limits, time: time)
         let bootstrap = ClientBootstrap(group: loop)
@@ -112,7 +112,16 @@ final class HTTPConnectionPool: @unchecked Sendable {
             try await secured.futureResult.get()
         } catch {
             connection.close()
-            throw .unavailable(detail: "no secure connection to \(address.authority): \(ConnectWords.of(error))")
+            // The library says no more of it than that.
+            let isRefused = "\(error)".contains("CERTIFICATE_VERIFY_FAILED")
+            let look = "openssl s_client -connect \(address.host):\(address.port)"
+            let words =
+                "the handshake failed: "
+                + (isRefused
+                    ? "its certificate is not accepted (expired, or of an issuer that this machine does not trust; "
+                        + "\(look) shows it)"
+                    : ConnectWords.of(error))
+            throw .unavailable(detail: "no secure connection to \(address.authority): \(words)")
         }
     }
 
@@ -157,6 +166,8 @@ final class HTTPConnectionPool: @unchecked Sendable {
 }
 
 enum ConnectWords {
+    private static let late = "timeout: no answer to the attempt"
+
     /// What a connection attempt came to, for operators.
     static func of(_ error: any Error) -> String {
         if let error = error as? NIOConnectionError {
@@ -166,15 +177,13 @@ enum ConnectWords {
         if let error = error as? IOError {
             switch error.errnoCode {
             case ECONNREFUSED: return "connection refused"
-            case ETIMEDOUT: return "no answer to the connection attempt"
+            case ETIMEDOUT: return late
             case ENETUNREACH, EHOSTUNREACH: return "no network route"
             case ECONNRESET, EPIPE: return "the server reset the connection"
             default: return "\(error)"
             }
         }
-        if let error = error as? ChannelError, case .connectTimeout = error {
-            return "no answer to the connection attempt"
-        }
+        if let error = error as? ChannelError, case .connectTimeout = error { return late }
         return "\(error)"
     }
 }

@@ -3,7 +3,6 @@
 internal import GatewayCore
 internal import MCPWire
 internal import NIOCore
-internal import NIOSSL
 internal import Synchronization
 
 /// Streamable HTTP towards one upstream: a pool of kept-alive connections on each event loop, so that a call's client
@@ -27,19 +26,11 @@ final class HTTPTransport: Transport {
         self.time = time
         self.headers = headers
         heads = RequestHeads(address: address, headers: headers)
-        var tls: NIOSSLContext?
-        if address.isSecure {
-            do {
-                tls = try NIOSSLContext(configuration: .makeClientConfiguration())
-            } catch {
-                throw UpstreamSettingsError(words: "TLS cannot be set up: \(error)")
-            }
-        }
-        let context = tls
+        let tls = address.isSecure ? ClientTLS() : nil
         pools = Dictionary(
             uniqueKeysWithValues: loops.map { loop in
                 let pool = HTTPConnectionPool(
-                    address: address, tls: context, limits: WireLimits(bytesMax: answerBytesMax), loop: loop, time: time
+                    address: address, tls: tls, limits: WireLimits(bytesMax: answerBytesMax), loop: loop, time: time
                 )
                 return (ObjectIdentifier(loop), pool)
             })
@@ -195,7 +186,7 @@ final class HTTPTransport: Transport {
     }
 
     func open(
-        hears: @escaping @Sendable (Incoming) -> Void, lost: @escaping @Sendable () -> Void
+        hears: @escaping @Sendable (Incoming) -> Void, lost: @escaping @Sendable (String) -> Void
     ) async throws(TransportError) {}
 
     func end(_ era: Era, on loop: any EventLoop) async {

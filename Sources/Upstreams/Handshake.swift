@@ -30,6 +30,8 @@ struct Handshake: Sendable {
     /// How long a silent stdio server is given before silence counts as "does not know discover".
     let silence: Duration
     let numbers: NumberSource
+    /// Not to be read in what the server says.
+    var secrets = KnownSecrets()
 
     private static let pagesMax = 100
     private static let itemsMax = 5_000
@@ -47,9 +49,17 @@ struct Handshake: Sendable {
     }
 
     private func failure(_ error: CallFailure) -> TransportError {
-        TransportError(
-            words: error.probeWords, isSilence: error.isSilence,
-            isSlowDown: error.isOverload && link.transport.pace.isOn)
+        switch error {
+        // The limit and not what was measured, which would be other words each time.
+        case .timedOut:
+            TransportError(words: "timeout: no answer within \(Pace.seconds(patience)) s", kind: .silence)
+        case .overloaded where link.transport.pace.isOn: TransportError(words: error.probeWords, kind: .slowDown)
+        case .unavailable, .outcomeUnknown, .cancelled:
+            TransportError(
+                words: error.probeWords, kind: link.transport.kind == "stdio" ? .ended : .unreachable)
+        case .garbage, .stopped, .unknownTool, .badArguments, .overloaded, .needsInput:
+            TransportError(words: error.probeWords, kind: .broken)
+        }
     }
 
     /// nil when the server is of the other era.
@@ -86,7 +96,8 @@ struct Handshake: Sendable {
     private static func refuseStatus(_ answer: WireAnswer) throws(TransportError) {
         if [401, 403].contains(answer.status) {
             throw TransportError(
-                words: "it refuses our credentials (HTTP status \(answer.status)); check the headers setting")
+                words: "it refuses our credentials (HTTP status \(answer.status)); check the headers setting",
+                kind: .refusal)
         }
         if answer.status >= 500 {
             throw TransportError(words: "it answered with HTTP status \(answer.status)")
@@ -122,7 +133,7 @@ struct Handshake: Sendable {
         if names.isEmpty || names.contains(where: { Revision(name: $0) != nil }) { return false }
         throw TransportError(
             words: "it speaks only protocol versions that this gateway does not know: "
-                + names.prefix(5).joined(separator: ", ")
+                + secrets.hidden(in: names.prefix(5).joined(separator: ", "), bytesMax: 200)
         )
     }
 
@@ -145,7 +156,7 @@ struct Handshake: Sendable {
                     words: "there is no MCP endpoint at this address (HTTP status \(answer.status))",
                     isNoEndpoint: true)
             }
-            throw TransportError(words: "it refuses to begin: \(answer.errorText)")
+            throw TransportError(words: "it refuses to begin: \(answer.errorText(hiding: secrets))")
         }
         guard let named = message.member("protocolVersion", in: span), named.kind == .string,
             let revision = Revision(name: JSONText.string(span, value: named.value)), !revision.isModern
@@ -246,7 +257,7 @@ struct Handshake: Sendable {
             return (.object([(key: member, value: .array([]))]), 0)
         }
         guard message.kind == .result, let body = message.body else {
-            throw TransportError(words: "it does not answer \(method): \(answer.errorText)")
+            throw TransportError(words: "it does not answer \(method): \(answer.errorText(hiding: secrets))")
         }
         do throws(WireError) {
             let limits = WireLimits(bytesMax: 16 << 20)
@@ -260,16 +271,13 @@ struct Handshake: Sendable {
 }
 
 extension CallFailure {
-    var isSilence: Bool { if case .timedOut = self { true } else { false } }
-    var isOverload: Bool { if case .overloaded = self { true } else { false } }
-
     /// The failure of a probe, for health and log.
     var probeWords: String {
         switch self {
         case .unavailable(let detail), .outcomeUnknown(let detail), .garbage(let detail), .stopped(let detail),
             .badArguments(let detail), .overloaded(let detail, _), .needsInput(let detail):
             detail
-        case .timedOut(let after, _): "no answer within \(Int(after.milliseconds)) ms"
+        case .timedOut(let after, _): "timeout: no answer within \(Pace.seconds(after)) s"
         case .unknownTool: "it does not know the method"
         case .cancelled: "the gateway is stopping"
         }

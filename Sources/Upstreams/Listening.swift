@@ -181,7 +181,7 @@ final class Notices: Sendable {
         let place = place.withLock { $0 }
         switch notice {
         case .listChanged: place.upstream?.wakeUp()
-        case .lost: place.upstream?.wasLost()
+        case .lost(let how): place.upstream?.wasLost(how)
         case .updated(let uri): place.updated?(uri)
         }
     }

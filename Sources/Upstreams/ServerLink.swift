@@ -11,8 +11,8 @@ internal import Telemetry
 enum Notice: Sendable, Equatable {
     case listChanged
     case updated(uri: String)
-    /// The process or connection is gone.
-    case lost
+    /// The process or connection is gone; how it ended.
+    case lost(String)
 }
 
 /// One conversation with a server: a transport, and whom the messages on it belong to.
@@ -64,7 +64,7 @@ final class ServerLink: Sendable {
 
     func open() async throws(TransportError) {
         let notice = notice
-        try await transport.open(hears: { [weak self] in self?.hear($0) }, lost: { notice(.lost) })
+        try await transport.open(hears: { [weak self] in self?.hear($0) }, lost: { notice(.lost($0)) })
     }
 
     /// Calls that are under way here.

@@ -11,6 +11,7 @@ struct SideOpener: Sendable {
     let writer: CallWriter
     let cadence: Cadence
     let numbers: NumberSource
+    let secrets: KnownSecrets
     let loop: any EventLoop
     let time: any TimeSource
     let log: Logger
@@ -24,7 +25,7 @@ struct SideOpener: Sendable {
             try await link.open()
             let handshake = Handshake(
                 link: link, writer: writer, loop: loop, time: time, patience: cadence.patience,
-                silence: cadence.silence, numbers: numbers)
+                silence: cadence.silence, numbers: numbers, secrets: secrets)
             let facts = try await handshake.initialize(capabilities: key.capabilities)
             return .success(SideSession(key: key, link: link, era: facts.era, stream: stream(of: link, facts.era)))
         } catch {

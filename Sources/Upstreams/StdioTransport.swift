@@ -18,6 +18,8 @@ final class StdioTransport: Transport, @unchecked Sendable {
     private let limits: WireLimits
     private let loop: any EventLoop
     private let log: Logger
+    /// Given to the process, and not to be read in what it writes.
+    private let secrets: KnownSecrets
     private let answers: PendingAnswers
 
     private var child: ChildProcess?
@@ -25,7 +27,7 @@ final class StdioTransport: Transport, @unchecked Sendable {
     private var life = 0
     private var exitText: String?
     private var hears: (@Sendable (Incoming) -> Void)?
-    private var lost: (@Sendable () -> Void)?
+    private var lost: (@Sendable (String) -> Void)?
 
     init(
         name: String, command: ChildCommand, settings: ChildSettings, answerBytesMax: Int, loop: any EventLoop,
@@ -37,13 +39,14 @@ final class StdioTransport: Transport, @unchecked Sendable {
         limits = WireLimits(bytesMax: answerBytesMax)
         self.loop = loop
         self.log = log
+        secrets = KnownSecrets(of: command)
         answers = PendingAnswers(loop: loop, time: time)
     }
 
     // MARK: Life of the process
 
     func open(
-        hears: @escaping @Sendable (Incoming) -> Void, lost: @escaping @Sendable () -> Void
+        hears: @escaping @Sendable (Incoming) -> Void, lost: @escaping @Sendable (String) -> Void
     ) async throws(TransportError) {
         await close()
         let life = await onLoop {
@@ -59,7 +62,7 @@ final class StdioTransport: Transport, @unchecked Sendable {
             }
             await onLoop { if self.life == life, self.exitText == nil { self.child = child } }
         } catch {
-            throw TransportError(words: error.text)
+            throw TransportError(words: error.text, kind: .ended)
         }
     }
 
@@ -89,11 +92,15 @@ final class StdioTransport: Transport, @unchecked Sendable {
         switch event {
         case .line(let line): take(line)
         case .stderr(let text):
-            log.debug("said on standard error", metadata: [LogKey.upstream: "\(name)", LogKey.detail: "\(text)"])
+            log.debug(
+                "said on standard error",
+                metadata: [
+                    LogKey.upstream: "\(name)", LogKey.detail: "\(secrets.hidden(in: text, bytesMax: 2_048))",
+                ])
         case .ended(let exit):
             child = nil
             exitText = exit.text
-            lost?()
+            lost?(exit.text)
             answers.failAll(.outcomeUnknown(detail: "its process is gone: \(exit.text)"))
         }
     }

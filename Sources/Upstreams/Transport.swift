@@ -46,12 +46,12 @@ struct WireAnswer: Sendable {
         return message.member("code", in: span).flatMap { Int(JSONText.string(span, inside: $0.value)) }
     }
 
-    /// The JSON-RPC error's message, cut to a length fit for a log line.
-    var errorText: String {
+    /// The JSON-RPC error's message without secrets, cut to a length fit for a log line.
+    func errorText(hiding secrets: KnownSecrets) -> String {
         guard let message, message.kind == .error else { return "HTTP status \(status)" }
         let span = bytes.readableBytesUInt8Span
         guard let text = message.member("message", in: span), text.kind == .string else { return "an error" }
-        return String(JSONText.string(span, value: text.value).prefix(200))
+        return secrets.hidden(in: JSONText.string(span, value: text.value), bytesMax: 400)
     }
 }
 
@@ -107,9 +107,9 @@ protocol Transport: Sendable {
     ///
     /// - Parameters:
     ///   - hears: takes what comes outside of any request, where that can be told apart.
-    ///   - lost: called when the one process or connection is gone, where there is one.
+    ///   - lost: called when the one process or connection is gone, where there is one, with how it ended.
     func open(
-        hears: @escaping @Sendable (Incoming) -> Void, lost: @escaping @Sendable () -> Void
+        hears: @escaping @Sendable (Incoming) -> Void, lost: @escaping @Sendable (String) -> Void
     ) async throws(TransportError)
 
     /// Holds the server's own stream of a session open until it ends or the task is cancelled. Transports on which
@@ -146,11 +146,34 @@ extension Transport {
 
 /// Why a transport cannot be used, in words.
 struct TransportError: Error, Sendable {
+    enum Kind: Sendable, Equatable {
+        /// Nobody is there, or the network is not: at the edge a part of every day.
+        case unreachable
+        /// Nothing came in time.
+        case silence
+        /// It is there and wants to be asked later.
+        case slowDown
+        /// It does not take our credentials.
+        case refusal
+        /// Its process has ended, or cannot be started.
+        case ended
+        /// It answers, and not as it should.
+        case broken
+
+        /// Something for somebody to mend, which the log has to say in the word that is looked for.
+        var isFailure: Bool {
+            switch self {
+            case .refusal, .ended, .broken: true
+            case .unreachable, .silence, .slowDown: false
+            }
+        }
+    }
+
     var words: String
+    var kind = Kind.broken
     /// The address answers, but not as Streamable HTTP: an older transport may be there.
     var isNoEndpoint = false
-    /// Nothing came in time.
-    var isSilence = false
-    /// It is there and wants to be asked later.
-    var isSlowDown = false
+
+    var isSilence: Bool { kind == .silence }
+    var isSlowDown: Bool { kind == .slowDown }
 }

@@ -48,7 +48,7 @@ extension Upstream {
                 if endedSoon { earliest = max(earliest, cool(after: failures)) }
             } catch {
                 if Task.isCancelled { break }
-                if error.isSlowDown { noteSlowDown() } else { noteAway(error.words) }
+                if error.isSlowDown { noteSlowDown() } else { noteAway(error.words, error.kind) }
                 releaseWaiters()
                 if !hasAsked { settling?.oneAsked() }
                 hasAsked = true
@@ -141,13 +141,15 @@ extension Upstream {
             _ = transports.change()
             throw TransportError(
                 words: "\(error.words); nor is the old HTTP+SSE transport there: \(second.words)",
-                isSlowDown: second.isSlowDown)
+                kind: second.isSlowDown ? .slowDown : error.kind)
         }
     }
 
     private func begin(
         _ link: ServerLink, _ offers: Offers, skippingProbe: Bool, changed: @Sendable () -> Void
     ) async throws(TransportError) {
+        // Whatever was there before is ended by this.
+        withState { $0.isProven = false }
         try await link.open()
         let handshake = handshake(link)
         let facts = try await handshake.negotiate(skippingProbe: skippingProbe)
@@ -159,7 +161,7 @@ extension Upstream {
     private func handshake(_ link: ServerLink) -> Handshake {
         Handshake(
             link: link, writer: writer, loop: loop, time: time, patience: cadence.patience, silence: cadence.silence,
-            numbers: numbers)
+            numbers: numbers, secrets: secrets)
     }
 
     /// Sleeps on the loop's clock, or until somebody rings.
@@ -175,16 +177,20 @@ extension Upstream {
 
     // MARK: What was found
 
-    func noteAway(_ reason: String) {
+    func noteAway(_ words: String, _ kind: TransportError.Kind) {
         let now = time.wallMilliseconds()
+        let reason = kind.isFailure ? "failed: \(words)" : words
         let isNews = withState { state in
             // What a call says that came too late is nothing new.
             guard !state.isOver else { return false }
-            let isNews = state.facts != nil || state.awayReason != reason
+            // Words of a server are no news by themselves: it could find others each time. Ours for a network that is
+            // not there are few.
+            let isOther = state.awayKind != kind || (kind == .unreachable && state.awayReason != reason)
+            let isNews = state.facts != nil || isOther
             if state.facts != nil { state.since = now }
             state.facts = nil
             state.mustRenew = false
-            state.awayReason = reason
+            (state.awayReason, state.awayKind) = (reason, kind)
             state.checkedAt = now
             return isNews
         }
@@ -196,7 +202,7 @@ extension Upstream {
 
     /// It asks to be left alone for a while. One that is known stays so; one that is not has said nothing yet.
     private func noteSlowDown() {
-        guard isUp else { return noteAway("it asks to slow down") }
+        guard isUp else { return noteAway("it asks to slow down", .slowDown) }
         let now = time.wallMilliseconds()
         withState { $0.checkedAt = now }
     }
@@ -217,11 +223,12 @@ extension Upstream {
             if isNewHandshake {
                 state.generation += 1
                 state.mustRenew = false
+                state.isProven = true
             }
             state.facts = facts
             state.link = link
             state.headers = headers
-            state.awayReason = nil
+            (state.awayReason, state.awayKind) = (nil, nil)
             state.offers = found
             state.hasListed = true
             state.checkedAt = now
@@ -257,6 +264,7 @@ extension Upstream {
     ) -> ([OfferedItem], [String: [HeaderParameter]]) {
         var kept: [OfferedItem] = []
         var headers: [String: [HeaderParameter]] = [:]
+        var leftOut: [(name: String, words: String)] = []
         for tool in tools {
             guard HeaderParameter.mayOccur(in: tool.definition),
                 let definition = try? JSONValue.parse(tool.definition.span, limits: WireLimits(bytesMax: .max))
@@ -273,13 +281,29 @@ extension Upstream {
                     let plain = definition.mapping("inputSchema", HeaderParameter.removed)
                     kept.append(OfferedItem(name: tool.name, definition: Array(plain.text.utf8)))
                 } else {
-                    log.warning(
-                        "a tool is left out: \(error.words)",
-                        metadata: [LogKey.tool: "\(tool.name)", LogKey.upstream: "\(name)"])
+                    leftOut.append((tool.name, error.words))
                 }
             }
         }
+        note(leftOut)
         return (kept, headers)
+    }
+
+    /// One line for all of them, and none while they stay the same: lists come every half minute, and are as long as
+    /// the server likes.
+    private func note(_ leftOut: [(name: String, words: String)]) {
+        let names = leftOut.map { $0.name }
+        let isNews = withState { state in
+            defer { state.leftOut = names }
+            return state.leftOut != names
+        }
+        guard isNews, let first = leftOut.first, lines.take(at: time.now()) != nil else { return }
+        log.warning(
+            "tools are left out: their wish for headers cannot be followed",
+            metadata: [
+                LogKey.upstream: "\(name)", LogKey.count: "\(leftOut.count)",
+                LogKey.tool: "\(secrets.hidden(in: first.name, bytesMax: 200))", LogKey.detail: "\(first.words)",
+            ])
     }
 }
 

@@ -47,6 +47,30 @@ extension Upstream {
         await latch.wait(atMost: patience - parting, on: loop)
     }
 
+    /// What the transport says of its process, or of its stream: how it ended. It is begun anew.
+    ///
+    /// A process that we end ourselves is not told of here.
+    func wasLost(_ how: String) {
+        let hasFailed = withState { state in
+            state.isLost = true
+            defer { state.isProven = false }
+            return state.isProven && state.link.transport.kind == "stdio"
+        }
+        if hasFailed, !leaves { noteRestart(how) }
+        wakeUp()
+    }
+
+    /// Between two looks a process can fail and be there again, and nobody would know.
+    private func noteRestart(_ how: String) {
+        restarts.add(1, ordering: .relaxed)
+        guard let omitted = lines.take(at: time.now()) else { return }
+        var metadata: Logger.Metadata = [LogKey.upstream: "\(name)", LogKey.detail: "\(how)"]
+        if omitted > 0 { metadata["omitted_before"] = "\(omitted)" }
+        log.warning("its process failed and is started again", metadata: metadata)
+    }
+
+    var restartCount: Int { restarts.load(ordering: .relaxed) }
+
     func callEnded() {
         let isLast = inFlight.subtract(1, ordering: .sequentiallyConsistent).newValue == 0
         if isLast, leaves { withState { $0.unused }?.open() }

@@ -25,6 +25,9 @@ package final class Upstream: Backend {
     let sides: SideSessions
     let listening: Listening
     let archive: (any OffersArchive)?
+    let secrets: KnownSecrets
+    /// For lines that a server which misbehaves could bring about at will.
+    let lines: LineBudget
     private let state: Mutex<State>
     /// When a call was answered last, whoever made it.
     private let heard = Atomic<UInt64>(0)
@@ -36,6 +39,8 @@ package final class Upstream: Backend {
     let inFlight = Atomic<Int>(0)
     /// It was taken out of the configuration, or has other settings there: another is there in its place, or none.
     let isLeaving = Atomic<Bool>(false)
+    /// How often its process failed after it had been up.
+    let restarts = Atomic<Int>(0)
     /// Opened when it is to leave.
     let leaving = Latch()
 
@@ -58,6 +63,8 @@ package final class Upstream: Backend {
         var hasReturned = false
         var awayReason: String? = State.notYet
         static let notYet = "not connected yet"
+        /// Of the reason, when it was tried.
+        var awayKind: TransportError.Kind?
         var since: Int64
         var checkedAt: Int64
         /// Set while `keepUp` sleeps; opening it ends the sleep.
@@ -66,6 +73,10 @@ package final class Upstream: Backend {
         var isRung = false
         /// Its process has ended, or its stream.
         var isLost = false
+        /// What is there now has answered a handshake.
+        var isProven = false
+        /// Tools that it has and that are not shown, as they were last told of.
+        var leftOut: [String] = []
         /// A process that keeps ending is not started again before.
         var coolsUntil: Moment?
         var waiters: [Latch] = []
@@ -90,12 +101,15 @@ package final class Upstream: Backend {
         self.loop = loop
         self.time = time
         self.log = log
+        let secrets = KnownSecrets(of: settings.place)
+        self.secrets = secrets
+        lines = LineBudget(linesMax: 5, per: .seconds(300), at: time.now())
         let now = time.wallMilliseconds()
         let notices = Notices()
         listening = Listening(notices: notices)
         let opener = SideOpener(
-            name: name, transports: transports, writer: writer, cadence: cadence, numbers: numbers, loop: loop,
-            time: time, log: log)
+            name: name, transports: transports, writer: writer, cadence: cadence, numbers: numbers,
+            secrets: secrets, loop: loop, time: time, log: log)
         sides = SideSessions(
             sessionsMax: settings.sideSessionsMax, idleMax: (.seconds(60), .seconds(1_800)), loop: loop,
             open: opener.open,
@@ -153,7 +167,7 @@ package final class Upstream: Backend {
         let (link, facts, generation) = try await known(to: call)
         // A legacy server knows its client by session.
         if case .legacy = facts.era, call.wishes.needsOwnSession, call.conversation != nil {
-            return try AnswerReading.answer(try await aside(call))
+            return try AnswerReading.answer(try await aside(call), hiding: secrets)
         }
         let deadline = deadline(of: call)
         let answer = try await exchange(call, link, facts.era, deadline)
@@ -279,7 +293,7 @@ package final class Upstream: Backend {
                 deadline: deadline)
         } catch {
             switch error {
-            case .unavailable(let detail): becameAway(detail)
+            case .unavailable(let detail): becameAway(detail, link.transport.kind == "stdio" ? .ended : .unreachable)
             case .outcomeUnknown: wakeUp()
             case .timedOut, .garbage, .stopped, .unknownTool, .badArguments, .overloaded, .needsInput, .cancelled: break
             }
@@ -290,7 +304,7 @@ package final class Upstream: Backend {
     private func read(_ answer: WireAnswer) throws(CallFailure) -> CallAnswer {
         // Perhaps it is another server by now.
         if answer.status >= 400 || answer.errorCode == -32020 || answer.errorCode == -32022 { wakeUp() }
-        return try AnswerReading.answer(answer)
+        return try AnswerReading.answer(answer, hiding: secrets)
     }
 
     // MARK: What is known
@@ -346,15 +360,9 @@ package final class Upstream: Backend {
         sleep?.open()
     }
 
-    /// What the transport says of its process, or of its stream.
-    func wasLost() {
-        state.withLock { $0.isLost = true }
-        wakeUp()
-    }
-
     /// A call found the server unreachable.
-    private func becameAway(_ reason: String) {
-        noteAway(reason)
+    private func becameAway(_ reason: String, _ kind: TransportError.Kind) {
+        noteAway(reason, kind)
         wakeUp()
     }
 }

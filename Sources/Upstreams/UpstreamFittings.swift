@@ -48,11 +48,13 @@ struct UpstreamFittings: Sendable {
         let labels = Self.labels(upstream.name)
         metrics.gauge(.upstreamUp, labels: labels, read: { upstream.isUp ? 1 : 0 })
         metrics.gauge(.upstreamSessions, labels: labels, read: { Double(upstream.sides.count) })
+        metrics.counter(.upstreamRestarts, labels: labels, read: { Double(upstream.restartCount) })
     }
 
     func hide(_ name: String) {
         metrics.remove(.upstreamUp, labels: Self.labels(name))
         metrics.remove(.upstreamSessions, labels: Self.labels(name))
+        metrics.remove(.upstreamRestarts, labels: Self.labels(name))
     }
 
     private static func labels(_ name: String) -> [(String, String)] { [("upstream", name)] }

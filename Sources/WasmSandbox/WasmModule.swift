@@ -67,8 +67,8 @@ package final class WasmModule: Backend {
             let now = time.now()
             if call.deadline.hasPassed(at: now) { throw .timedOut(after: now.since(began), sent: true) }
             throw .stopped(
-                detail: "the tool ran longer than its limit of \(Words.time(settings.timeout)) and was stopped; "
-                    + "ask for less at once")
+                detail: "timeout: the tool ran longer than its limit of \(Words.time(settings.timeout)) and was "
+                    + "stopped; ask for less at once")
         case .ended(.cancelled), .refused(.cancelled): throw .cancelled
         case .refused(.expired): throw .timedOut(after: time.now().since(began), sent: false)
         case .refused(.full):

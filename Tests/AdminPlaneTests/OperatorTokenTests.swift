@@ -18,17 +18,19 @@ import Testing
         let book: TokenBook
         var site = AdminSite()
         let lookups = Collected<UInt32?>()
+        /// Wrong tokens that the door has told of.
+        let wrong = Collected<String>()
 
         init(uid: UInt32? = 33, requiresToken: Bool = false) throws {
             book = try TokenBook(directory: folder.path)
-            let noted = lookups
+            let (noted, told) = (lookups, wrong)
             site.door = OperatorDoor(
                 isPublic: false, local: LocalUsers(["root"]), requiresToken: requiresToken,
-                tokens: TokenDesk(book: book, time: site.time)
-            ) { _ in
-                noted.add(uid)
-                return uid
-            }
+                tokens: TokenDesk(book: book, time: site.time),
+                owner: { _ in
+                    noted.add(uid)
+                    return uid
+                }, wrongToken: { request, why in told.add("\(request.path): \(why)") })
         }
 
         func token(_ name: String, _ roles: Set<Role>, lasts: Int64? = nil) throws -> String {
@@ -140,6 +142,21 @@ import Testing
         }
         #expect(bench.site.log.lines.first?.fact("detail") == "admin.require_token asks for a token")
         #expect(bench.lookups.count == 0)
+    }
+
+    @Test("A wrong token is told of wherever it is shown; a good one, or none, is no failure")
+    func wrongOnesAreTold() async throws {
+        let bench = try Bench()
+        let good = try bench.token("anna", [.call])
+        try await bench.site.use { client async throws in
+            for path in ["/metrics", "/admin/drain"] {
+                for headers in [[], Self.bearer(good), Self.bearer("mcpgw_00000000_wrong")] {
+                    let status = try await client.order("GET", path, headers: headers).status
+                    #expect(status == 403 || status == 401)
+                }
+            }
+        }
+        #expect(bench.wrong.all == ["/metrics", "/admin/drain"].map { "\($0): a token that is not good" })
     }
 
     @Test("Without a book nobody looks at what is shown")

@@ -114,9 +114,16 @@ struct BackupTests {
         for name in others + (1...9).map({ "queue-2026110\($0).db" }) + ["queue-20261101.db.part"] {
             bench.overwrite(bench.directory + "/backups/" + name, at: 0, with: [1])
         }
+        // One that somebody was killed over, and one that is just being fetched.
+        for name in ["queue-1a.fetch", "queue-2b.fetch"] {
+            bench.overwrite(bench.directory + "/backups/" + name, at: 0, with: [1])
+        }
+        let dates = "touch -d 2026-11-20Z backups/*1a.fetch && touch -d 2026-11-23Z backups/*2b.fetch"
+        #expect(bench.shell(dates).status == 0)
         let store = try open(BackupSettings(kept: 3))
         await store.lookAround()
-        #expect(Set(dailies) == Set(others + ["queue-20261108.db", "queue-20261109.db", "queue-20261123.db"]))
+        let kept = ["queue-20261108.db", "queue-20261109.db", "queue-20261123.db", "queue-2b.fetch"]
+        #expect(Set(dailies) == Set(others + kept))
         store.close()
     }
 
@@ -150,6 +157,52 @@ struct BackupTests {
         isOver.withLock { $0 = true }
         #expect(try await written > 0)
         store.close()
+    }
+
+    @Test("one is fetched to where the gateway itself makes none")
+    func fetched() async throws {
+        let store = try bench.open()
+        try await store.write(StoreBench.call("a"))
+        let target = bench.root + "/elsewhere.db"
+        let fetch = BackupFetch(to: target, from: bench.directory)
+        #expect(fetch.isPossible)
+        try fetch.check()
+        let made = try await store.backup(to: fetch.source)
+        #expect(try fetch.take() == made.bytes)
+        #expect(StoreBench.run(["/usr/bin/cmp", target, fetch.source]).status == 0)
+        #expect(StorageFiles.names(in: bench.root).filter { $0.hasPrefix("elsewhere") } == ["elsewhere.db"])
+        fetch.discard()
+        #expect(dailies.filter { $0.hasSuffix(".fetch") } == [])
+        #expect(try bench.calls(in: target) == ["a queued"])
+        // Again, over the one that is there; but never over what is no backup, nor among the files in use.
+        try fetch.check()
+        bench.overwrite(bench.root + "/notes", at: 0, with: [1])
+        #expect(throws: StorageCareError.self) {
+            try BackupFetch(to: bench.root + "/notes", from: bench.directory).check()
+        }
+        for inside in ["/queue.db", "/backups/x.db", "/new/x.db"] {
+            #expect(!BackupFetch(to: bench.directory + inside, from: bench.directory).isPossible)
+        }
+        #expect(!BackupFetch(to: bench.root + "/nowhere/x.db", from: bench.directory).isPossible)
+        store.close()
+    }
+
+    @Test(
+        "a place that the service manager hides is known by the mounts",
+        arguments: [
+            ("/tmp", "a /tmp of its own"), ("/tmp/deep", "a /tmp of its own"), ("/home/anna", "/home is hidden"),
+            ("/home/anna/open/x", nil), ("/var/lib/mcp", nil), ("/tmpfiles", nil),
+        ] as [(String, String?)])
+    func hidden(folder: String, words: String?) {
+        let mounts = """
+            60 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
+            61 60 0:40 / /tmp rw - tmpfs tmpfs rw
+            62 61 0:40 /systemd-private-0f-mcp-gateway.service-Xy/tmp /tmp rw - tmpfs tmpfs rw
+            63 60 0:25 /systemd/inaccessible/dir /home ro - tmpfs tmpfs rw
+            64 63 8:1 /home/anna/open /home/anna/open rw - ext4 /dev/sda1 rw
+            """
+        let told = HiddenPlace.words(for: folder, mounts: mounts)
+        #expect(words.map { told?.contains($0) == true } ?? (told == nil))
     }
 
     @Test("a damaged database does not replace a good backup")

@@ -163,7 +163,7 @@ extension CallQueueContract {
             let unknown = await subject.calls.find(id: harmful.id)?.call
             #expect(unknown?.status == .unknown)
             #expect(unknown?.lastError?.contains("whether it was carried out is not known") == true)
-            #expect(await subject.calls.find(handle: "finished", caller: "d")?.answer == done)
+            #expect(try await subject.calls.find(handle: "finished", caller: "d")?.answer == done)
             let after = subject.calls.counts()
             #expect(after.items == [.queued: 2, .unknown: 1, .completed: 1])
             #expect(before.items == [.queued: 1, .inFlight: 2, .completed: 1])

@@ -167,7 +167,7 @@ extension CallQueueContract {
             for number in 0..<3 { try await accept("h\(number)", subject) }
             #expect(await refusal("more", subject)?.contains("3") == true)
             #expect(subject.calls.counts().items == [.queued: 3])
-            #expect(await subject.calls.find(handle: "more", caller: "ann") == nil)
+            #expect(try await subject.calls.find(handle: "more", caller: "ann") == nil)
             let leased = await lease(subject)
             #expect(await refusal("more", subject) != nil)
             #expect(await settle(leased[0].call.id, .unknown(words: ""), subject))
@@ -203,7 +203,7 @@ extension CallQueueContract {
             try await accept("h7", subject)
             #expect(subject.calls.counts().items == [.queued: 7, .unknown: 1, .cancelled: 1])
             #expect(subject.calls.counts().bytes == 56)
-            let dropped = try #require(await subject.calls.find(handle: "h0", caller: "c0")?.call)
+            let dropped = try #require(try await subject.calls.find(handle: "h0", caller: "c0")?.call)
             #expect(dropped.lastError == "dropped: queue full")
             #expect(await subject.calls.retry(id: dropped.id, now: subject.now) == .notPossible(dropped))
             #expect(await subject.calls.purge(Set(StoredStatus.allCases), before: .max) == 2)

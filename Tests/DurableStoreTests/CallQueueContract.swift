@@ -122,7 +122,7 @@ extension CallQueueContract {
             #expect(leased.sorted { $0.call.id < $1.call.id }.map(\.arguments) == all)
             for one in leased {
                 #expect(await settle(one.call.id, .completed(.result(one.arguments ?? [9])), subject))
-                let found = await subject.calls.find(handle: one.call.handle, caller: one.call.caller)
+                let found = try await subject.calls.find(handle: one.call.handle, caller: one.call.caller)
                 #expect(found?.answer == .result(one.arguments ?? [9]))
             }
         },
@@ -192,11 +192,11 @@ extension CallQueueContract {
                 let one = try await accept("h-\(answer)", subject)
                 _ = await lease(subject)
                 #expect(await settle(one.id, .completed(answer), subject))
-                let found = await subject.calls.find(handle: one.handle, caller: "ann")
+                let found = try await subject.calls.find(handle: one.handle, caller: "ann")
                 #expect(found?.answer == answer)
                 #expect(found?.call.status == .completed)
                 #expect(found?.call.attempts == 1)
-                #expect(await subject.calls.find(handle: one.handle, caller: "bob") == nil)
+                #expect(try await subject.calls.find(handle: one.handle, caller: "bob") == nil)
                 #expect(await settle(one.id, .unknown(words: "late"), subject))
                 #expect(await status(one.id, subject) == .completed)
             }

@@ -113,6 +113,34 @@ struct CallStoreTests {
         store.close()
     }
 
+    @Test("a queue of few large calls is nearly full before one is refused")
+    func bytes() async throws {
+        let bench = StoreBench(inMemory: true)
+        var settings = bench.settings()
+        settings.queueItemsMax = 100
+        settings.queueBytesMax = 4_096
+        let metrics = MetricsRegistry()
+        let store = try bench.open(settings, metrics: metrics)
+        var queue: ComponentStatus { store.components()[2] }
+        func accept(_ handle: String, bytes: Int) async throws {
+            let arguments = [UInt8](repeating: 49, count: bytes)
+            let new = NewStoredCall(
+                handle: handle, upstream: "erp", tool: "t", target: "t", arguments: arguments,
+                caller: "ann", idempotencyKey: "", requestID: .random(), createdAt: bench.time.wallMilliseconds())
+            _ = try await store.calls.accept(new)
+        }
+        try await accept("a", bytes: 3_500)
+        #expect(queue.status == .healthy)
+        try await accept("b", bytes: 300)
+        #expect(queue.status == .degraded)
+        let words = "the queue is nearly full (2 of 100 calls, 3 of 4 KiB), at the end of it new ones are refused"
+        #expect(queue.detail.contains(words))
+        let text = String(decoding: metrics.render(), as: UTF8.self)
+        #expect(text.contains("mcp_queue_bytes 3800\n") && text.contains("mcp_queue_limit_bytes 4096\n"))
+        await #expect(throws: QueueRefusal.self) { try await accept("c", bytes: 300) }
+        store.close()
+    }
+
     @Test("timestamps come back to the millisecond", arguments: [1, 2, 3] as [UInt64])
     func timestamps(seed: UInt64) {
         var chance = Chance(seed: seed)

@@ -322,6 +322,27 @@ struct CallTroubleTests {
         }
         #expect(sum(expired) == 6)
         #expect(sum(dropped) == 4)
+        let rows = "SELECT count(*) FROM error_log WHERE error_type = 'expired' AND component = 'upstream:erp'"
+        #expect(try bench.number(rows + " AND request_id IS NOT NULL") == 6)
+        #expect(try bench.number("SELECT count(*) FROM error_log") == 6)
+    }
+
+    @Test("of many calls that expire at once some have rows of their own in the log of errors, the others share one")
+    func expiredTogether() async throws {
+        let store = try bench.open()
+        for number in 0..<130 {
+            var new = Self.call("h\(number)", bench)
+            new.expiresAt = bench.time.wallMilliseconds() + 1_000
+            _ = try await store.calls.accept(new)
+        }
+        bench.time.advance(seconds: 2)
+        #expect(await refusal(store, "wakes the writer") == nil)
+        await store.flush()
+        store.close()
+        let rows = { (more: String) in "SELECT count(*) FROM error_log WHERE error_type = 'expired' " + more }
+        #expect(try bench.number(rows("AND component = 'upstream:erp'")) == 100)
+        #expect(try bench.number(rows("AND component = 'queue' AND message LIKE '30 more %'")) == 1)
+        #expect(try bench.number("SELECT count(DISTINCT request_id) FROM error_log") == 100)
     }
 
     @Test("after the end everything is refused, and nobody waits for ever")

@@ -122,12 +122,12 @@ struct PayloadTests {
         #expect(await settle(store, one.id))
         let result = bench.directory + "/queue/" + (try file(of: one.id, "result_ref"))
         hide(result)
-        let outcome = await store.calls.find(handle: "a", caller: "ann")
+        let outcome = try await store.calls.find(handle: "a", caller: "ann")
         #expect(outcome?.call.status == .completed)
         #expect(outcome?.call.lastError == nil)
         #expect(outcome?.answer == nil)
         show(result)
-        #expect(await store.calls.find(handle: "a", caller: "ann")?.answer == .result(Self.large))
+        #expect(try await store.calls.find(handle: "a", caller: "ann")?.answer == .result(Self.large))
         store.close()
     }
 
@@ -138,7 +138,7 @@ struct PayloadTests {
         _ = await lease(store)
         #expect(await settle(store, one.id))
         bench.overwrite(bench.directory + "/queue/" + (try file(of: one.id, "result_ref")), at: 3, with: [255])
-        let outcome = await store.calls.find(handle: "a", caller: "ann")
+        let outcome = try await store.calls.find(handle: "a", caller: "ann")
         #expect(outcome?.answer == nil)
         #expect(outcome?.call.status == .failed)
         #expect(outcome?.call.lastError?.hasPrefix("carried out, but its result is lost: payload damaged") == true)

@@ -86,6 +86,8 @@ struct RestoreTests {
         #expect(again.component("storage")?.detail.contains("queue.db-wal.from-") == true)
         // What operators delete at any time is not it.
         #expect(crashed.shell("find . -name '*.corrupt' -delete").status == 0)
+        await again.lookAround()
+        #expect(again.component("storage")?.status == .degraded)
         #expect(crashed.names("queue.db-wal.from-").count == 1)
         again.close()
         #expect(integrity(crashed) == "ok\n")
@@ -108,7 +110,13 @@ struct RestoreTests {
         try expectRestored(crashed, again)
         #expect(try crashed.number("SELECT count(*) FROM error_log") == 0)
         #expect(crashed.names("queue.db-wal.") == ["queue.db-wal.corrupt"])
+        #expect(again.component("storage")?.detail.contains("delete it: rm ") == true)
+        await again.lookAround()
+        #expect(again.component("storage")?.status == .degraded)
         #expect(crashed.shell("find . -name '*.corrupt' -delete").status == 0)
+        // Health forgets it at the caretaker's next look, and right away when somebody orders one.
+        #expect(await again.rebuild().problems == [])
+        #expect(again.component("storage")?.status == .healthy)
         again.close()
         #expect(integrity(crashed) == "ok\n")
     }

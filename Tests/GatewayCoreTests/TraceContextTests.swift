@@ -39,10 +39,17 @@ import Testing
             TraceContext(parent: "00-\(Self.trace)-\(Self.span)-01".utf8, state: text)?.state
         }
         #expect(state("a=1,b=2") == "a=1,b=2")
-        for bad in ["", "a=\u{1}", "a=\"x\"", "a=\\", "a=é", "a=1\r\nx: y", String(repeating: "a", count: 513)] {
+        #expect(state("a=\"x\\\"") == "a=\"x\\\"")
+        #expect(state(" a=1 ,\t,,b=2, =,c=,=d,e") == "a=1,b=2", "what is no entry is left out")
+        for bad in ["", "=,,,;", "a=\u{1}", "a=é", "a=1\r\nx: y", "a=" + String(repeating: "a", count: 511)] {
             #expect(state(bad) == nil, "\(bad)")
         }
-        #expect(state(String(repeating: "a", count: 512)) != nil)
+        let long = "a=" + String(repeating: "a", count: 510)
+        #expect(state(long) == long)
+        let many = (0..<100).map { "vendor\($0)=\(1_000 + $0)" }
+        let kept = try #require(state(many.joined(separator: ",")))
+        #expect(kept.utf8.count <= 512 && kept.utf8.count > 490)
+        #expect(many.joined(separator: ",").hasPrefix(kept + ","), "the first entries, whole")
     }
 
     @Test func `small numbers have all their digits`() {

@@ -1,6 +1,7 @@
 // Licensed under the Apache License 2.0; see LICENSE.
 
 import DurableStore
+import GatewayCore
 import MCPWire
 import Testing
 
@@ -66,19 +67,160 @@ import Testing
         #expect(upstream.isOfThisMachine == isHere)
     }
 
-    @Test func `the queue lasts as long as its places and its bytes do`() throws {
+    private static func supply(
+        _ rate: Double, waiting: Int = 0, ofOne: Int = 0, most: Int? = nil, bytes: Double? = nil
+    ) throws -> QueueSupply {
         var settings = try #require(SettingsFixture("").load().settings)
         settings.storage.queueItemsMax = 1_000
         settings.storage.queueBytesMax = 1 << 20
-        func hours(_ rate: Double, waiting: Int = 0, bytes: Double? = nil) -> Double? {
-            OfflineReadiness.Supply(settings: settings, waiting: waiting, callsPerHour: rate, bytesPerCall: bytes).hours
+        settings.storage.queuePerCallerMax = most
+        return QueueSupply(
+            terms: OutageTerms(settings), waiting: waiting, waitingOfOne: ofOne, callsPerHour: rate, shareOfOne: 0.5,
+            bytesPerCall: bytes)
+    }
+
+    @Test func `the queue lasts as long as its places and its bytes do`() throws {
+        #expect(try Self.supply(0).hours == nil)
+        #expect(try Self.supply(10).hours == 100)
+        #expect(try Self.supply(10, waiting: 900).hours == 10)
+        #expect(try Self.supply(10, waiting: 2_000).hours == 0)
+        #expect(try Self.supply(10, bytes: 10_485.76).hours == 10, "bytes run out first")
+        #expect(try Self.supply(10, waiting: 50, bytes: 10_485.76).hours == 5)
+    }
+
+    @Test func `what one caller may have ends first where most calls are one caller's`() throws {
+        let soon = try Self.supply(10, waiting: 30, ofOne: 20, most: 25)
+        #expect(soon.hours == 1 && !soon.isFull)
+        #expect(soon.words.contains("max_queue_per_caller"))
+        let full = try Self.supply(10, waiting: 30, ofOne: 25, most: 25)
+        #expect(full.isFull && full.words.contains("further ones of that caller are refused now"))
+        #expect(try Self.supply(0, waiting: 1_000).words.hasSuffix("full now, further ones are refused"))
+        #expect(try Self.supply(0, waiting: 1).words.contains("so it will not fill soon"))
+    }
+
+    @Test func `what a gateway tells of an outage is read as it was meant`() throws {
+        var terms = OutageTerms(
+            try #require(
+                SettingsFixture(
+                    """
+                    [upstreams.a]
+                    url = "http://127.0.0.1:1/"
+                    tools.x = { offline = "queue", expires = "2h" }
+                    [upstreams.b]
+                    url = "https://b.example/"
+                    """
+                ).load().settings))
+        #expect(terms.local == ["a"] && terms.firstExpiry == .seconds(7_200))
+        for most in [nil, 7] {
+            terms.queuePerCallerMax = most
+            #expect(OutageTerms(terms.json) == terms)
         }
-        #expect(hours(0) == nil)
-        #expect(hours(10) == 100)
-        #expect(hours(10, waiting: 900) == 10)
-        #expect(hours(10, waiting: 2_000) == 0)
-        #expect(hours(10, bytes: 10_485.76) == 10, "bytes run out first")
-        #expect(hours(10, waiting: 50, bytes: 10_485.76) == 5)
+        #expect(OutageTerms(JSONValue?.none) == nil)
+    }
+
+    @Test(arguments: [
+        ("http", "fail", [], 0, OfflineReadiness.Fate.goesOn), ("http", "fail", ["a"], 0, .fails),
+        ("http", "queue", ["a"], 0, .stored), ("http", "stale", ["a"], 0, .fails), ("http", "stale", ["a"], 2, .kept),
+        ("wasm", "fail", ["a"], 0, .goesOn),
+    ])
+    func `a server of this machine that is away now does not go on`(
+        _ route: String, _ offline: String, _ away: [String], _ kept: Int, _ fate: OfflineReadiness.Fate
+    ) {
+        var facts = JournalFacts()
+        facts.kept["a__x"] = kept
+        let tool: JSONValue = .object([
+            ("name", .string("a__x")), ("owner", .string("a")), ("route", .string(route)),
+            ("offline", .string(offline)),
+        ])
+        #expect(OfflineReadiness.Line(tool, local: ["a"], away: Set(away), facts).fate == fate)
+    }
+
+    private static let commands = NextCommands(configuration: "/srv/my gateway.toml", isManaged: false)
+
+    @Test func `each command names the file that the doctor was given`() {
+        #expect(Self.commands.verb("queue list") == "mcp-gateway queue list --config '/srv/my gateway.toml'")
+        #expect(Self.commands.start == "mcp-gateway serve --config '/srv/my gateway.toml'")
+        let service = NextCommands(configuration: nil, isManaged: true)
+        #expect(service.verb("top") == "mcp-gateway top" && service.start == "systemctl start mcp-gateway")
+        #expect(NextCommands.quoted("it's") == #"'it'\''s'"#)
+    }
+
+    @Test(arguments: [
+        (0, false, Finding.Rank.well), (1, false, .well), (17, false, .well), (18, false, .attention),
+        (20, false, .urgent), (3, true, .urgent),
+    ])
+    func `a full queue is urgent, and one that is nearly full is looked at in time`(
+        _ waiting: Int, _ isFull: Bool, _ rank: Finding.Rank
+    ) throws {
+        var terms = OutageTerms(try #require(SettingsFixture("").load().settings))
+        terms.queueItemsMax = 20
+        #expect(
+            GatewayLook.room(waiting: waiting, age: "1 h", terms: terms, isFull: isFull, Self.commands).rank == rank)
+    }
+
+    @Test func `tokens that have run out lately are named with what makes them anew`() {
+        func token(_ name: String, _ ends: String, isOver: Bool) -> JSONValue {
+            .object([
+                ("name", .string(name)), ("roles", .array([.string("call"), .string("observe")])),
+                ("expires_at", .string(ends)), ("expired", .bool(isOver)),
+            ])
+        }
+        let now: Int64 = 1_795_000_000_000
+        func at(_ hours: Int64) -> String { WallTime.text(milliseconds: now + hours * 3_600_000) }
+        let found = GatewayLook.tokens(
+            [
+                token("till", at(-1), isOver: true), token("old", at(-200), isOver: true),
+                token("soon", at(5), isOver: false), token("good", at(2_000), isOver: false),
+            ], now: now, NextCommands(configuration: nil, isManaged: true))
+        #expect(found.map(\.rank) == [.attention, .attention])
+        #expect(
+            found.map(\.next) == [
+                "mcp-gateway token new till --role call --role observe",
+                "mcp-gateway token new soon-2 --role call --role observe",
+            ])
+        let well = GatewayLook.tokens([token("good", at(2_000), isOver: false)], now: now, Self.commands)
+        #expect(well.map(\.rank) == [.well])
+    }
+
+    @Test func `a drill tells its own order from one that came meanwhile`() {
+        func order(_ since: Int64, lasts: Int64, by: String = "uid 0") -> JSONValue {
+            .object([
+                ("what", .string("circuit-breaker")), ("subject", .string("a")), ("value", .string("forced-open")),
+                ("since", .string(WallTime.text(milliseconds: since))), ("by", .string(by)),
+                ("until", .string(WallTime.text(milliseconds: since + lasts))),
+            ])
+        }
+        let now: Int64 = 1_795_000_000_000
+        let own = order(now, lasts: 60_000)
+        var cut = DrillCut("a", lasts: .seconds(60), in: [own])
+        cut.look(at: [own])
+        #expect(cut.holds && cut.words == nil)
+        var changed = cut
+        changed.look(at: [order(now + 5, lasts: 60_000, by: "uid 7")])
+        #expect(!changed.holds && changed.words?.contains("changed meanwhile by uid 7") == true)
+        cut.look(at: [])
+        #expect(!cut.holds && cut.words?.contains("was undone meanwhile") == true)
+        let other = DrillCut("a", lasts: .seconds(60), in: [order(now, lasts: 600_000)])
+        #expect(!other.holds, "one that lasts for another time is another drill's")
+    }
+
+    @Test func `a time of a day is the longest that a drill takes`() {
+        for good in ["24h", "1d", "30s"] { #expect(OrderWords.lastingADay(good) == OrderWords.lasting(good)) }
+        for bad in ["25h", "2d", "soon", "0s"] { #expect(OrderWords.lastingADay(bad) == nil) }
+    }
+
+    @Test(arguments: [
+        ("there is no file /x.wasm; make it, or mend the path", true, false),
+        ("the environment variable A is not set; set it, or write ${A:-default}", true, true),
+        ("the environment variable A is not set; set it, or write ${A:-default}", false, false),
+        ("cannot read /run/credentials/x: there is no such file", false, true),
+        ("this user may not read /k.pem; change its owner or mode", false, true),
+    ])
+    func `what only the service has is told from what a start would refuse`(
+        _ message: String, _ isThere: Bool, _ isBeyondUs: Bool
+    ) {
+        let problem = SettingsProblem(file: "f", line: 1, key: "k", severity: .error, message: message)
+        #expect(Doctor.isBeyondUs(problem, isThere: isThere) == isBeyondUs)
     }
 
     @Test func `a drill counts what was stored, kept and refused`() {
@@ -95,5 +237,7 @@ import Testing
         #expect(!answer.isGood && answer.complaints.count == 1)
         #expect(answer.screen(isColoured: false).contains("3 of 3 stored calls sent within 1.5 s after it"))
         #expect(OfflineDrill.answer([], sent: (0, 0, 0), seconds: 5, wasEnded: true).isGood)
+        let changed = OfflineDrill.answer([], sent: (0, 0, 0), seconds: 5, wasEnded: true, changes: ["undone"])
+        #expect(!changed.isGood && changed.complaints == ["undone"])
     }
 }

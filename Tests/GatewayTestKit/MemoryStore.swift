@@ -27,6 +27,7 @@ package final class MemoryStore: CallQueue, CallLedger, ReplyCache, OverrideArch
         var accepted: [NewStoredCall] = []
         var lookups = 0
         var overrides: [Override] = []
+        var onceEnded: (@Sendable () async -> Void)?
     }
 
     private let state = Mutex(State())
@@ -51,6 +52,8 @@ package final class MemoryStore: CallQueue, CallLedger, ReplyCache, OverrideArch
     package func note(_ key: [UInt8], digest: [UInt8], _ finding: LedgerFinding) {
         state.withLock { $0.notes[key] = Note(digest: digest, finding: finding) }
     }
+    /// Runs when the end of a call with a key is written, and before its writer hears of it.
+    package func whenEnded(_ body: (@Sendable () async -> Void)?) { state.withLock { $0.onceEnded = body } }
     /// As after a new start: what ran is lost.
     package func beginNewLife() {
         state.withLock { state in
@@ -231,6 +234,7 @@ package final class MemoryStore: CallQueue, CallLedger, ReplyCache, OverrideArch
         state.withLock { state in
             if let answer { state.notes[key]?.finding = .answered(answer) } else { state.notes[key] = nil }
         }
+        await state.withLock { $0.onceEnded }?()
     }
 
     // MARK: ReplyCache

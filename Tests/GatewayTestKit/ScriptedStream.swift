@@ -13,6 +13,7 @@ package final class ScriptedStream: ClientStream {
         var sent: [(text: String, isVital: Bool)] = []
         var questions: [(question: Question, deadline: Deadline)] = []
         var pauses: [Duration] = []
+        var asking = Duration.zero
     }
 
     private let state = Mutex(State())
@@ -36,6 +37,8 @@ package final class ScriptedStream: ClientStream {
         return await answer(question)
     }
 
+    package func timeAsking(at now: Moment) -> Duration { state.withLock { $0.asking } }
+
     package func pause(resumeAfter: Duration) { state.withLock { $0.pauses.append(resumeAfter) } }
 
     // MARK: The test's side
@@ -46,6 +49,8 @@ package final class ScriptedStream: ClientStream {
     package var questions: [Question] { state.withLock { $0.questions.map(\.question) } }
     package var deadlines: [Deadline] { state.withLock { $0.questions.map(\.deadline) } }
     package var pauses: [Duration] { state.withLock { $0.pauses } }
+    /// Questions have waited for so long.
+    package func spend(_ asking: Duration) { state.withLock { $0.asking += asking } }
 }
 
 /// A legacy session that keeps what it is told.

@@ -5,6 +5,7 @@ import GatewayTestKit
 import MCPWire
 import NIOCore
 import Synchronization
+import Telemetry
 import Testing
 
 @testable import Gateway
@@ -17,13 +18,17 @@ import Testing
         let arrived = Gate()
         let count = Atomic(0)
         let outcome = Mutex<CallFailure?>(nil)
+        private let next = Mutex<Gate?>(nil)
+
+        /// Calls from here on wait for another gate.
+        func hold(until gate: Gate) { next.withLock { $0 = gate } }
 
         func bench(_ policy: ToolPolicy = ToolPolicy(), isCompact: Bool = false) throws -> PipelineBench {
             let backend = ScriptedBackend(name: "server", tools: [.plain("do")]) {
                 call async throws(CallFailure) -> CallAnswer in
                 let number = self.count.add(1, ordering: .relaxed).newValue
                 self.arrived.open()
-                await self.gate.pass()
+                await (self.next.withLock { $0 } ?? self.gate).pass()
                 if Task.isCancelled { throw .cancelled }
                 if let failure = self.outcome.withLock({ $0 }) { throw failure }
                 return try .of(#"{"content":[{"type":"text","text":"\#(number)"}]}"#)
@@ -111,6 +116,34 @@ import Testing
             #expect(first?.words == second?.words)
             #expect(slow.calls == calls, "\(failure)")
         }
+    }
+
+    @Test("One whose end is just written takes nothing of the next one with it: that one is still waited for")
+    func overtaken() async throws {
+        let slow = Slow()
+        slow.outcome.withLock { $0 = .unavailable(detail: "no cable") }
+        let bench = try slow.bench()
+        let (written, mayLeave, again) = (Gate(), Gate(), Gate())
+        bench.store.whenEnded {
+            written.open()
+            await mayLeave.pass()
+        }
+        let first = Task { try await bench.call(Self.http, more: keyed("k")) }
+        slow.gate.open()
+        try await written.passed()
+        slow.outcome.withLock { $0 = nil }
+        slow.hold(until: again)
+        let second = Task { try await bench.call(Self.http, more: keyed("k")) }
+        try await wait(for: "the second call") { slow.calls == 2 }
+        bench.store.whenEnded(nil)
+        mayLeave.open()
+        #expect(try await first.soon()?["result"]?["isError"] == true)
+        #expect(bench.pipeline.delivery.keyedCount == 1)
+        let third = Task { try await bench.call(Self.http, more: keyed("k")) }
+        again.open()
+        #expect(try await second.soon()?.words == "2")
+        #expect(try await third.soon()?.words == "2")
+        #expect(bench.pipeline.delivery.keyedCount == 0)
     }
 
     @Test("When keys cannot be written a call that relies on one is refused, and others go on")
@@ -325,5 +358,10 @@ import Testing
         #expect(try await bench.call(.modern(), arguments: #"{"never":1}"#)?["result"]?["isError"] == true)
         counting.failure.withLock { $0 = .unknownTool }
         #expect(try await bench.call(.modern())?.code == -32602)
+        // Each of the five once.
+        let metrics = String(decoding: bench.metrics.render(), as: UTF8.self)
+        for (outcome, count) in [("fresh", 0), ("stale", 1), ("miss", 4)] {
+            #expect(metrics.contains(#"mcp_cache_lookups_total{outcome="\#(outcome)"} \#(count)"#))
+        }
     }
 }

@@ -155,6 +155,40 @@ import Testing
         #expect(!bench.catalogue.has("do"))
     }
 
+    @Test("What is left out is told in one line for each owner and cause, and again only when it is something else")
+    func told() throws {
+        let time = ManualTime()
+        let logs = try ReadableLogs(time)
+        let bad = OfferedItem(name: "bad", definition: Array(#"{"name":"bad","inputSchema":{"type":"objet"}}"#.utf8))
+        let names = (0..<500).map { "t\($0)" }
+        let two = Self.backend("two", route: "wasm", Offers(tools: names.map { .plain($0) } + [bad]))
+        let catalogue = Catalogue(
+            entries: [
+                CatalogueEntry(backend: Self.backend("one", Self.tools(names)), prefix: ""),
+                CatalogueEntry(backend: two, prefix: ""),
+            ], identity: ServerIdentity(version: "1", instructions: "i"), time: time, metrics: MetricsRegistry(),
+            logs: logs.files)
+        func taken() -> [String] { logs.lines("names are taken already") }
+        func lines() -> [String] { logs.lines("upstream=two") }
+        #expect(lines().count == 2 && logs.lines("upstream=one").isEmpty, "\(lines())")
+        #expect(taken().first?.contains("count=500") == true && taken().first?.contains("tool=t0") == true)
+        #expect(logs.lines("tools are left out").first?.contains("tool=bad") == true)
+        for _ in 0..<3 { _ = catalogue.rebuild() }
+        #expect(lines().count == 2)
+        two.offer(Self.tools(["t1", "t2"]))
+        for _ in 0..<3 { _ = catalogue.rebuild() }
+        #expect(taken().count == 2 && taken().last?.contains("count=2") == true)
+        // One that brings others each time has its lines counted, and is told when there is room for it again.
+        for number in 0..<200 {
+            two.offer(Self.tools(["t\(number)"]))
+            _ = catalogue.rebuild()
+        }
+        #expect(lines().count == 20)
+        time.advance(by: .seconds(61))
+        _ = catalogue.rebuild()
+        #expect(lines().count == 21 && lines().last?.contains("omitted_before=") == true)
+    }
+
     @Test("A definition that changes under the same name is read anew")
     func changed() async throws {
         let backend = Self.backend("server", Self.tools(["do"]))

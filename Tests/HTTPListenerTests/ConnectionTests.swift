@@ -4,6 +4,7 @@ import GatewayCore
 import GatewayTestKit
 import HTTPListener
 import NIOCore
+import Telemetry
 import Testing
 
 /// Answers with the body it was sent.
@@ -34,6 +35,18 @@ private struct StreamRoute: HTTPRoute {
         exchange.sendEvent(ByteBuffer(string: #"{"n":2}"#))
         exchange.finishEvents()
         exchange.answer(.ok, .json, ByteBuffer(string: "a second answer is ignored"))
+    }
+}
+
+/// A stream on which a person was asked something for a minute.
+private struct AskingRoute: HTTPRoute {
+    let time: ManualTime
+
+    func respond(to request: HTTPRequest, _ exchange: HTTPExchange) async {
+        exchange.startEvents()
+        time.advance(by: .seconds(60))
+        exchange.timeLeftOut = .seconds(60)
+        exchange.finishEvents()
     }
 }
 
@@ -312,6 +325,62 @@ private struct StreamRoute: HTTPRoute {
             try await wait(for: "the end of every connection") { idle.isClosed && busy.isClosed }
             await #expect(throws: (any Error).self) { try await ScriptedClient.connect(port: site.port) }
         }
+    }
+
+    @Test("The time of a request leaves out what a person took to answer")
+    func asking() async throws {
+        let time = ManualTime(runs: true)
+        try await TestSite.start([("/ask", AskingRoute(time: time), false)], time: time).use { site in
+            try await site.client { client in
+                let answer = try await client.ask(post("", "/ask"))
+                #expect(answer.isStream)
+            }
+            let text = site.metricsText
+            #expect(text.contains(#"http_request_duration_seconds_bucket{path="/ask",le="30"} 1"#))
+            #expect(text.contains(#"http_request_duration_seconds_count{path="/ask"} 1"#))
+        }
+    }
+
+    @Test("Failures of clients' routes stand at 0 before the first, so that a burst of them is an increase")
+    func failuresAtZero() async throws {
+        try await withSite { site in
+            for status in [500, 503] {
+                #expect(
+                    site.metricsText.contains(#"http_requests_total{method="POST",path="/echo",status="\#(status)"} 0"#)
+                )
+            }
+            #expect(!site.metricsText.contains(#"path="/ops""#))
+        }
+    }
+
+    @Test("What finds no free connection is counted as shed, and one line says so and what to do")
+    func shed() async throws {
+        let said = Collected<String>()
+        let (time, metrics) = (ManualTime(), MetricsRegistry())
+        var router = Router()
+        router.add("/echo", EchoRoute())
+        let listener = try await HTTPListener.start(
+            .tcp(host: "127.0.0.1", port: 0), router: router,
+            limits: HTTPLimits(bodyBytesMax: 100, connectionsMax: 1, receiveTimeout: .seconds(60)), guardian: nil,
+            group: TestLoop.group, time: time, metrics: metrics
+        ) { words, facts in said.add(words + facts.map { " \($0)=\($1)" }.joined()) }
+        let port = try #require(listener.port)
+        let held = try await ScriptedClient.connect(port: port)
+        #expect(try await held.ask(post("x")).status == 200)
+        func refused() async throws {
+            try await ScriptedClient.with(port: port) { client async throws in
+                #expect(try await client.ask(post("x")).status == 503)
+            }
+        }
+        for _ in 0..<3 { try await refused() }
+        time.advance(by: .seconds(10))
+        try await refused()
+        let words = "all 1 connections are in use and requests fail: raise server.max_connections"
+        #expect(said.count == 2 && said.all.allSatisfy { $0.hasPrefix(words) })
+        #expect(said.all.last?.hasSuffix(" omitted_before=2") == true)
+        #expect(String(decoding: metrics.render(), as: UTF8.self).contains("mcp_calls_shed_total 4\n"))
+        await held.leave()
+        await listener.stop(grace: .zero)
     }
 
     @Test("Requests are counted by method, path and status, never by what a client made up")

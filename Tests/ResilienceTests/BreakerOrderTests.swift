@@ -34,7 +34,7 @@ import Testing
         #expect(healthy.admit().kind == .pass)
     }
 
-    @Test("forced, nothing passes however long it lasts; released, the next call is a probe")
+    @Test("forced, nothing passes however long it lasts; released, it is as closed as it was")
     func forced() {
         var bench = BreakerBench()
         let before = bench.begin()
@@ -47,9 +47,25 @@ import Testing
         }
         #expect(bench.status.isForced && bench.status.state == .open && bench.status.nextProbe == nil)
         #expect(bench.breaker.serverReturned(at: bench.now) == nil)
-        #expect(bench.breaker.release(at: bench.now)?.to == .halfOpen)
-        #expect(bench.status.nextProbe == bench.now && !bench.status.isForced)
-        #expect(bench.call(.success)?.to == .closed)
+        #expect(bench.breaker.release(at: bench.now)?.to == .closed)
+        // An order says nothing about the server: many calls at once must not be held back after it.
+        for _ in 0..<10 { #expect(bench.admit().kind == .pass) }
+        #expect(!bench.status.isForced && bench.status.nextProbe == nil)
+    }
+
+    @Test("one that was not closed when it was forced lets a probe find out once it is released")
+    func forcedWhileOpen() {
+        for isHalfOpen in [false, true] {
+            var bench = BreakerBench()
+            bench.open()
+            if isHalfOpen { bench.becomeHalfOpen() }
+            _ = bench.breaker.forceOpen(at: bench.now)
+            // A second order changes nothing of that.
+            _ = bench.breaker.forceOpen(at: bench.now)
+            #expect(bench.breaker.release(at: bench.now)?.to == .halfOpen)
+            #expect(bench.status.nextProbe == bench.now && !bench.status.isForced)
+            #expect(bench.admit().kind == .probe && bench.admit().kind == .refused)
+        }
     }
 
     @Test("forcing a disarmed breaker arms it, disarming a forced one lets traffic flow")

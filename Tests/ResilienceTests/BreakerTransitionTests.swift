@@ -7,7 +7,7 @@ import Testing
 /// Every state against everything that can happen in it.
 @Suite struct BreakerTransitionTests {
     enum Start: CaseIterable {
-        case closed, nearlyOver, open, halfOpen, probing, forced, disarmed, disarmedOver
+        case closed, nearlyOver, open, halfOpen, probing, forced, forcedWhileOpen, disarmed, disarmedOver
     }
 
     enum Event: CaseIterable {
@@ -51,8 +51,11 @@ import Testing
         Row(.halfOpen, .longCall, .open, .probeFailed),
         Row(.probing, .disarm, .closed, .disarmed),
         Row(.probing, .force, .open, .forced),
-        Row(.forced, .release, .halfOpen, .released),
+        // Nothing is known against a server that was well when the order came.
+        Row(.forced, .release, .closed, .released),
         Row(.forced, .disarm, .closed, .disarmed),
+        Row(.forcedWhileOpen, .release, .halfOpen, .released),
+        Row(.forcedWhileOpen, .disarm, .closed, .disarmed),
         Row(.disarmed, .force, .open, .forced),
         Row(.disarmedOver, .force, .open, .forced),
     ]
@@ -85,7 +88,7 @@ import Testing
     private static func state(at start: Start) -> Breaker.State {
         switch start {
         case .closed, .nearlyOver, .disarmed, .disarmedOver: .closed
-        case .open, .forced: .open
+        case .open, .forced, .forcedWhileOpen: .open
         case .halfOpen, .probing: .halfOpen
         }
     }
@@ -101,6 +104,9 @@ import Testing
             bench.becomeHalfOpen()
             if start == .probing { _ = bench.admit() }
         case .forced: _ = bench.breaker.forceOpen(at: bench.now)
+        case .forcedWhileOpen:
+            bench.open()
+            _ = bench.breaker.forceOpen(at: bench.now)
         case .disarmed: _ = bench.breaker.disarm(at: bench.now)
         case .disarmedOver:
             _ = bench.breaker.disarm(at: bench.now)
@@ -137,7 +143,7 @@ import Testing
 
     static let gates: [(Start, Breaker.Gate.Kind)] = [
         (.closed, .pass), (.nearlyOver, .pass), (.open, .refused), (.halfOpen, .probe), (.probing, .refused),
-        (.forced, .refused), (.disarmed, .pass), (.disarmedOver, .pass),
+        (.forced, .refused), (.forcedWhileOpen, .refused), (.disarmed, .pass), (.disarmedOver, .pass),
     ]
 
     @Test("what becomes of a call in each state", arguments: gates)

@@ -21,6 +21,8 @@ struct BreakerWitness {
     private var hand: Moment
     private var isArmed = true
     private var isForced = false
+    /// Before it was forced.
+    private var wasClosed = false
     private var isClosed = true
     private var opensUntil: Moment?
     /// In a row, since it was closed or forced.
@@ -183,12 +185,15 @@ struct BreakerWitness {
         case .force:
             isArmed = true
             try promise((transition != nil) == !isForced && after.state == .open, "not open by force")
-            if !isForced { epoch += 1 }
+            if !isForced { (epoch, wasClosed) = (epoch + 1, isClosed) }
             failedProbes = 0
             (isClosed, isForced, opensUntil, probe) = (false, true, nil, nil)
         case .release:
             try promise((transition != nil) == isForced, "released what was not forced")
-            if isForced { try halfOpened(after) }
+            guard isForced else { return }
+            guard wasClosed else { return try halfOpened(after) }
+            try promise(after.state == .closed, "not as closed as it was before it was forced")
+            closed()
         case .serverReturned:
             let isEarly = opensUntil.map { hand < $0 } ?? false
             try promise((transition != nil) == isEarly, "a server's return was not heeded")

@@ -109,8 +109,37 @@ struct LogFilesTests {
         #expect(String(decoding: registry.render(), as: UTF8.self).contains("lines_dropped_total{file=\"app\"} 3\n"))
         unlink("\(scratch.logs)/app.log")
         try files.reopen()
-        files.logger(component: "daemon").info("kept")
-        #expect(scratch.read("app.log").hasSuffix("kept\n"))
+        for word in ["kept", "too"] { files.logger(component: "daemon").info("\(word)") }
+        // What is missing is said once, where it is missing.
+        let lines = scratch.read("app.log").split(separator: "\n")
+        #expect(lines.count == 3 && lines[0].hasSuffix("kept") && lines[2].hasSuffix("too"))
+        #expect(lines[1].contains("warning daemon: lines were lost: writing the log file failed"))
+        #expect(lines[1].contains("count=3 detail=\"No space left on device\" file=app.log"))
+    }
+
+    @Test("lines of security.log that find no space go to the copy, and how many it lacks stands there afterwards")
+    func fullForSecurity() async {
+        await #expect(processExitsWith: .success) {
+            let scratch = Scratch()
+            mkdir(scratch.path + "/log", 0o750)
+            mkdir(scratch.logs, 0o750)
+            #expect(symlink("/dev/full", "\(scratch.logs)/security.log") == 0)
+            let file = Glibc.open("\(scratch.logs)/app.log.1", O_WRONLY | O_CREAT | O_APPEND, 0o640)
+            #expect(dup2(file, STDOUT_FILENO) == STDOUT_FILENO)
+            let files = try LogFiles(LogSettings(directory: scratch.logs, copy: .standardOutput), time: StoppedTime())
+            for _ in 0..<2 { files.security(SecurityEvent.authFailure, facts: [("peer", "192.0.2.1")]) }
+            let line = "auth 1970-01-01 00:00:00.000Z auth_failure peer=192.0.2.1\n"
+            func copied() -> Int { scratch.read("app.log.1").split(separator: "\n").count { "\($0)\n" == line } }
+            #expect(copied() == 2)
+            unlink("\(scratch.logs)/security.log")
+            try files.reopen()
+            for _ in 0..<2 { files.security(SecurityEvent.authFailure, facts: [("peer", "192.0.2.1")]) }
+            let lacks =
+                "security 1970-01-01 00:00:00.000Z log_lines_missing file=security.log count=2 "
+                + "detail=\"No space left on device\"\n"
+            #expect(scratch.read("security.log") == line + lacks + line)
+            #expect(copied() == 2)
+        }
     }
 
     @Test("a reader that stops reading does not stop the writer, and later lines are whole")

@@ -85,6 +85,44 @@ struct MetricsTests {
         #expect(lines.contains("x_total{a=\"other\",b=\"other\"} 47"))
     }
 
+    @Test("beyond the bound calls of tools are told apart by what is not their name, and that is bounded as well")
+    func growing() {
+        let registry = MetricsRegistry(seriesMax: 2)
+        for tool in ["a", "b", "c", "d"] {
+            for outcome in ["ok", "failed"] {
+                registry.counter(.toolCalls, labels: [("tool", tool), ("route", "wasm"), ("outcome", outcome)])
+                    .increment()
+            }
+        }
+        for outcome in ["ok", "failed"] {
+            #expect(text(registry).contains("{tool=\"other\",route=\"wasm\",outcome=\"\(outcome)\"} 3\n"))
+        }
+        for route in 0..<200 {
+            registry.counter(.toolCalls, labels: [("tool", "e"), ("route", "\(route)"), ("outcome", "ok")]).increment()
+        }
+        let lines = text(registry).split(separator: "\n").filter { !$0.hasPrefix("#") }
+        #expect(lines.count == 2 + 64 + 1)
+        #expect(lines.contains { $0.contains("{tool=\"other\",route=\"other\",outcome=\"other\"} ") })
+    }
+
+    @Test("what is not kept by its first label is taken out, what is summed up stays")
+    func keeps() {
+        let registry = MetricsRegistry(seriesMax: 8)
+        func count(_ tool: String, _ outcome: String) {
+            registry.counter(.toolCalls, labels: [("tool", tool), ("route", "r"), ("outcome", outcome)]).increment()
+        }
+        #expect(registry.hasSpace(for: 4, in: .toolCalls) && !registry.hasSpace(for: 5, in: .toolCalls))
+        for tool in ["a", "a\"\\", "other", "gone"] { for outcome in ["ok", "failed"] { count(tool, outcome) } }
+        #expect(!registry.hasSpace(for: 1, in: .toolCalls))
+        registry.keep(.toolCalls, values: ["a\"\\", "never there"])
+        let lines = text(registry).split(separator: "\n").filter { !$0.hasPrefix("#") }
+        #expect(lines.count == 4)
+        #expect(lines.allSatisfy { $0.contains("{tool=\"a\\\"\\\\\",") || $0.contains("{tool=\"other\",") })
+        registry.keep(.toolCalls, values: [String]())
+        registry.keep(.cacheLookups, values: ["fresh"])
+        #expect(text(registry).split(separator: "\n").count == 4)
+    }
+
     @Test("a series that is taken out is not shown, others stay, and it may come again with another reader")
     func removes() {
         let registry = MetricsRegistry()
@@ -110,8 +148,8 @@ struct MetricsTests {
         // Beyond the bound, and so not removed alone.
         registry.counter(.toolCalls, labels: [("tool", "b"), ("route", "wasm"), ("outcome", "ok")]).increment()
         registry.remove(.toolCalls, labels: [("tool", "b"), ("route", "wasm"), ("outcome", "ok")])
-        #expect(text(registry).contains("{tool=\"other\",route=\"other\",outcome=\"other\"} 1\n"))
-        registry.remove(.toolCalls, labels: [("tool", "other"), ("route", "other"), ("outcome", "other")])
+        #expect(text(registry).contains("{tool=\"other\",route=\"wasm\",outcome=\"ok\"} 1\n"))
+        registry.remove(.toolCalls, labels: [("tool", "other"), ("route", "wasm"), ("outcome", "ok")])
         registry.remove(.toolCalls, labels: labels)
         #expect(text(registry) == "")
         former.increment()

@@ -19,7 +19,8 @@ final class PoolBench: Sendable {
 
     /// - Parameter settle: long, so that nothing is over because a machine is busy.
     init(
-        _ settings: [UpstreamSettings], settle: Duration = .seconds(60), time: ManualTime = ManualTime(runs: true)
+        _ settings: [UpstreamSettings], settle: Duration = .seconds(60), time: ManualTime = ManualTime(runs: true),
+        logs: LogFiles? = nil
     ) throws {
         self.time = time
         var cadence = Cadence()
@@ -30,7 +31,7 @@ final class PoolBench: Sendable {
         cadence.parting = .milliseconds(1)
         let pool = try UpstreamPool(
             settings, identity: ["name": "gw", "version": "1"], children: ChildSettings(), cadence: cadence,
-            group: TestLoop.group, time: time, metrics: metrics, logs: try silentLogs(time))
+            group: TestLoop.group, time: time, metrics: metrics, logs: try logs ?? silentLogs(time))
         self.pool = pool
         let returned = returned
         care = Task { await pool.run(changed: {}, returned: { returned.add($0) }) }

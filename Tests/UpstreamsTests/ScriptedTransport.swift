@@ -19,7 +19,8 @@ final class ScriptedTransport: Transport {
     let ended = Collected<Era>()
     let closed = Flag()
     private let script: Exchange
-    private let outside = Mutex<(hears: (@Sendable (Incoming) -> Void)?, lost: (@Sendable () -> Void)?)>((nil, nil))
+    private let outside = Mutex<(hears: (@Sendable (Incoming) -> Void)?, lost: (@Sendable (String) -> Void)?)>(
+        (nil, nil))
 
     /// - Parameter exchange: how requests are answered; the plain one answers nothing until its task ends.
     init(
@@ -43,7 +44,7 @@ final class ScriptedTransport: Transport {
     func notify(_ request: WireRequest, on loop: any EventLoop, deadline: Deadline) async { notified.add(request) }
 
     func open(
-        hears: @escaping @Sendable (Incoming) -> Void, lost: @escaping @Sendable () -> Void
+        hears: @escaping @Sendable (Incoming) -> Void, lost: @escaping @Sendable (String) -> Void
     ) async throws(TransportError) {
         outside.withLock { $0 = (hears, lost) }
     }
@@ -52,7 +53,7 @@ final class ScriptedTransport: Transport {
     func end(_ era: Era, on loop: any EventLoop) async { ended.add(era) }
 
     /// The process is gone.
-    func lose() { outside.withLock { $0.lost }?() }
+    func lose() { outside.withLock { $0.lost }?("it ended") }
 
     /// The server says something outside of any request.
     func say(_ json: String) throws { outside.withLock { $0.hears }?(try .of(json)) }

@@ -146,7 +146,7 @@ import Testing
         try transport.say(one.json)
         #expect(heard.all == one.notices + one.notices)
         transport.lose()
-        #expect(heard.all.last == .lost)
+        #expect(heard.all.last == .lost("it ended"))
     }
 
     @Test("A listen is acknowledged by its number, once")

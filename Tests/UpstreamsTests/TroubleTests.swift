@@ -103,7 +103,7 @@ import Testing
         }
         let bench = try PoolBench([.scripted("up", upstream)], time: time)
         let up = bench.pool.upstreams[0]
-        try await wait(for: "its word: \(up.facts)") { up.facts.awayReason?.hasPrefix("no answer within ") == true }
+        try await wait(for: "its word: \(up.facts)") { up.facts.awayReason == "timeout: no answer within 45 s" }
         guard case .unavailable = try await up.echo() else {
             Issue.record("something was sent to a server that is away")
             return
@@ -152,7 +152,7 @@ import Testing
             "tools/call", id: 1, era: .legacy(.v2024_11_05, session: nil))
         let task = Task(executorPreference: LoopExecutor(loop)) { () -> Result<WireAnswer, CallFailure> in
             do throws(TransportError) {
-                try await transport.open(hears: { _ in }, lost: {})
+                try await transport.open(hears: { _ in }, lost: { _ in })
             } catch {
                 return .failure(.unavailable(detail: "it did not open: \(error.words)"))
             }
@@ -190,7 +190,7 @@ import Testing
         for _ in 0..<2 {
             let error = await Task(executorPreference: LoopExecutor(loop)) { () -> TransportError? in
                 do throws(TransportError) {
-                    try await transport.open(hears: { _ in }, lost: { lost.raise() })
+                    try await transport.open(hears: { _ in }, lost: { _ in lost.raise() })
                     return nil
                 } catch {
                     return error

@@ -67,7 +67,7 @@ struct ContainmentTests {
         let bench = Workbench()
         let tool = try await bench.load(Guest.spin) { $0.timeout = .milliseconds(50) }
         let words = try await tool.stop(makeCall())
-        #expect(words.hasPrefix("the tool ran longer than its limit of 50 ms and was stopped"))
+        #expect(words.hasPrefix("timeout: the tool ran longer than its limit of 50 ms and was stopped"))
     }
 
     @Test("An endless loop ends with the call's deadline when that is nearer")

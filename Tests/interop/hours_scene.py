@@ -38,8 +38,8 @@ def compressed(rules):
     """
     head, *alerts = rules.split("- alert: ")
     seconds = lambda found: f"{found[1]}{max(int(found[2]), 5)}s"
-    alerts = [one if one.startswith("GatewayAbsent") else re.sub(r"\b(for: )(\d+)m$", seconds, one, flags=re.M)
-              for one in alerts]
+    alerts = [one if one.startswith("GatewayAbsent") else
+              re.sub(r"\b((?:keep_firing_)?for: )(\d+)m$", seconds, one, flags=re.M) for one in alerts]
     return re.sub(r"(\[)(\d+)m(?=\])", seconds, "- alert: ".join([head, *alerts]))
 
 
@@ -48,8 +48,7 @@ class Watch(Stack):
 
     def start(self):
         self.write_prometheus()
-        self.launch("prometheus", self.prometheus_port, f"--config.file={self.home}/prometheus.yml",
-                    f"--storage.tsdb.path={self.home}/tsdb", f"--web.listen-address=127.0.0.1:{self.prometheus_port}")
+        self.start_prometheus()
         return self
 
     def write_prometheus(self):

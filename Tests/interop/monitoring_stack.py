@@ -9,6 +9,7 @@ import socketserver
 import subprocess
 import tempfile
 import threading
+import time
 import urllib.parse
 import urllib.request
 
@@ -68,14 +69,15 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
 
 
 def shortened(rules):
-    """The same rules with other times: `for` is a second, ranges of minutes are as many seconds (at least five, which
-    are ten scrapes), and the steps of the matrix come four hundred times sooner. Nothing else is changed; GatewayAbsent
-    keeps its `for`, since a Prometheus that starts looks for its targets only after some seconds.
+    """The same rules with other times: `for` is a second, `keep_firing_for` five, ranges of minutes are as many seconds
+    (at least five, which are ten scrapes), and the steps of the matrix come four hundred times sooner. Nothing else is
+    changed; GatewayAbsent keeps its `for`, since a Prometheus that starts looks for targets only after some seconds.
     """
     head, *alerts = rules.split("- alert: ")
     alerts = [one if one.startswith("GatewayAbsent") else re.sub(r"\bfor: \d+[smh]$", "for: 1s", one, flags=re.M)
               for one in alerts]
     rules = "- alert: ".join([head, *alerts])
+    rules = re.sub(r"\bkeep_firing_for: \d+m$", "keep_firing_for: 5s", rules, flags=re.M)
     rules = re.sub(r"\[(\d+)m\]", lambda found: f"[{max(int(found[1]), 5)}s]", rules)
     rules = re.sub(r">= (\d+) \* 60$", lambda found: f">= {int(found[1]) * 60 / 400}", rules, flags=re.M)
     return re.sub(r">= (\d+) \* 3600$", lambda found: f">= {int(found[1]) * 3600 / 400}", rules, flags=re.M)
@@ -105,18 +107,34 @@ class Stack:
     def __init__(self, gateway, token):
         self.home = pathlib.Path(tempfile.mkdtemp(prefix="gwm-"))
         self.gateway, self.token, self.processes = gateway, token, []
-        self.post, self.mail = Server(Post), Server(Mail)
+        self.post, self.mail, self.started = Server(Post), Server(Mail), None
         self.prometheus_port, self.alertmanager_port = house.free_port(), house.free_port()
 
     def start(self):
         self.write_prometheus()
+        self.start_alertmanager()
+        self.start_prometheus()
+        return self
+
+    def start_prometheus(self):
+        """With the option that the README has set."""
+        option = re.search(r"--rules\.alert\.for-grace-period=\w+", (files.PLACE / "README.md").read_text())[0]
+        self.launch("prometheus", self.prometheus_port, f"--config.file={self.home}/prometheus.yml", option,
+                    f"--storage.tsdb.path={self.home}/tsdb", f"--web.listen-address=127.0.0.1:{self.prometheus_port}")
+
+    def restart_prometheus(self):
+        process, log = self.processes.pop()
+        process.terminate()
+        process.wait(20)
+        log.close()
+        self.started = time.time()
+        self.start_prometheus()
+
+    def start_alertmanager(self):
         self.write_alertmanager()
         self.launch("prometheus-alertmanager", self.alertmanager_port, f"--config.file={self.home}/alertmanager.yml",
                     f"--storage.path={self.home}/am", "--cluster.listen-address=",
                     f"--web.listen-address=127.0.0.1:{self.alertmanager_port}")
-        self.launch("prometheus", self.prometheus_port, f"--config.file={self.home}/prometheus.yml",
-                    f"--storage.tsdb.path={self.home}/tsdb", f"--web.listen-address=127.0.0.1:{self.prometheus_port}")
-        return self
 
     def write_prometheus(self):
         (self.home / "token").write_text(self.token)
@@ -193,6 +211,18 @@ class Stack:
     def left_out(self, why):
         """Alerts that are on and not told: others tell the same (`--inhibited`), or somebody said so (`--silenced`)."""
         return self.amtool("alert", "query", why).stdout
+
+    def raise_alerts(self, alerts):
+        """Each by its labels, as Prometheus would."""
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.alertmanager_port}/api/v2/alerts",
+            json.dumps([{"labels": one} for one in alerts]).encode(), {"Content-Type": "application/json"})
+        assert urllib.request.urlopen(request, timeout=10).status == 200
+
+    def inhibited(self):
+        """The labels of those that others inhibit now."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.alertmanager_port}/api/v2/alerts", timeout=10) as answer:
+            return [one["labels"] for one in json.load(answer) if one["status"]["inhibitedBy"]]
 
     def complaints(self):
         """What the two programs say went wrong."""

@@ -10,6 +10,7 @@ import json
 import pytest
 
 import conformance
+import exposition
 import gateway as house
 from conformance import LEGACY_TARGETS
 from wire import MODERN
@@ -242,3 +243,27 @@ def test_a_user_who_thinks_for_long_holds_up_nobody_else(target, kind):
         assert quick.call("ask_and_echo", {"tag": "quick"}) == ("quick:at once", False)
         assert quick.call("greet") == ("Hello, World!", False)
         assert slow.finish("ask") == ("slow:at last", False)
+
+
+def test_the_time_a_user_takes_is_no_part_of_the_time_a_call_took(target, kind):
+    if conformance.DIRECT:
+        pytest.skip("there is no gateway that writes it down")
+    if kind == "mcp2":
+        pytest.skip("a new client is not waited for: it comes back with its answer")
+    before = long_requests(target.gateway)
+    with connect(target, kind) as client:
+        answer(client, elicitation={"action": "accept", "content": {"value": "at last"}, "wait": 3})
+        assert client.call("ask_and_echo", {"tag": "thinks"}) == ("thinks:at last", False)
+    row = ("SELECT response_time_ms FROM request_log WHERE tool LIKE '%ask_and_echo' AND status = 'ok' "
+           "ORDER BY id DESC LIMIT 1")
+    took = house.eventually(lambda: target.gateway.sql(row), 10, "the row of the call")
+    assert float(took) < 2_000, took
+    assert long_requests(target.gateway) == before
+
+
+def long_requests(gateway):
+    """Those that took more than two seconds."""
+    samples, _ = exposition.parse(gateway.get("/metrics").body.decode())
+    buckets = {labels["le"]: value for labels, value in samples["http_request_duration_seconds_bucket"]
+               if labels["path"] == "/mcp"}
+    return buckets["+Inf"] - buckets["2"] if buckets else 0

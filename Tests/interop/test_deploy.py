@@ -185,6 +185,26 @@ def test_compose_agrees_with_its_configuration(compose):
         assert (context / one["build"]["dockerfile"]).is_file(), name
 
 
+def test_prometheus_finds_the_gateways_of_compose(compose, tmp_path):
+    """By the lines of the README in place of the shipped job."""
+    shipped = (ROOT / "monitoring/prometheus/prometheus.yml").read_text().split("scrape_configs:\n")[0]
+    lines = re.search(r"```yaml\n(.*?)```", (DEPLOY / "compose/README.md").read_text(), re.S)[1]
+    token = tmp_path / "token"
+    token.write_text("a token")
+    (tmp_path / "prometheus.yml").write_text(
+        shipped + front.replaced(lines, ("/etc/prometheus/mcp-gateway.token", token)))
+    for name in ("rules.yml", "escalation.yml"):
+        shutil.copy(ROOT / "monitoring/prometheus" / name, tmp_path)
+    ran = subprocess.run(
+        ["promtool", "check", "config", str(tmp_path / "prometheus.yml")], capture_output=True, text=True, timeout=30)
+    assert ran.returncode == 0, ran.stderr
+    job, = yaml(tmp_path / "prometheus.yml")[0]["scrape_configs"]
+    assert job["job_name"] == "mcp-gateway", "as the rules have it"
+    found = job["dns_sd_configs"][0]
+    assert set(found["names"]) <= set(compose["services"])
+    assert f":{found['port']}" == toml(DEPLOY / "compose/gateway.toml")["server"]["listen"]
+
+
 # Kubernetes
 
 @pytest.fixture(scope="module")
@@ -241,6 +261,8 @@ def test_names_labels_and_ports_meet(cluster):
     scraped = all_of_it["Service", "mcp-gateway-pods"]["metadata"]["labels"]
     assert monitor["selector"]["matchLabels"].items() <= scraped.items()
     assert monitor["endpoints"][0]["port"] in ports
+    # The rules look for this job; without jobLabel the operator takes the name of the Service.
+    assert scraped[monitor["jobLabel"]] == "mcp-gateway"
 
 
 def test_pods_are_restricted_and_can_write_where_they_have_to(cluster):
@@ -277,6 +299,7 @@ def test_kustomize_puts_it_together():
 
 
 def test_the_same_keys_make_sessions_and_tokens_good_at_every_pod(cluster, make, tmp_path):
+    """And a token that is taken back is, when each pod and the Secret hear of it."""
     first = make.gateway(sections={"auth": {"mode": "token"}})
     made = first.order("POST", "/admin/tokens", {"name": "ann", "roles": ["call"]}, socket=True)[1]
     ann = first.showing(made["secret"])
@@ -287,16 +310,37 @@ def test_the_same_keys_make_sessions_and_tokens_good_at_every_pod(cluster, make,
     # belong.
     keys = tmp_path / "keys"
     keys.mkdir()
-    for name in ("tokens", "session.key"):
-        shutil.copy(first.home / "lib/keys" / name, keys / name)
     script = cluster[1]["StatefulSet", "mcp-gateway"]["spec"]["template"]["spec"]["initContainers"][0]
-    for _ in range(2):  # a pod that starts again finds what was there
+
+    def make_the_secret():
+        for name in ("tokens", "session.key"):
+            shutil.copy(first.home / "lib/keys" / name, keys / name)
+
+    def begin_the_second():
         text = front.replaced(script["args"][0], ('"/keys/', f'"{keys}/'), ("/var/lib/mcp", second.home / "lib"))
         subprocess.run([*script["command"], text], check=True, timeout=10)
+
+    make_the_secret()
+    for _ in range(2):  # a pod that starts again finds what was there
+        begin_the_second()
     assert oct((second.home / "lib/keys/tokens").stat().st_mode)[-3:] == "600"
     second.start()
     session.gateway = second.showing(made["secret"])
     assert session.request("ping")["result"] == {}, "opened at the first, good at the second"
+
+    asked = lambda pod: pod.showing(made["secret"]).modern_response("tools/list").status
+    revoke = lambda pod: pod.order("DELETE", "/admin/tokens/ann", socket=True)[0]
+    assert revoke(first) == 200 and (asked(first), asked(second)) == (401, 200), "the second has not heard of it"
+    assert revoke(second) == 200 and asked(second) == 401
+    second.terminate()
+    begin_the_second()
+    second.start()
+    assert asked(second) == 200, "the Secret as it was brings it back"
+    second.terminate()
+    make_the_secret()
+    begin_the_second()
+    second.start()
+    assert asked(second) == 401
 
 
 # What is written about it

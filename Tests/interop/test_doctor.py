@@ -66,9 +66,10 @@ def test_the_worst_stands_first_and_each_has_its_next_command(shop):
     ranks = [one["rank"] for one in found]
     order = ["urgent", "attention", "note", "well"]
     assert ranks == sorted(ranks, key=order.index) and ranks[0] == "urgent"
-    assert of(found, "by hand", "urgent")[0]["next"] == "mcp-gateway drain --undo"
+    file = f" --config {shop.configuration}"
+    assert of(found, "by hand", "urgent")[0]["next"] == "mcp-gateway drain --undo" + file
     away = of(found, "upstream", "attention")
-    assert "erp is unhealthy" in away[0]["words"] and away[0]["next"] == "mcp-gateway upstreams check erp"
+    assert "erp is unhealthy" in away[0]["words"] and away[0]["next"] == "mcp-gateway upstreams check erp" + file
     assert all(one["next"] for one in found if one["rank"] in ("urgent", "attention"))
 
 
@@ -89,7 +90,13 @@ def test_it_works_when_no_gateway_runs(shop):
     service = of(found, "service", "urgent")[0]
     assert "no gateway runs here" in service["words"] and "mcp-gateway serve" in service["next"]
     assert "is sound" in of(found, "database", "well")[0]["words"]
-    assert "1 stored call" in of(found, "queue", "attention")[0]["words"]
+    assert of(found, "queue", "attention")[0]["words"].startswith("1 stored call")
+    assert of(found, "queue")[0]["next"] == f"mcp-gateway serve --config {shop.configuration}"
+    assert not [one for one in found if (one["next"] or "").startswith("mcp-gateway backup")], "nobody is there to make one"
+    # A log of a gateway that was not ended cleanly may hold more of them.
+    pathlib.Path(f"{shop.database}-wal").write_bytes(bytes(4096))
+    found = findings(shop, 1)
+    assert of(found, "queue", "attention")[0]["words"].startswith("at least 1 stored call")
 
 
 def stored(shop):
@@ -156,6 +163,7 @@ def test_the_look_ahead_says_what_goes_on_and_for_how_long(shop):
     shop.call("erp__safe", {"n": "1"})
     house.eventually(
         lambda: shop.sql("SELECT count(*) FROM request_log WHERE tool = 'erp__work'") == "4", 10, "the rows")
+    house.eventually(lambda: shop.sql("SELECT count(*) FROM reply_cache") == "1", 10, "the kept answer")
     assert "runs in the gateway itself" in doctor(shop, "offline", code=0), "all goes on when its server is on this machine"
     said = doctor(shop, "offline", "--away", "erp", code=1)
     rows = {line.split()[0]: line for line in said.splitlines() if "__" in line}
@@ -227,7 +235,119 @@ def test_a_drill_says_what_is_refused_and_ends_by_hand(shop):
     assert process.returncode == 1 and "ended by hand" in out and "refused: 1 call," in complaints
     assert shop.order("GET", "/admin/overrides")[1]["overrides"] == [], "the cut is undone at once"
     assert "there is no upstream nobody" in doctor(shop, "drill", "nobody", "--for", "1s", code=1)
-    assert "takes a time" in doctor(shop, "drill", "erp", "--for", "soon", code=64)
+    for wrong in ("soon", "25h"):
+        assert "at most 24h" in doctor(shop, "drill", "erp", "--for", wrong, code=64)
+
+
+def breaker(shop):
+    all = shop.order("GET", "/admin/circuit-breaker")[1]["breakers"]
+    return next(one for one in all if one["upstream"] == "erp" and not one["tool"])
+
+
+def test_a_drill_undoes_no_order_but_its_own_and_leaves_the_breaker_closed(shop):
+    doctor(shop, "drill", "erp", "--for", "1s", code=0)
+    assert breaker(shop)["state"] == "closed", "no call has failed: many at once may go"
+    for change, words, left in (
+            (("DELETE", "/admin/overrides"), "was undone meanwhile", 0),
+            (("POST", "/admin/circuit-breaker/enable", {"upstream": "erp", "force": True}), "was changed meanwhile", 1)):
+        process = subprocess.Popen(
+            [str(house.BINARY), "doctor", "drill", "erp", "--for", "10m", "--config", str(shop.configuration)],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={"PATH": os.environ["PATH"]})
+        try:
+            house.eventually(lambda: breaker(shop)["forced"], 10, "the cut")
+            assert shop.order(*change)[0] == 200
+            _, complaints = process.communicate(timeout=30)
+        finally:
+            process.kill()
+            process.wait()
+        assert process.returncode == 1 and words in complaints, complaints
+        assert len(shop.order("GET", "/admin/overrides")[1]["overrides"]) == left
+    # What holds calls back is an order, and checking the upstream would tell nothing.
+    found = findings(shop, 1)
+    cut = of(found, "breaker", "attention")[0]
+    assert "held open by order" in cut["words"]
+    assert cut["next"] == f"mcp-gateway overrides undo circuit-breaker --subject erp --config {shop.configuration}"
+    assert not of(found, "upstream", "attention") and not of(found, "upstream", "urgent")
+
+
+def test_a_full_queue_is_urgent_and_a_dead_server_of_this_machine_does_not_go_on(make):
+    server = make.server(Moody())
+    gateway = make.gateway(
+        {"erp": upstream(server, tools=POLICIES)}, tools=["units"], sections={"storage": {"max_queue_items": 2}})
+    gateway.wait_for_tools("erp__work")
+    server.kill()
+    for n in range(2):
+        house.eventually(
+            lambda: gateway.call("erp__work", {"n": str(n)})[0].startswith("NOT DONE YET"), 20, "a stored call")
+        house.eventually(lambda: gateway.order("GET", "/admin/status")[1]["queue"]["waiting"] == n + 1, 10, "the count")
+    house.eventually(lambda: gateway.component("upstream:erp")["status"] == "unhealthy", 20, "the loss of the upstream")
+    found = findings(gateway, 1)
+    full = [one for one in of(found, "queue") if one["rank"] != "well"]
+    assert len(full) == 1 and full[0]["rank"] == "urgent" and "the queue is full" in full[0]["words"], full
+    # What the file says now is not in force.
+    gateway.tables["storage"]["max_queue_items"] = 5000
+    gateway.write_configuration()
+    said = doctor(gateway, "offline", code=1)
+    rows = {line.split()[0]: line for line in said.splitlines() if "__" in line}
+    assert "stored" in rows["erp__work"] and "does not answer now" in rows["erp__work"]
+    assert "fails" in rows["erp__other"] and "fails" in rows["erp__safe"] and "no answer is kept" in rows["erp__safe"]
+    assert "2 of 2 places taken: full now" in said and "the queue is full now" in said
+    assert "not fill soon" not in said
+
+
+def test_a_gateway_without_its_socket_runs_all_the_same(shop):
+    shop.control.unlink()
+    found = findings(shop, 1)
+    service = of(found, "service", "urgent")[0]
+    assert f"a gateway runs (process {shop.process.pid}, port {shop.port})" in service["words"]
+    assert service["next"].startswith(f"kill {shop.process.pid} ") and "no gateway" not in json.dumps(found)
+    assert not of(found, "port", "urgent")
+
+
+def test_a_copy_put_there_by_hand_is_no_damage_and_a_lost_database_is(shop):
+    backups = shop.home / "lib/backups"
+    house.eventually(lambda: list(backups.glob("queue-*.db")), 20, "the backup of today")
+    shop.erp.kill()
+    house.eventually(lambda: stored(shop), 20, "a stored call")
+    shop.kill()
+    copy = next(backups.glob("queue-*.db"))
+    shutil.copy(copy, shop.database)
+    found = findings(shop, 1)
+    (database,) = of(found, "database")
+    assert database["rank"] == "attention" and "belongs to another file" in database["words"]
+    assert database["next"] == f"mcp-gateway serve --config {shop.configuration}"
+    for file in (shop.home / "lib").glob("queue.db*"):
+        file.unlink()
+    (database,) = of(findings(shop, 1), "database")
+    assert database["rank"] == "urgent" and "is gone" in database["words"]
+    assert database["next"] == f"mcp-gateway restore {copy} --config {shop.configuration}"
+
+
+def test_what_a_start_would_refuse_is_said_while_all_is_well(shop):
+    module = shop.home / "own.wasm"
+    shutil.copy(house.MODULES / "units.wasm", module)
+    shop.tables["tools.own"] = {"module": module}
+    shop.reload()
+    module.unlink()
+    config = of(findings(shop, 1), "config", "attention")[0]
+    assert "a restart would not come back" in config["words"] and "own.wasm" in config["words"]
+    assert config["next"] == f"mcp-gateway validate-config --strict {shop.configuration}"
+    mistyped = findings(shop, 1, config=shop.home / "gatewai.toml")
+    assert [one["area"] for one in mistyped] == ["config"] and "there is no such file" in mistyped[0]["words"]
+    shop.configuration.write_text("[[[")
+    assert "is a guess" in of(findings(shop, 1), "config", "urgent")[0]["words"]
+
+
+def test_who_lists_tokens_makes_no_directory(make):
+    gateway = make.gateway()
+    assert gateway.terminate() == 0
+    gateway.tables["storage"]["directory"] = gateway.home / "elsewhere"
+    gateway.write_configuration()
+    ran = subprocess.run(
+        [str(house.BINARY), "token", "list", "--config", str(gateway.configuration)], capture_output=True, text=True,
+        timeout=30, env={"PATH": os.environ["PATH"]})
+    assert ran.returncode == 0 and "there are no tokens" in ran.stdout, ran
+    assert not (gateway.home / "elsewhere").exists()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")

@@ -55,10 +55,15 @@ def test_a_taken_port_is_told_in_words(make):
 
 def test_the_lock_of_a_killed_gateway_is_no_obstacle(make):
     gateway = make.gateway()
+    told = lambda: gateway.stdout().count("the run before did not end cleanly")
+    assert told() == 0, "there was none"
     gateway.kill()
     gateway.start()
+    rows = lambda: gateway.sql("SELECT error_type, component FROM error_log")
+    assert told() == 1 and rows() == "unclean_stop|storage"
     assert gateway.terminate() == 0
     gateway.start()
+    assert told() == 1 and rows() == "unclean_stop|storage", "this one did"
 
 
 def slow_call(gateway, tool, arguments=None):
@@ -109,7 +114,11 @@ def test_a_call_that_never_ends_does_not_hold_the_end_up(make):
     house.eventually(lambda: gateway.call("up__count", {"tool": "hang"})[0] == "1", 10, "the arrival of the call")
     assert gateway.terminate(10) == 0
     thread.join(5)
-    assert answers
+    # It may have been carried out, which somebody has to know: the client, and whoever looks afterwards.
+    (text, is_error), = answers
+    assert is_error and "the gateway was stopped before its answer came" in text and "unknown" in text
+    assert gateway.sql("SELECT status FROM request_log WHERE tool = 'up__hang'") == "failed"
+    assert gateway.sql("SELECT error_type, component FROM error_log") == "outcome_unknown|upstream:up"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -89,6 +89,16 @@ def test_the_playbooks_queries_are_rules_as_they_stand_there():
         assert any(query in whole for whole in wholes), query
 
 
+def test_what_ends_with_a_gateway_goes_on_until_it_is_said_to_be_down():
+    """Longer than it takes to say so, a scrape and a look included. test_monitoring_stack.py sees it happen."""
+    seconds = lambda text: int(text[:-1]) * {"s": 1, "m": 60}[text[-1]]
+    down = {alert["alert"]: seconds(alert["for"]) for alert in files.alerts()
+            if alert["alert"] in ("GatewayDown", "GatewayAbsent")}
+    for alert in files.alerts():
+        if alert["alert"] not in (*down, "Escalation"):
+            assert seconds(alert.get("keep_firing_for", "0s")) >= max(down.values()) + 30, alert["alert"]
+
+
 def test_runbooks_and_alerts_correspond():
     names = {alert["alert"] for alert in files.alerts()}
     pages = {page.stem for page in files.RUNBOOKS.glob("*.md")} - {"README"}
@@ -162,6 +172,7 @@ def test_messages_follow_the_playbooks_templates():
     assert "CURRENT STATUS: 1 firing, 1 over" in text and "upstream b" in text
     subject, text = files.message("resolved", {"instance": "gw"}, alertname="GatewayDown", severity="sev1")
     assert subject == "✅ RESOLVED - 2026-11-23 18:50 UTC - SEV-1 - the summary"
+    assert "SOLUTION: back within its limit, or no longer measured, since 18:50:00 UTC\n" in text, "true either way"
     for line in ("SOLUTION: ", "ROOT CAUSE: ", "FOLLOW-UP: ", "POST-MORTEM: "):
         assert line in text
 
@@ -170,7 +181,7 @@ def test_pages_can_be_given_an_address(tmp_path):
     """By the line of the README."""
     for file in [*files.RULES, files.PLACE / "prometheus/prometheus.yml"]:
         shutil.copy(file, tmp_path)
-    line = re.search(r"^sed -i .*$", (files.PLACE / "README.md").read_text(), re.M)[0]
+    line = re.search(r"^sed -i .*runbook.*$", (files.PLACE / "README.md").read_text(), re.M)[0]
     done(files.run("bash", "-c", line.replace("/etc/prometheus/", f"{tmp_path}/")))
     done(files.run("promtool", "check", "rules", tmp_path / "rules.yml", tmp_path / "escalation.yml"))
     texts = "".join((tmp_path / file.name).read_text() for file in files.RULES)
@@ -198,6 +209,10 @@ def test_the_dashboard_is_the_playbooks():
     for panel in files.panels():
         assert panel["description"] and panel["targets"]
         assert panel["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
+        for target in panel["targets"]:
+            # What is not added up over all of them says whose it is.
+            is_sum = re.search(r"\bsum\b", target["expr"])
+            assert is_sum or "{{instance}}" in target["legendFormat"], (panel["title"], target)
     source = files.yaml(files.PLACE / "grafana/provisioning/datasources/prometheus.yml")["datasources"][0]
     provider = files.yaml(files.PLACE / "grafana/provisioning/dashboards/mcp-gateway.yml")["providers"][0]
     assert source["type"] == "prometheus" and provider["options"]["path"] in (files.PLACE / "README.md").read_text()
@@ -241,6 +256,34 @@ def operator(gateway, *words):
 
 def security_lines(gateway):
     return (gateway.home / "log/security.log").read_text().splitlines()
+
+
+def test_lines_of_the_readme_make_the_token_and_the_option(gateway, tmp_path):
+    """Typed together, as they stand: none of them waits for input, or takes the next one for it."""
+    readme = (files.PLACE / "README.md").read_text()
+    block = re.search(r"^install .*/dev/null.*\n(?:.*\n)*?sed -i .*$", readme, re.M)[0]
+    (tmp_path / "prometheus").write_text('# Some words.\nARGS=""\n')
+    (tmp_path / "mcp-gateway").write_text(f'#!/bin/sh\nexec {house.BINARY} "$@"\n')
+    (tmp_path / "mcp-gateway").chmod(0o755)
+    for place in ("/etc/prometheus/", "/etc/default/"):
+        block = block.replace(place, f"{tmp_path}/")
+    block = block.replace("-g prometheus ", "")
+    ran = files.run("bash", input=block, env={**environment(gateway), "PATH": f"{tmp_path}:{os.environ['PATH']}"})
+    done(ran)
+    token = (tmp_path / "mcp-gateway.token").read_text().strip()
+    assert oct((tmp_path / "mcp-gateway.token").stat().st_mode)[-3:] == "640"
+    answer = gateway.exchange(wire.request("GET", "/metrics", {"Authorization": f"Bearer {token}"}), "GET")
+    assert answer.status == 200, answer
+    for _ in range(2):  # a second time changes nothing
+        assert (tmp_path / "prometheus").read_text().count("--rules.alert.for-grace-period=0s") == 1
+        done(files.run("bash", input=block.splitlines()[-1]))
+
+
+def test_memory_and_queue_are_measured_as_they_are_judged(gateway):
+    samples, _ = exposition.parse(gateway.showing(None).get("/metrics").body.decode())
+    value = lambda name: samples[name][0][1]
+    assert value("process_resident_memory_bytes") / 2 < value("mcp_memory_used_bytes") < value("mcp_memory_limit_bytes")
+    assert value("mcp_queue_bytes") == 0 and value("mcp_queue_limit_bytes") == 256 << 20
 
 
 def test_every_metric_that_is_asked_for_exists(gateway):

@@ -58,9 +58,11 @@ def test_a_failing_upstream_is_told_to_everybody_whom_it_concerns(stack, moody):
         keys = {page["routing_key"] for page in stack.posts("/pagerduty")}
         assert {"the pagerduty-routing-key-engineering-lead", "the pagerduty-routing-key-cto"} <= keys
         # Somebody does, with the words of the README.
-        words = re.search(r"amtool silence add .*about=GatewayDown", README)[0]
+        words = re.search(r"amtool silence add .*about=GatewayDown.*", README)[0]
+        assert words.endswith(" instance=localhost:8080"), "of this gateway, and no other"
         words = words.replace("GatewayDown", "PerformanceDegraded")
         words = words.replace("localhost:9093", f"127.0.0.1:{stack.alertmanager_port}")
+        words = words.replace("localhost:8080", f"127.0.0.1:{stack.gateway.port}")
         done(files.run("bash", "-c", words))
         house.eventually(lambda: "goes on" in stack.left_out("--silenced"), 5, "the silence")
 
@@ -125,12 +127,30 @@ def test_the_playbooks_queries_find_what_they_are_for(stack, moody):
     assert gateway.order("DELETE", "/admin/drain", socket=True)[0] == 200
 
 
-def test_a_gateway_that_is_gone_is_told(stack):
+def test_a_gateway_that_is_gone_is_told(stack, moody):
+    """Its other troubles do not seem to be over only because nobody can measure them, and the age of its alert outlives
+    a restart of Prometheus."""
+    moody.kill()
+    house.eventually(lambda: call(stack.gateway), 10, "the upstream's absence")
+    away = "No upstream of 127.0.0.1:"
+    house.eventually(lambda: "AllUpstreamsAway" in stack.firing() and stack.told("INCIDENT", away), 15, "a trouble")
+    ends = len(stack.told("RESOLVED", away))
     stack.gateway.kill()
     alarm = house.eventually(lambda: stack.told("INCIDENT - SEV-1", "does not answer"), 15, "the alarm")[0]
     assert f"SCOPE: 127.0.0.1:{stack.gateway.port}" in alarm and "docs/runbooks/GatewayDown.md" in alarm
+    house.eventually(lambda: "AllUpstreamsAway" not in stack.firing(), 15, "the end of what cannot be measured")
+
+    began = 'ALERTS_FOR_STATE{alertname="GatewayDown"}'
+    (_, before), = stack.query(began)
+    stack.restart_prometheus()
+    # Until it knows, it writes nothing.
+    newer = lambda: stack.query(f"timestamp({began}) > {stack.started}")
+    house.eventually(newer, 15, "that Prometheus looks again")
+    assert [value for _, value in stack.query(began)] == [before], "its alert began when it began"
+
     stack.gateway.start()
     house.eventually(lambda: stack.told("RESOLVED", "does not answer"), 15, "the end of it")
+    assert len(stack.told("RESOLVED", away)) == ends, "it was not over"
 
 
 def test_the_readmes_lines_see_that_it_works(stack):
@@ -153,6 +173,45 @@ def test_the_readmes_lines_see_that_it_works(stack):
     house.eventually(lambda: rung() and mailed("product-owner") and mailed("stakeholders"), 10, "the rest of them")
     assert len(stack.posts("/hooks/mcp-gateway")) == hooks, "customers are told nothing"
     assert not stack.complaints()
+
+
+def test_what_is_left_out_is_of_the_same_gateway_and_trouble(make):
+    """By a real Alertmanager. Each case has a gateway of its own: what is on, what of it is left out."""
+    escalation = lambda about, severity, to="cto", **more: {
+        "alertname": "Escalation", "about": about, "severity": severity, "escalate_to": to, **more}
+    alert = lambda name, severity="sev3", **more: {"alertname": name, "severity": severity, **more}
+    cases = [
+        # A SEV-1 that somebody has acknowledged does not keep other troubles from those whom they are for.
+        ([escalation("PerformanceDegraded", "sev1")], escalation("MemoryRefusing", "sev2"), False),
+        ([escalation("PerformanceDegraded", "sev1")], escalation("PerformanceDegraded", "sev2"), True),
+        ([escalation("PerformanceDegraded", "sev1")], escalation("PerformanceDegraded", "sev2", "ceo"), False),
+        ([escalation("DiskSpaceLow", "sev2")], escalation("DiskSpaceLow", "sev3"), True),
+        # Nor does it go further about what is not told.
+        ([alert("GatewayDown", "sev1")], escalation("MemoryRefusing", "sev2"), True),
+        ([alert("GatewayDown", "sev1")], escalation("GatewayDown", "sev1"), False),
+        ([alert("GatewayDown", "sev1")], alert("MemoryRefusing", "sev2"), True),
+        ([alert("AllUpstreamsAway", "sev2")], escalation("UpstreamAway", "sev3", upstream="erp"), True),
+        ([alert("UpstreamAway", upstream="erp")], escalation("BreakerOpenLong", "sev3", upstream="erp"), True),
+        ([alert("UpstreamAway", upstream="erp")], escalation("BreakerOpenLong", "sev3", upstream="mail"), False),
+        ([alert("PerformanceDegraded", "sev2")], escalation("ToolErrorRateHigh", "sev3"), True),
+        ([alert("QueueNearlyFull", "sev2")], escalation("QueueBacklog", "sev3"), True),
+        ([alert("QueueNearlyFull", "sev2")], escalation("UnknownCalls", "sev3"), False),
+    ]
+    one = Stack(None, None)
+    make.later(one.close)
+    one.start_alertmanager()
+    placed = [(dict(one, job="mcp-gateway", instance=f"gw{number}"), is_left_out)
+              for number, (on, target, is_left_out) in enumerate(cases)
+              for one, is_left_out in [*((other, False) for other in on), (target, is_left_out)]]
+    one.raise_alerts([labels for labels, _ in placed])
+    wanted = [labels for labels, is_left_out in placed if is_left_out]
+    inhibited = house.eventually(lambda: len(found := one.inhibited()) >= len(wanted) and found, 10, "what is left out")
+    order = lambda labels: (labels["instance"], labels["alertname"])
+    assert sorted(inhibited, key=order) == sorted(wanted, key=order)
+    # No gateway at all: of that job nothing else is told, and other jobs are none of its concern.
+    one.raise_alerts([{"alertname": "GatewayAbsent", "severity": "sev1", "job": "mcp-gateway"},
+                      alert("Other", job="other", instance="gw0")])
+    house.eventually(lambda: len(one.inhibited()) == len(placed), 10, "all but GatewayAbsent and the other job's")
 
 
 def test_a_breach_is_told(stack):

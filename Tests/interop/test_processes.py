@@ -2,7 +2,9 @@
 """Child processes: their names, and that none outlives the gateway."""
 
 import json
+import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -11,6 +13,7 @@ import time
 import pytest
 
 import gateway as house
+from test_steering import metric
 
 
 def family(place, *more):
@@ -98,6 +101,27 @@ def test_descriptors_do_not_leak_into_children(make, tmp_path):
         target = str(link.readlink())
         assert "queue.db" not in target and "control.sock" not in target, target
         assert int(link.name) < 3 or not target.startswith("socket:"), f"descriptor {link.name} is {target}"
+
+
+def test_a_process_that_fails_is_told_and_counted(make, tmp_path):
+    place = tmp_path / "pids"
+    gateway = make.gateway({"one": family(place)})
+    gateway.wait_for_tools("one__pid")
+    told = lambda: re.findall(r".* warning upstreams: its process failed and is started again .*", gateway.stdout())
+    assert metric(gateway, "mcp_upstream_restarts_total", upstream="one") == 0
+    os.kill(json.loads(place.read_text())["self"], signal.SIGKILL)
+    house.eventually(told, 10, "the line")
+    assert "upstream=one" in told()[0] and "signal 9" in told()[0], told()
+    house.eventually(lambda: not gateway.call("one__pid")[1], 40, "a new process")
+    assert metric(gateway, "mcp_upstream_restarts_total", upstream="one") == 1
+    # One that we end has not failed.
+    gateway.tables["upstreams.one"] = family(place, "stubborn")
+    old = json.loads(place.read_text())["self"]
+    gateway.reload()
+    house.eventually(lambda: not house.is_alive(old) and not gateway.call("one__pid")[1], 40, "another process")
+    assert metric(gateway, "mcp_upstream_restarts_total", upstream="one") == 0, "another upstream begins anew"
+    assert gateway.terminate() == 0
+    assert len(told()) == 1, told()
 
 
 def test_repeated_calls_leave_no_zombies_and_no_descriptors(make, tmp_path):

@@ -5,10 +5,8 @@ import json
 import os
 import pathlib
 import shutil
-import signal
 import subprocess
 import tempfile
-import time
 
 import pytest
 
@@ -87,7 +85,9 @@ def test_what_a_gateway_accepted_is_sent_by_another_when_it_is_gone(make, server
     assert goes.terminate() == 0
     dies.kill()
     # Nobody takes a folder while its calls could only be held: its gateway may come back.
-    assert place(stays) == "this is replica-1"
+    waiting = [f"6 calls of replica-{n} wait for erp" for n in (2, 3)]
+    house.eventually(lambda: place(stays) == "; ".join(["this is replica-1", *waiting]), 20, "what is left")
+    assert stays.component("replicas")["status"] == "healthy", "it is no more than a server that is away"
     server.start()
     house.eventually(lambda: len(server.arrivals()) == 12, 60, "all calls")
     house.eventually(lambda: place(stays) == "this is replica-1", 40, "the end of the adoption")
@@ -165,15 +165,54 @@ def test_calls_of_a_gateway_that_had_no_replicas_are_sent_too(make, server):
 
 def test_a_folder_whose_gateway_runs_is_left_alone(make, server):
     volume = Volume(make, server.port)
+    first, second, third = volume.gateway(), volume.gateway(), volume.gateway()
+    away(server, first, second, third)
+    handle_of(first.call("erp__work", {"n": "mine"})[0])
+    # The third one's calls show when the second one has looked around for long enough to take what is free.
+    handle_of(third.call("erp__work", {"n": "third"})[0])
+    assert third.terminate() == 0
+    house.eventually(lambda: "1 calls of replica-3 wait for erp" in place(second), 20, "a look")
+    assert "replica-1" not in place(second)
+    assert second.terminate() == 0 and first.terminate() == 0
+
+
+def test_a_call_whose_answer_was_lost_with_its_gateway_is_seen_and_can_be_decided(make, server):
+    volume = Volume(make, server.port)
+    stays, dies = volume.gateway(), volume.gateway()
+    away(server, stays, dies)
+    handle = handle_of(dies.call("erp__work", {"n": "half", "seconds": 30})[0])
+    server.start()
+    house.eventually(lambda: server.arrivals("half"), 30, "the call at its server")
+    dies.kill()
+    house.eventually(lambda: stays.component("replicas")["status"] == "degraded", 40, "the news")
+    said = place(stays)
+    assert "replica-2: 1 call was sent without an answer" in said and "queue list --status unknown" in said
+    assert stays.health()["status"] == "degraded"
+    assert stays.stdout().count("has left something for a person") == 1
+    ran = subprocess.run(
+        [str(house.BINARY), "doctor", "--json", "--config", str(stays.configuration)], capture_output=True, text=True, timeout=60)
+    assert [one for one in json.loads(ran.stdout)["findings"] if "replica-2: 1 call was" in one["words"]], ran.stdout
+    assert "unknown" in stays.call("gateway__queue_status", {"handle": handle})[0]
+    # As the words say: one more gateway takes the folder.
+    another = volume.gateway()
+    assert place(another) == "this is replica-2"
+    (one,) = another.order("GET", "/admin/queue?status=unknown")[1]["items"]
+    assert another.order("DELETE", f"/admin/queue/{one['id']}")[0] == 200
+    house.eventually(lambda: stays.component("replicas")["status"] == "healthy", 20, "the end of it")
+    assert len(server.arrivals("half")) == 1
+
+
+def test_a_handle_that_cannot_be_looked_up_now_is_not_said_to_be_unknown(make, server):
+    volume = Volume(make, server.port)
     first, second = volume.gateway(), volume.gateway()
     away(server, first, second)
-    handle_of(first.call("erp__work", {"n": "mine"})[0])
-    second.signal(signal.SIGUSR1)
-    # Longer than the others are looked at.
-    ends = time.monotonic() + 4
-    house.eventually(lambda: time.monotonic() > ends or place(second) != "this is replica-2", 20, "a look")
-    assert place(second) == "this is replica-2"
-    assert second.terminate() == 0 and first.terminate() == 0
+    handle = handle_of(first.call("erp__work", {"n": "1"})[0])
+    # Two seconds of asking for more than twenty a second.
+    answers = [second.call("gateway__queue_status", {"handle": handle})[0] for _ in range(50)]
+    known, later = ([one for one in answers if words in one] for words in (": queued.", "cannot be looked up now"))
+    assert len(known) + len(later) == 50 and known and later, set(answers)
+    unknown = {"handle": "call-" + "0" * 32}
+    house.eventually(lambda: "no stored call" in second.call("gateway__queue_status", unknown)[0], 10, "the next second")
 
 
 def test_the_doctor_and_the_drill_find_the_folder(make, server):

@@ -602,6 +602,18 @@ def test_a_file_that_is_damaged_later_locks_nobody_out_and_lets_nobody_in(gatewa
 
 # Who tries.
 
+@pytest.mark.parametrize("path", ["/metrics", "/health", "/admin/queue"])
+def test_a_wrong_token_of_an_operator_counts_as_one_of_a_caller(make, path):
+    gateway = make.gateway(tools=["text"])
+    gateway.get(path, {"Authorization": "Bearer mcpgw_00000000_wrong"})
+    # A stranger without one has failed at nothing.
+    gateway.get(path, {"Via": "1.1 proxy"})
+    line = house.eventually(lambda: [one for one in security(gateway) if "auth_failure" in one], 5, "the line")[0]
+    assert "path=/" + path.split("/")[1] in line and "a token that is not good" in line and "wrong" not in line, line
+    samples, _ = exposition.parse(gateway.get("/metrics").body.decode())
+    assert samples["mcp_auth_failures_total"] == [({}, 1.0)]
+
+
 def test_a_flood_of_wrong_tokens_is_not_a_flood_of_lines(gateway):
     before, began = len(security(gateway)), time.monotonic()
     with wire.Connection(gateway.port) as connection:
@@ -620,7 +632,7 @@ def test_a_flood_of_wrong_tokens_is_not_a_flood_of_lines(gateway):
     assert any("auth_failure" in line and "127.0.0.1" in line for line in lines)
     assert not any("AAAA" in line for line in lines), "what was shown is not written down"
     samples, _ = exposition.parse(gateway.get("/metrics").body.decode())
-    assert sum(value for _, value in samples["mcp_auth_failures_total"]) >= 500
+    assert sum(value for _, value in samples["mcp_auth_failures_total"]) >= 700, "of callers and of operators"
     assert echo(caller(gateway, "erp")).status == 200, "who works on the machine is not locked out"
 
 

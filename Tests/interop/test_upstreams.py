@@ -1,8 +1,11 @@
 # Licensed under the Apache License 2.0; see LICENSE.
 """Upstreams that we did not write: both generations of the Python SDK, over Streamable HTTP and over stdio."""
 
+import contextlib
+import http.server
 import json
 import sys
+import threading
 
 import pytest
 
@@ -157,6 +160,63 @@ def test_noise_of_a_stdio_server_disturbs_nobody(make, tmp_path):
     assert gateway.call("family__flood") == pid
     assert gateway.call("family__garbage")[1] in (False, True)
     house.eventually(lambda: gateway.call("family__pid")[1] is False, 20, "a good answer after a line of garbage")
+
+
+SECRET = "s3cr3t-of-the-shop"
+FORGED = "2026-01-01 00:00:00.000Z error daemon: all is lost"
+
+
+class Hostile(http.server.BaseHTTPRequestHandler):
+    """Refuses everything, repeats what it was shown, and would like to write into the gateway's log."""
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self):
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        words = f"denied for {self.headers['Authorization']}, {SECRET}\n{FORGED}\x1b[31m"
+        body = json.dumps({"jsonrpc": "2.0", "id": asked.get("id"), "error": {"code": -32000, "message": words}}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@contextlib.contextmanager
+def hostile():
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hostile)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}/mcp"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_what_an_upstream_says_forges_no_line_and_shows_no_secret(make):
+    with hostile() as url:
+        gateway = make.gateway({"shop": {"url": url, "headers": {"Authorization": f"Bearer {SECRET}"}}})
+        denied = lambda: "denied for ***, ***" in gateway.component("upstream:shop")["detail"]
+        house.eventually(denied, 10, "its words")
+        # The greeting is for whoever started it by hand, and comes last.
+        house.eventually(lambda: "Stop it:" in gateway.stdout(), 10, "the greeting")
+        assert gateway.terminate() == 0
+    printed = gateway.stdout()
+    assert "upstream:shop: unhealthy (failed: it refuses to begin: denied for ***, ***\\n" in printed, printed
+    log = (gateway.home / "log/app.log").read_text()
+    for text in (printed, log):
+        assert SECRET not in text and "\x1b" not in text
+        assert not [line for line in text.splitlines() if line.startswith(FORGED)]
+
+
+def test_before_a_pipe_whose_lines_are_json_nobody_is_greeted(make):
+    gateway = make.gateway(sections={"log": {"format": "json"}})
+    house.eventually(lambda: '"message":"serving"' in gateway.stdout(), 10, "a line")
+    assert gateway.terminate() == 0
+    for line in gateway.stdout().splitlines():
+        assert json.loads(line)["timestamp"], line
 
 
 def test_a_list_keeps_its_order_and_its_names_are_safe(gateway):

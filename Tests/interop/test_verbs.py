@@ -504,3 +504,44 @@ def test_verbs_keep_the_name_of_the_gateway_free(gateway):
         os.write(top.master, b"q")
         top.end()
         assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize("words, name", [
+    (["status", "--help"], "mcpgw-status"), (["validate-config", "--help"], "mcpgw-validate"), (["--help"], "mcpgw-help")], ids=str)
+def test_a_verb_has_its_name_before_it_does_anything(words, name):
+    """What prints help runs nothing of a verb's own code. A full pipe holds it there, for a look and for signals."""
+    out, into = os.pipe()
+    os.set_blocking(into, False)
+    with pytest.raises(BlockingIOError):
+        while True:
+            os.write(into, b"." * 65536)
+    os.set_blocking(into, True)
+    process = subprocess.Popen([str(house.BINARY), *words], stdout=into, stderr=subprocess.PIPE)
+    os.close(into)
+    try:
+        house.eventually(lambda: name_of(process.pid) == name, 10, "the name of the verb's process")
+        for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+            process.send_signal(number)
+        with os.fdopen(out, "rb") as reader:
+            assert b"USAGE: mcp-gateway" in reader.read().lstrip(b".")
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.communicate(timeout=20)
+
+
+def test_stdio_needs_no_secret_where_a_gateway_runs(make, tmp_path):
+    """Of /run/credentials only the service reads anything; a client's process passes bytes on."""
+    secret = tmp_path / "secret"
+    secret.write_text("word")
+    headers = {"Authorization": "Bearer ${file:%s}" % secret}
+    one = make.gateway({"up": {"url": f"http://127.0.0.1:{house.free_port()}/mcp", "headers": headers}})
+    # Where this runs as root no mode hides a file; a folder in its place can be read by nobody.
+    secret.unlink()
+    secret.mkdir()
+    line = '{"jsonrpc":"2.0","id":7,"method":"ping"}\n'
+    ran = run(one, "stdio", input=line)
+    assert json.loads(ran.stdout.splitlines()[0])["id"] == 7 and not ran.stderr, ran
+    one.terminate()
+    # By itself it would have to send the secret.
+    assert "secret" in run(one, "stdio", input=line, code=78).stderr

@@ -46,6 +46,8 @@ GOES_ON = {
     r"^watch ": "\x03",
     r"^htop ": "q",
 }
+# Lines that do so too, and are typed elsewhere or nowhere.
+ENDLESS = (r"^docker-compose up (?!.*-d\b)", r"^valgrind ", r"^perf record -g \./", r"^tail -f ", r"/dev/stdin\b")
 # Lines whose status 1 says that something was found, or nothing; both are good answers on any day.
 TELLS = (r"\bgrep\b", r"^mcp-gateway doctor\b", r"^mcp-gateway upstreams check\b", r"^dpkg --verify ")
 # What a lab has not, and where the line is tried instead.

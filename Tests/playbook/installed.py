@@ -132,8 +132,8 @@ class Machine(lab.Lab):
         assert status == 200 and "result" in answer, (status, answer)
         return "".join(part.get("text", "") for part in answer["result"]["content"])
 
-    def sql(self, query, user="root"):
-        return self.run(f"sqlite3 {DATABASE} {shlex.quote(query)}", user=user).ok().stdout.strip()
+    def sql(self, query, user="root", file=DATABASE):
+        return self.run(f"sqlite3 {file} {shlex.quote(query)}", user=user).ok().stdout.strip()
 
     def fact(self, name, unit="mcp-gateway"):
         return self.run(f"systemctl show --value -p {name} {unit}").ok().stdout.strip()

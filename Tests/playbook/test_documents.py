@@ -79,6 +79,17 @@ def test_a_block_is_one_decision(one, other):
     assert all(any(re.search(wanted, line) for lines in texts.values() for line in lines) for wanted in (one, other))
 
 
+def test_what_goes_on_until_a_key_is_the_last_of_its_block():
+    """What is pasted behind it would be taken for keys, or be lost with Ctrl-C."""
+    wrong = []
+    for document in DOCUMENTS:
+        for block in blocks(document):
+            if block.kind in documents.SHELL:
+                wrong += [f"{block.name}: {line}" for line in commands(block.text)[:-1]
+                          if first_match((*GOES_ON, *documents.ENDLESS), line)]
+    assert wrong == []
+
+
 def test_what_a_lab_has_not_is_asked_for_somewhere():
     typed = [command for block in shell_blocks("installed") for command in commands(block.text)]
     assert [line for line in NOT_IN_A_LAB if not any(re.search(line, command) for command in typed)] == []

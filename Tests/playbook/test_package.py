@@ -157,6 +157,73 @@ def test_who_joins_the_group_uses_the_verbs_at_once_and_the_routes_from_the_next
     assert machine.pid() == pid
 
 
+@pytest.mark.parametrize("who, place", [
+    ("root", "/tmp"), ("root", "/var/tmp"), ("root", "/root"), ("root", "/home/anna"), ("anna", "/tmp"), ("anna", "/home/anna"),
+    ("anna", "/var/lib/mcp/backups")])
+def test_a_backup_is_where_its_user_looks_for_it(machine, people, who, place):
+    """The unit has a /tmp of its own and sees no homes; the verb puts the file there all the same."""
+    file = f"{place}/of-{who}.db"
+    said = machine.run(f"mcp-gateway backup --to {file}", user=who).ok().stdout
+    assert f"made and verified: {file}, " in said
+    assert machine.sql("PRAGMA integrity_check;", file=file, user=who) == "ok"
+    machine.run(f"mcp-gateway verify {file} && rm {file}", user=who).ok()
+    assert machine.run("find /var/lib/mcp/backups -name '*.fetch*'").ok().stdout == ""
+
+
+@pytest.mark.parametrize("place, words", [("/tmp", "a /tmp of its own"), ("/home/anna", "/home is hidden"), ("/root", "/root is hidden")])
+def test_the_bare_order_says_which_places_the_service_does_not_see(machine, people, place, words):
+    order = f"""curl -s -X POST http://localhost:8080/admin/backup -d '{{"to":"{place}/x.db"}}'"""
+    told = machine.run(order).ok().stdout
+    assert words in told and "mcp-gateway backup --to" in told and "storage.directory" not in told, told
+
+
+def test_a_stranger_is_told_how_to_become_none(machine, people):
+    for command, status in (
+            ("mcp-gateway status", 1), ("mcp-gateway restore /tmp/x.db", 1), ("mcp-gateway stdio </dev/null", 1),
+            ("mcp-gateway serve", 78)):
+        ran = machine.run(command, user="bob")
+        assert ran.status == status and "adduser bob mcp-gateway" in ran.stderr, ran
+        assert "mode" not in ran.stderr and "storage.directory" not in ran.stderr, ran
+
+
+def test_the_group_has_stdio_also_where_a_secret_is_the_services_alone(machine, people):
+    """Of /run/credentials only the service reads anything; who asks a gateway that runs needs none of it."""
+    machine.run(
+        "mkdir -p /run/systemd/system/mcp-gateway.service.d && echo word >/etc/mcp-gateway/word && chmod 600 /etc/mcp-gateway/word && "
+        "printf '[Service]\nLoadCredential=word:/etc/mcp-gateway/word\n' "
+        ">/run/systemd/system/mcp-gateway.service.d/word.conf && systemctl daemon-reload").ok()
+    machine.configure(
+        installed.MODULES + installed.NOTES_UPSTREAM
+        + 'env = { WORD = "${file:/run/credentials/mcp-gateway.service/word}" }\n')
+    try:
+        machine.run("systemctl restart mcp-gateway").ok()
+        machine.wait_for("upstream:notes")
+        asked = '{"jsonrpc":"2.0","id":1,"method":"ping"}\n'
+        ran = machine.run("mcp-gateway stdio", user="anna", input=asked).ok()
+        assert '"id":1' in ran.stdout and ran.stderr == "", ran
+    finally:
+        machine.configure(installed.MODULES + installed.NOTES_UPSTREAM)
+        machine.run(
+            "rm -r /run/systemd/system/mcp-gateway.service.d /etc/mcp-gateway/word && systemctl daemon-reload && "
+            "systemctl restart mcp-gateway").ok()
+    machine.wait_for("wasm", "upstream:notes")
+
+
+def test_root_is_told_what_the_service_may_not_read(machine):
+    """After `umask 077; git checkout` the file is root's alone: to root it looks right, to the service it is none."""
+    machine.run(f"chmod 600 {CONFIGURATION} && chgrp root {CONFIGURATION}").ok()
+    try:
+        for command in ("mcp-gateway validate-config", "validate-config"):
+            ran = machine.run(f"{command} /etc/mcp-gateway/production.toml")
+            assert ran.status == 78 and "user mcp-gateway may not read it" in ran.stderr, ran
+            assert f"chgrp mcp-gateway {CONFIGURATION}" in ran.stderr, ran
+        ran = machine.run("mcp-gateway reload")
+        assert ran.status == 1 and "chmod" in ran.stderr, ran
+    finally:
+        machine.run(f"chmod 640 {CONFIGURATION} && chgrp mcp-gateway {CONFIGURATION}").ok()
+    machine.run("mcp-gateway reload && validate-config /etc/mcp-gateway/production.toml").ok()
+
+
 # --- Calls under the shipped unit ---
 
 def test_a_module_is_called(machine):
@@ -209,9 +276,15 @@ def test_removing_keeps_state_and_purging_does_not(park):
     machine.run("systemctl is-active mcp-gateway").ok()
     machine.run("dpkg --remove mcp-gateway", seconds=60).ok()
 
+    assert machine.run("test -e /run/mcp-gateway").status == 1
+
+    # A disk of its own for the state is no reason to stop half way: it stays, empty.
+    machine.run("mkdir /root/state && cp -a /var/lib/mcp/. /root/state && mount --bind /root/state /var/lib/mcp").ok()
     purged = machine.run("dpkg --purge mcp-gateway", seconds=60).ok()
-    assert purged.stderr == ""
-    for place in ("/etc/mcp-gateway", "/var/lib/mcp", "/var/log/mcp-gateway", "/usr/lib/mcp-gateway"):
+    assert purged.stderr == "" and "deleted configuration, logs and state" in purged.stdout, purged
+    assert "/var/lib/mcp stays" in purged.stdout and "stored calls" in purged.stdout, purged
+    assert machine.run("ls -A /root/state && umount /var/lib/mcp && ls -A /root/state").ok().stdout == ""
+    for place in ("/etc/mcp-gateway", "/var/log/mcp-gateway", "/usr/lib/mcp-gateway", "/run/mcp-gateway"):
         assert machine.run(f"test -e {place}").status == 1, place
     assert "mcp-gateway" not in machine.run("systemctl list-unit-files").ok().stdout
     # Debian's custom: a user's number must not become somebody else's.

@@ -9,6 +9,14 @@
 // Renames the process as `pgrep` and `top` show it, whichever thread asks. Cut after 15 bytes.
 void csystem_set_process_name(const char *_Nonnull name);
 
+// What every process of this binary but the serving one does first: it calls itself mcpgw-VERB, so that only the
+// serving one carries the name that operators send signals to, and HUP, USR1 and USR2 that reach it all the same do not
+// end it. Done before main has begun where the verb is the first argument.
+void csystem_be_verb(const char *_Nonnull verb);
+
+// Whether a file has a list of users and groups besides its mode, which then tells less than the whole.
+int csystem_has_access_list(const char *_Nonnull path);
+
 // Hands free heap pages back to the system. Returns 1 when any were. May take milliseconds on a large heap.
 int csystem_malloc_trim(void);
 

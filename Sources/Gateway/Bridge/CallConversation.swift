@@ -32,12 +32,10 @@ final class CallConversation: Conversation {
         /// What the client that listens, or listened last, can be asked.
         var capabilities: ClientCapabilities = []
         var lastProgress = -Double.infinity
-        var open = 0
-        var openSince = Moment(nanoseconds: 0)
-        var asked = Duration.zero
     }
 
     private let state = Mutex(State())
+    private let asking = AskingClock()
     private let respondent: Respondent
     /// Shown before an elicitation's message, since the client knows only the gateway.
     private let label: String
@@ -132,8 +130,8 @@ final class CallConversation: Conversation {
             return .refused(code: -32601, message: "The client behind this gateway did not offer that.")
         }
         let labelled = question.labelled(label)
-        clock(+1)
-        defer { clock(-1) }
+        asking.begin(at: time.now())
+        defer { asking.end(at: time.now()) }
         switch respondent {
         case .parked(let call): return await call.ask(labelled)
         case .client:
@@ -145,18 +143,7 @@ final class CallConversation: Conversation {
         }
     }
 
-    private func clock(_ change: Int) {
-        let now = time.now()
-        state.withLock { state in
-            if state.open == 0 { state.openSince = now }
-            state.open += change
-            if state.open == 0 { state.asked += now.since(state.openSince) }
-        }
-    }
-
-    func timeAsking(at now: Moment) -> Duration {
-        state.withLock { $0.asked + ($0.open > 0 ? now.since($0.openSince) : .zero) }
-    }
+    func timeAsking(at now: Moment) -> Duration { asking.total(at: now) }
 }
 
 extension Question {

@@ -12,6 +12,7 @@ internal import Telemetry
 /// that breakers hold for both.
 final class DeferredWorker: Sendable {
     private let queue: any CallQueue
+    private let paces: OwnerPaces
     private let catalogue: Catalogue
     private let dispatcher: Dispatcher
     private let recorder: CallRecorder
@@ -32,13 +33,10 @@ final class DeferredWorker: Sendable {
     /// Since when the tools of calls were missing.
     private let missed = Mutex<[Int64: Moment]>([:])
 
-    /// Calls of one owner under way at a time: one of each lane, and of so many lanes.
-    private static let lanesMax = 8
-    /// Calls a second to one owner; a server that has just come back is not to be run over.
-    private static let rate = 100.0
-    private static let burst = 20
     /// The longest it sleeps when nothing rings.
     private static let restMax = Duration.seconds(30)
+    /// The same while all lanes are taken by calls of another queue, which ring elsewhere.
+    private static let laneRestMax = Duration.milliseconds(200)
     private static let backoffBase = Duration.seconds(1)
     private static let backoffMax = Duration.seconds(300)
 
@@ -66,12 +64,14 @@ final class DeferredWorker: Sendable {
     }
 
     init(
-        queue: any CallQueue, catalogue: Catalogue, dispatcher: Dispatcher, recorder: CallRecorder,
-        tracer: Tracer, time: any TimeSource, settings: LiveSettings, metrics: MetricsRegistry, log: Logger
+        queue: any CallQueue, paces: OwnerPaces, catalogue: Catalogue, dispatcher: Dispatcher,
+        recorder: CallRecorder, tracer: Tracer, time: any TimeSource, settings: LiveSettings, metrics: MetricsRegistry,
+        log: Logger
     ) {
         self.recorder = recorder
         self.tracer = tracer
         self.queue = queue
+        self.paces = paces
         self.catalogue = catalogue
         self.dispatcher = dispatcher
         self.time = time
@@ -130,19 +130,18 @@ final class DeferredWorker: Sendable {
         ringAll()
     }
 
-    /// Calls of one owner that are on their way.
-    private final class Lanes: Sendable {
-        private let count = Atomic(0)
-        var busy: Int { count.load(ordering: .relaxed) }
-        func enter() { count.add(1, ordering: .relaxed) }
-        func leave() { count.subtract(1, ordering: .relaxed) }
+    /// Calls of one owner that are on their way from this queue.
+    private final class UnderWay: Sendable {
+        private let calls = Atomic(0)
+        var count: Int { calls.load(ordering: .relaxed) }
+        func enter() { calls.add(1, ordering: .relaxed) }
+        func leave() { calls.subtract(1, ordering: .relaxed) }
     }
 
     /// A lane that is free again is looked at at once: one caller's long call holds up nobody else's.
     private func serve(_ name: String, _ bell: Bell, _ loop: any EventLoop) async {
-        let lanes = Lanes()
+        let (pace, underWay) = (paces.pace(of: name), UnderWay())
         await withDiscardingTaskGroup { group in
-            var bucket = TokenBucket(rate: Self.rate, burst: Self.burst, at: time.now())
             var sent = 0
             while !Task.isCancelled, !isStopping.load(ordering: .relaxed), let owner = catalogue.owner(name),
                 served.withLock({ $0.bells[name] === bell })
@@ -154,7 +153,7 @@ final class DeferredWorker: Sendable {
                     continue
                 }
                 if let rest = rest(owner) {
-                    if sent > 0, lanes.busy == 0, queue.nextAvailable(upstream: name) == nil {
+                    if sent > 0, underWay.count == 0, queue.nextAvailable(upstream: name) == nil {
                         log.info(
                             "no stored call waits any more",
                             metadata: [LogKey.upstream: "\(name)", LogKey.count: "\(sent)"])
@@ -163,34 +162,30 @@ final class DeferredWorker: Sendable {
                     await bell.wait(atMost: rest, on: loop)
                     continue
                 }
-                let free = Self.lanesMax - lanes.busy
+                let free = pace.takeLanes()
                 guard free > 0 else {
-                    await bell.wait(atMost: Self.restMax, on: loop)
+                    await bell.wait(atMost: underWay.count > 0 ? Self.restMax : Self.laneRestMax, on: loop)
                     continue
                 }
                 let leased = await queue.lease(upstream: name, limit: free, now: time.wallMilliseconds())
+                pace.leave(free - leased.count)
                 if leased.isEmpty {
                     // Its lanes wait, or the database cannot be written.
                     await bell.wait(atMost: .seconds(1), on: loop)
                 }
                 for one in leased {
-                    await Self.pace(&bucket, time, loop)
-                    lanes.enter()
+                    await pace.wait(on: loop)
+                    underWay.enter()
                     sent += 1
                     group.addTask(executorPreference: LoopExecutor(loop)) {
                         await self.deliver(one, loop)
-                        lanes.leave()
+                        underWay.leave()
+                        pace.leave()
                         bell.ring()
                     }
                 }
             }
         }
-    }
-
-    private static func pace(_ bucket: inout TokenBucket, _ time: any TimeSource, _ loop: any EventLoop) async {
-        let now = time.now()
-        if let at = bucket.availableAt(at: now), at > now { await Pause.wait(at.since(now), on: loop) }
-        _ = bucket.take(at: time.now())
     }
 
     private func isFarOff(_ name: String) -> Bool {
@@ -214,7 +209,7 @@ final class DeferredWorker: Sendable {
         let call = leased.call
         let settlement = await send(leased, loop)
         sentCount.increment()
-        note(call, settlement)
+        note(leased, settlement)
         // What has happened must not be lost because the disk is full for a moment.
         var pause = Duration.milliseconds(100)
         while await !queue.settle(call.id, settlement, now: time.wallMilliseconds()) {
@@ -327,22 +322,28 @@ final class DeferredWorker: Sendable {
         return Int64(backoff.delay(attempt: max(0, attempts - 1)).milliseconds)
     }
 
-    private func note(_ call: StoredCall, _ settlement: Settlement) {
-        let metadata: Logger.Metadata = [
+    private func note(_ leased: LeasedCall, _ settlement: Settlement) {
+        let call = leased.call
+        var metadata: Logger.Metadata = [
             LogKey.tool: "\(call.tool)", LogKey.upstream: "\(call.upstream)", LogKey.item: "\(call.id)",
             LogKey.requestID: "\(call.requestID)",
         ]
+        let message: Logger.Message
         switch settlement {
-        case .completed: log.debug("a stored call is done", metadata: metadata)
-        case .again, .notSent, .cancelled: log.debug("a stored call waits on", metadata: metadata)
+        case .completed: return log.debug("a stored call is done", metadata: metadata)
+        case .again, .notSent, .cancelled: return log.debug("a stored call waits on", metadata: metadata)
         case .failed(let words, _):
-            log.warning(
-                "a stored call failed", metadata: metadata.merging([LogKey.detail: "\(words)"]) { $1 })
+            message = "a stored call failed"
+            metadata[LogKey.detail] = "\(words)"
         case .unknown(let words):
-            log.warning(
-                "a stored call failed on its way, sent and its answer lost: a person has to decide (mcp-gateway queue)",
-                metadata: metadata.merging([LogKey.detail: "\(words)"]) { $1 })
+            message =
+                "a stored call failed on its way, sent and its answer lost: a person has to decide (mcp-gateway queue)"
+            metadata[LogKey.detail] = "\(words)"
         }
+        if let (bytes, parsed) = StoredCallWriting.message(leased), let trace = parsed.trace(in: bytes) {
+            metadata[LogKey.traceID] = "\(trace.traceText)"
+        }
+        log.warning(message, metadata: metadata)
     }
 }
 

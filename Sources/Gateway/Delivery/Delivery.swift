@@ -30,7 +30,8 @@ final class Delivery: Sendable {
     private let time: any TimeSource
     /// Asked for each call that can wait: whether it has to.
     private let mustStore: @Sendable () -> Bool
-    private let running = Mutex<[[UInt8]: [Latch]]>([:])
+    /// By key; open when the call is over.
+    private let running = Mutex<[[UInt8]: SharedLatch]>([:])
 
     init(
         store: any CallKeeping, cache: any ReplyCache, mustStore: @escaping @Sendable () -> Bool = { false },
@@ -83,7 +84,7 @@ final class Delivery: Sendable {
 
     private func keyed(_ order: Order, _ key: CallKey) async -> Outcome {
         var lonely = 0
-        guard running.withLock({ $0.count }) < Self.runningMax else {
+        guard keyedCount < Self.runningMax else {
             return .failed(.overloaded(detail: "\(Self.runningMax) calls with a key run already", retryAfter: 1))
         }
         while true {
@@ -104,10 +105,7 @@ final class Delivery: Sendable {
                 }
                 return .bridged(.ended(.success(answer.isResult ? .result(payload) : .protocolError(payload))))
             case .stored(let handle):
-                guard let found = await store.find(handle: handle, caller: order.inbound.caller.name) else {
-                    return .failed(.outcomeUnknown(detail: "it was stored, and what came of it is not kept any more"))
-                }
-                return .stored(found.call)
+                return await stored(handle, order)
             case .differs: return .keyDiffers
             case .unwritable(let detail):
                 // Without a note a second sending could not be told from a second call.
@@ -129,13 +127,27 @@ final class Delivery: Sendable {
         }
     }
 
+    /// What a call is now that was stored the first time.
+    private func stored(_ handle: String, _ order: Order) async -> Outcome {
+        do throws(CannotLook) {
+            guard let found = try await store.find(handle: handle, caller: order.inbound.caller.name) else {
+                return .failed(.outcomeUnknown(detail: "it was stored, and what came of it is not kept any more"))
+            }
+            return .stored(found.call)
+        } catch {
+            return .failed(
+                .overloaded(detail: "it is stored, and cannot be looked up now: \(error.words)", retryAfter: 1))
+        }
+    }
+
     /// Calls with a key at a time. They may outlive their connections, so the bound on those does not hold for them.
     private static let runningMax = 1_024
+    var keyedCount: Int { running.withLock { $0.count } }
 
     /// Returns when no call with a key runs any more, at the latest when this is over.
     func finish(within grace: Duration) async {
         let ends = Deadline(time.now() + grace)
-        while running.withLock({ !$0.isEmpty }), !ends.hasPassed(at: time.now()) {
+        while keyedCount > 0, !ends.hasPassed(at: time.now()) {
             // Ends early only when nobody waits for it any more.
             do { try await Task.sleep(for: .milliseconds(20)) } catch { return }
         }
@@ -143,27 +155,26 @@ final class Delivery: Sendable {
 
     /// False when no such call runs here.
     private func waitForFirst(_ key: CallKey, _ order: Order) async -> Bool {
-        let latch = Latch()
-        let isRunning = running.withLock { running in
-            guard running[key.bytes] != nil else { return false }
-            running[key.bytes]?.append(latch)
-            return true
+        guard let over = running.withLock({ $0[key.bytes] }) else {
+            await Pause.wait(.milliseconds(20), on: order.inbound.loop)
+            return false
         }
-        let patience = isRunning ? order.call.deadline.remaining(at: time.now()) : .milliseconds(20)
-        await latch.wait(atMost: patience, on: order.inbound.loop)
-        return isRunning
+        await over.wait(atMost: order.call.deadline.remaining(at: time.now()), on: order.inbound.loop)
+        return true
     }
 
     /// The call goes on when a client of the stateless era is gone: it may come back with the same key.
     private func first(_ order: Order, _ key: CallKey) async -> Outcome {
-        running.withLock { $0[key.bytes] = [] }
+        let over = SharedLatch()
+        // The one before it may still be here, its end written, and about to leave: it must not take this one with it.
+        running.withLock { $0[key.bytes] = over }
         let done = Latch()
         let holder = OutcomeBox()
         let work = Task(executorPreference: LoopExecutor(order.inbound.loop)) {
             let outcome = await self.once(order)
             await self.end(key, order, outcome)
-            let waiting = self.running.withLock { $0.removeValue(forKey: key.bytes) } ?? []
-            for latch in waiting { latch.open() }
+            self.running.withLock { if $0[key.bytes] === over { $0[key.bytes] = nil } }
+            over.open()
             holder.put(outcome)
             done.open()
         }

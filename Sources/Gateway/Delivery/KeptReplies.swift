@@ -54,11 +54,14 @@ final class KeptReplies: Sendable {
         {
             return .kept(.ended(.success(.result(payload))))
         }
-        missed.increment()
         let outcome = await together(key, order)
+        // Counted only now that it is known what became of it: each call once.
         guard policy.offline == .stale, case .ended(.failure(let failure)) = outcome, failure.leavesNoAnswer,
             let kept, let payload = shown(kept, order, because: failure)
-        else { return .bridged(outcome) }
+        else {
+            missed.increment()
+            return .bridged(outcome)
+        }
         return .kept(.ended(.success(.result(payload))))
     }
 
@@ -184,8 +187,8 @@ final class KeptReplies: Sendable {
 
     /// The answer with its age and, when a newer one was wanted, why there is none.
     private func shown(_ kept: KeptReply, _ order: Delivery.Order, because failure: CallFailure?) -> Payload? {
-        (failure == nil ? fresh : stale).increment()
         guard let tree = try? JSONValue.parse(kept.result.span, limits: WireLimits(bytesMax: .max)) else { return nil }
+        (failure == nil ? fresh : stale).increment()
         var facts: [(key: String, value: JSONValue)] = [
             ("age_seconds", .number(String(Int64(age(kept).milliseconds / 1_000)))),
             ("answered_at", .string(StoredShape.time(kept.keptAt))),

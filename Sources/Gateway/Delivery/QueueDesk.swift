@@ -73,9 +73,13 @@ final class QueueDesk: Sendable {
         guard let handle = arguments?["handle"]?.stringValue else {
             return replies.toolError("\"handle\" must be what the answer NOT DONE YET named.", to: inbound, dialect)
         }
-        guard StoredCallWriting.isHandle(handle),
-            let found = await queue.find(handle: handle, caller: inbound.caller.name)
-        else {
+        let asked: StoredOutcome?
+        do throws(CannotLook) {
+            asked = StoredCallWriting.isHandle(handle) ? try await find(handle, inbound) : nil
+        } catch {
+            return replies.toolError(Self.words(error), to: inbound, dialect)
+        }
+        guard let found = asked else {
             return replies.toolError(
                 "There is no stored call \(handle.prefix(80)); it may have been over for too long.", to: inbound,
                 dialect)
@@ -86,6 +90,15 @@ final class QueueDesk: Sendable {
         }
         guard found.call.status.isOver else { return notYet(found.call, inbound, dialect) }
         return outcome(found, to: inbound, dialect)
+    }
+
+    private func find(_ handle: String, _ inbound: InboundMessage) async throws(CannotLook) -> StoredOutcome? {
+        try await queue.find(handle: handle, caller: inbound.caller.name)
+    }
+
+    private static func words(_ trouble: CannotLook) -> String {
+        "What became of this call cannot be looked up now (\(trouble.words)); it is not lost by that. "
+            + "Ask again in a few seconds, and do not make the call again."
     }
 
     private func notYet(_ call: StoredCall, _ inbound: InboundMessage, _ dialect: any Dialect) -> Reply {
@@ -130,17 +143,17 @@ final class QueueDesk: Sendable {
     // MARK: Tasks
 
     func task(_ handle: String, _ inbound: InboundMessage, _ dialect: any Dialect) async -> Reply {
-        guard let found = await queue.find(handle: handle, caller: inbound.caller.name) else {
+        let asked: StoredOutcome?
+        do throws(CannotLook) { asked = try await find(handle, inbound) } catch {
+            return replies.error(-32603, Self.words(error), to: inbound)
+        }
+        guard let found = asked else {
             return replies.error(-32602, "There is no task of this id", to: inbound)
         }
         guard inbound.revision.isModern else { return await legacyTask(found, inbound, dialect) }
         switch inbound.message.method {
         case .tasksCancel:
-            if found.call.isElsewhere, !found.call.status.isOver {
-                return replies.error(
-                    -32603, "The task is with another gateway of this storage, and cannot be cancelled here.",
-                    to: inbound)
-            }
+            if let refusal = cannotCancel(found, inbound) { return refusal }
             if !found.call.status.isOver {
                 _ = await queue.cancel(
                     id: found.call.id, words: "cancelled by its client", now: time.wallMilliseconds())
@@ -153,6 +166,12 @@ final class QueueDesk: Sendable {
         }
     }
 
+    private func cannotCancel(_ found: StoredOutcome, _ inbound: InboundMessage) -> Reply? {
+        guard found.call.isElsewhere, !found.call.status.isOver else { return nil }
+        return replies.error(
+            -32603, "The task is with another gateway of this storage, and cannot be cancelled here.", to: inbound)
+    }
+
     // MARK: Tasks of 2025-11-25
 
     private static let waitMax = Duration.seconds(600)
@@ -162,6 +181,7 @@ final class QueueDesk: Sendable {
     ) async -> Reply {
         switch inbound.message.method {
         case .tasksCancel:
+            if let refusal = cannotCancel(found, inbound) { return refusal }
             let now = time.wallMilliseconds()
             guard
                 case .done(let call) = await queue.cancel(id: found.call.id, words: "cancelled by its client", now: now)
@@ -192,12 +212,13 @@ final class QueueDesk: Sendable {
             }
             await Pause.wait(pause, on: inbound.loop)
             pause = min(pause * 2, .seconds(1))
-            let next =
-                found.call.isElsewhere
-                ? await queue.find(handle: found.call.handle, caller: found.call.caller)
-                : await queue.find(id: found.call.id)
-            guard let next else { return nil }
-            found = next
+            do throws(CannotLook) {
+                guard let next = try await find(found.call.handle, inbound) else { return nil }
+                found = next
+            } catch {
+                // Perhaps the next time.
+                continue
+            }
         }
         return found
     }

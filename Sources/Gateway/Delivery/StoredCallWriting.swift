@@ -47,7 +47,7 @@ enum StoredCallWriting {
             // Also one that came by headers, or that began here: what is sent later belongs to it.
             out.append(out.isEmpty ? UInt8(ascii: "{") : UInt8(ascii: ","))
             out += Array("\"traceparent\":\"\(trace.parent)\"".utf8)
-            if let state = trace.state { out += Array(",\"tracestate\":\"\(state)\"".utf8) }
+            if let state = trace.state { out += Array(",\"tracestate\":\(JSONText.quoted(state))".utf8) }
         }
         return out.isEmpty ? nil : out + [UInt8(ascii: "}")]
     }

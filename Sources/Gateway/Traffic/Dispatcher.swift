@@ -10,6 +10,7 @@ struct Dispatcher: Sendable {
     let tracer: Tracer
 
     func send(_ call: RoutedCall, to destination: Destination) async -> Result<CallAnswer, CallFailure> {
+        destination.counters?.begin()
         guard let traffic = destination.owner.traffic else { return await pass(call, destination) }
         traffic.noteCall(at: time.now())
         var attempts = 0
@@ -169,7 +170,12 @@ struct Dispatcher: Sendable {
         span.note("mcp_gateway.upstream", backend.name)
         if let tool = destination.shownTool { span.note("gen_ai.tool.name", tool) }
         let result = await reached(call, destination)
-        if case .failure(let failure) = result { span.failed(failure.type, failure.words) }
+        switch result {
+        case .success: break
+        // Nobody wants its answer any more: the client left, or another try was quicker.
+        case .failure(.cancelled): span.note("mcp_gateway.given_up", "true")
+        case .failure(let failure): span.failed(failure.type, failure.words)
+        }
         tracer.end(span)
         return result
     }

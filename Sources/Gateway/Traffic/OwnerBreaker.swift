@@ -31,9 +31,13 @@ final class OwnerBreaker: Sendable {
         let now = time.now()
         switch state.withLock({ $0.admit(at: now) }) {
         case .pass(let ticket), .probe(let ticket): return .success(ticket)
-        case .refused where status.isForced:
-            return .failure(.unavailable(detail: "its breaker is held open by an operator"))
         case .refused(let until):
+            let status = status
+            if status.isForced { return .failure(.unavailable(detail: "its breaker is held open by an operator")) }
+            if status.isProbing {
+                let words = "its breaker is half-open: one call at a time tries whether it is there again"
+                return .failure(.unavailable(detail: words))
+            }
             let seconds = max(1, Int((until.since(now).milliseconds / 1_000).rounded(.up)))
             return .failure(
                 .unavailable(detail: "its breaker is open after too many failed calls, the next try is in \(seconds) s")
@@ -139,10 +143,18 @@ final class OwnerBreaker: Sendable {
         if change.reason == .forced {
             log.warning("breaker held open by order: calls are refused until that is undone", metadata: metadata)
         } else if change.to == .open {
-            // "fail" for whoever greps for what is wrong: this line says why the failed calls behind it were not even tried.
+            // "fail" for whoever greps for what is wrong: why the failed calls behind it were not even tried.
             log.warning("breaker open: calls fail at once until the server answers again", metadata: metadata)
         } else {
             log.notice("breaker \(change.to.rawValue)", metadata: metadata)
         }
+    }
+}
+
+extension Pipeline {
+    /// What an owner's breaker does, in words, and whether it holds calls back; nil while traffic flows.
+    package func breaker(of name: String) -> (words: String, isOpen: Bool)? {
+        guard let breaker = catalogue.owner(name)?.breaker, let words = breaker.words else { return nil }
+        return (words, breaker.level == 2)
     }
 }

@@ -124,6 +124,15 @@ package final class TrafficControl: TrafficOrders {
 
     package func breakers() -> [BreakerFacts] { Self.breakers(catalogue).map(\.facts) }
 
+    /// By upstream, how many of its tools have a breaker of their own that is open.
+    func openToolBreakers() -> [(value: String, number: Double)] {
+        var open: [String: Double] = [:]
+        for breaker in catalogue.current.toolBreakers {
+            open[breaker.facts.upstream, default: 0] += breaker.level == 2 ? 1 : 0
+        }
+        return open.map { ($0.key, $0.value) }
+    }
+
     package func armBreakers(
         upstream: String?, force: Bool, _ terms: OrderTerms
     ) async throws(OrderRefusal) -> (opened: [String], isKept: Bool) {

@@ -13,20 +13,34 @@ enum CommandOutput {
     /// - Parameter command: an absolute path, then arguments.
     static func of(_ command: [String], within patience: Duration = .seconds(3)) -> String? {
         guard let program = command.first, unsafe access(program, X_OK) == 0 else { return nil }
-        var ends: [Int32] = [0, 0]
-        guard unsafe pipe(&ends) == 0 else { return nil }
-        let (reading, writing) = (ends[0], ends[1])
-        _ = fcntl(reading, F_SETFD, FD_CLOEXEC)
-        _ = fcntl(writing, F_SETFD, FD_CLOEXEC)
+        var sides: [Int32] = [0, 0]
+        let kind = Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue)
+        guard unsafe socketpair(AF_UNIX, kind, 0, &sides) == 0 else { return nil }
+        let (reading, writing) = (sides[0], sides[1])
         defer { close(reading) }
         let started = start(program, command, output: writing)
         close(writing)
         guard let child = started else { return nil }
-        let text = read(reading, within: patience)
-        if text == nil { kill(child, SIGKILL) }
-        var status: Int32 = 0
-        while unsafe waitpid(child, &status, 0) < 0 && errno == EINTR {}
+        let ends = Deadline(SystemTime().now() + patience)
+        let text = read(reading, until: ends)
+        // One that has closed its output and lives on has not ended in time either.
+        guard text != nil, let status = status(of: child, until: ends) else {
+            kill(child, SIGKILL)
+            while waitpid(child, nil, 0) < 0 && errno == EINTR {}
+            return nil
+        }
         return status == 0 ? text : nil
+    }
+
+    /// nil while it runs on.
+    private static func status(of child: pid_t, until ends: Deadline) -> Int32? {
+        let time = SystemTime()
+        var status: Int32 = 0
+        repeat {
+            if unsafe waitpid(child, &status, WNOHANG) == child { return status }
+            _ = poll(nil, 0, 5)
+        } while !ends.hasPassed(at: time.now())
+        return nil
     }
 
     private static func start(_ program: String, _ command: [String], output: Int32) -> pid_t? {
@@ -48,9 +62,8 @@ enum CommandOutput {
     private static func copied(_ text: String) -> UnsafeMutablePointer<CChar>? { unsafe strdup(text) }
 
     /// Until the end; nil when that does not come in time, or when there is more than anybody wants.
-    private static func read(_ descriptor: Int32, within patience: Duration) -> String? {
+    private static func read(_ descriptor: Int32, until ends: Deadline) -> String? {
         let time = SystemTime()
-        let ends = Deadline(time.now() + patience)
         var out: [UInt8] = []
         var piece = [UInt8](repeating: 0, count: 4_096)
         while out.count <= bytesMax {

@@ -1,5 +1,6 @@
 // Licensed under the Apache License 2.0; see LICENSE.
 
+internal import DurableStore
 internal import GatewayCore
 internal import MCPWire
 
@@ -14,12 +15,21 @@ struct GatewayLook: Sendable {
     /// It is not for whoever asks.
     var mayNotAsk: Bool { trouble?.hasPrefix("you may not use") == true }
 
-    /// Where its database is; nil when it does not say.
-    var folder: String? { status?["storage"]?.stringValue }
+    /// False for one that serves a client over stdin and stdout alone.
+    var listens: Bool { status?["listens"]?.boolValue ?? true }
 
-    private static let patience = Duration.seconds(5)
+    /// Where its database is; nil when that is not known.
+    let folder: String?
 
-    init(_ client: ControlClient) {
+    /// It runs, and nobody can ask it anything any more.
+    let hasLostSocket: Bool
+
+    static let patience = Duration.seconds(5)
+
+    /// - Parameters:
+    ///   - socket: where the client asks.
+    ///   - storage: what no other gateway than this one can have in use; nil where that cannot be said.
+    init(_ client: ControlClient, socket: String, storage: String?) {
         var trouble: String?
         var status: JSONValue?
         var tokens: [JSONValue] = []
@@ -37,122 +47,195 @@ struct GatewayLook: Sendable {
             // There is one, as far as anybody can tell.
             isRunning = true
         }
+        var held: String?
+        if !isRunning, let storage, let holder = DurableStore.holder(of: storage) {
+            let port = holder.port.map { ", port \($0)" } ?? ""
+            trouble =
+                "a gateway runs (process \(holder.pid)\(port)), but nothing answers at \(socket): it is only just "
+                + "starting or ending, or somebody has removed its control socket, which a restart makes again"
+            (isRunning, held) = (true, storage)
+        }
         (self.isRunning, self.trouble, self.status, self.tokens) = (isRunning, trouble, status, tokens)
+        folder = status?["storage"]?.stringValue ?? held
+        hasLostSocket = held != nil
     }
 
     /// - Parameters:
     ///   - configurationPath: for the commands that are proposed.
     ///   - log: where `app.log` is.
-    func findings(_ configurationPath: String, log: String) -> [Finding] {
+    func findings(_ configurationPath: String, log: String, _ commands: NextCommands) -> [Finding] {
         guard let status else { return [] }
-        return components(status, configurationPath) + upstreams(status, log) + queue(status["queue"])
-            + calls(status, log) + byHand(status) + tokens(ofWhich: tokens)
+        return components(status, configurationPath, log, commands) + upstreams(status, log, commands)
+            + queue(status, commands) + calls(status, log, commands) + byHand(status, commands)
+            + Self.tokens(tokens, now: SystemTime().wallMilliseconds(), commands)
     }
 
     // MARK: Components
 
-    private func components(_ status: JSONValue, _ configurationPath: String) -> [Finding] {
+    private func components(
+        _ status: JSONValue, _ configurationPath: String, _ log: String, _ commands: NextCommands
+    ) -> [Finding] {
         let all = status["components"]?.arrayValue ?? []
         return all.compactMap { component in
             let (name, level) = (component["name"].shown, component["status"].shown)
-            // Those have more to them; see below.
-            if name.hasPrefix("upstream:") { return nil }
+            // Those have more to them, see below; of the disk the look at the machine tells.
+            if name.hasPrefix("upstream:") || name == "queue" || name == "disk" { return nil }
             let words = component["detail"].shown
             guard level != "healthy" else { return Finding(.well, name, words) }
             let isVital = level == "unhealthy" || name == "server" || name == "storage"
-            return Finding(
-                isVital ? .urgent : .attention, name, words,
-                next: words.hasPrefix("nobody can call")
-                    ? "mcp-gateway token new NAME --role call" : Self.command(for: name, configurationPath))
+            let next: String
+            if words.hasPrefix("nobody can call") {
+                next = commands.verb("token new NAME --role call")
+            } else if name == "storage", words.contains("was moved or replaced") {
+                next = commands.restart(folder ?? "")
+            } else {
+                next = Self.command(for: name, configurationPath, log, commands)
+            }
+            return Finding(isVital ? .urgent : .attention, name, words, next: next)
         }
     }
 
-    private static func command(for component: String, _ configurationPath: String) -> String {
+    private static func command(
+        for component: String, _ configurationPath: String, _ log: String, _ commands: NextCommands
+    ) -> String {
         switch component {
-        case "server": "mcp-gateway status; journalctl -u mcp-gateway -n 50 --no-pager"
-        case "storage": "mcp-gateway verify"
-        case "disk": "df -h"
-        case "queue": "mcp-gateway queue list"
-        case "memory": "kill -USR1 $(pgrep mcp-gateway); systemctl set-property mcp-gateway MemoryMax=2G"
+        case "server":
+            commands.verb("status")
+                + (commands.isManaged ? "; journalctl -u mcp-gateway -n 50 --no-pager" : "; tail -50 \(log)")
+        case "storage": commands.verb("verify")
+        case "memory": "kill -USR1 $(pgrep mcp-gateway); systemctl show mcp-gateway -p MemoryMax -p MemoryCurrent"
         case "cpu": "top -H -p $(pgrep mcp-gateway)"
-        case "configuration": "mcp-gateway validate-config --strict \(configurationPath)"
-        case "tokens": "mcp-gateway token list"
-        case "wasm": "mcp-gateway tools list"
-        default: "mcp-gateway status --all"
+        case "configuration": "mcp-gateway validate-config --strict \(NextCommands.quoted(configurationPath))"
+        case "tokens": commands.verb("token list")
+        case "wasm": commands.verb("tools list")
+        default: commands.verb("status --all")
         }
     }
 
     // MARK: Upstreams
 
-    private func upstreams(_ status: JSONValue, _ log: String) -> [Finding] {
+    private func upstreams(_ status: JSONValue, _ log: String, _ commands: NextCommands) -> [Finding] {
         let all = status["upstreams"]?.arrayValue ?? []
         guard !all.isEmpty else { return [] }
-        let away = all.filter { $0["status"].shown != "healthy" }
+        // To check one that an order cuts off would tell nothing.
+        let cut = all.filter { Self.isCutOff($0) }
+        let away = all.filter { $0["status"].shown != "healthy" && !Self.isCutOff($0) }
         // One that is away is a normal state; all of them at once are more likely our own cable.
         let rank: Finding.Rank = away.count == all.count && away.count > 1 ? .urgent : .attention
         var findings = away.map { one in
-            let stored = one["stored"]?.intValue ?? 0
-            let waiting = stored > 0 ? "; \(NumberText.count(stored, "stored call")) for it" : ""
-            return Finding(
-                rank, "upstream", "\(one["name"].shown) is \(one["status"].shown): \(one["detail"].shown)\(waiting)",
-                next: "mcp-gateway upstreams check \(one["name"].shown)")
+            Finding(
+                rank, "upstream",
+                "\(one["name"].shown) is \(one["status"].shown): \(one["detail"].shown)\(Self.waiting(one))",
+                next: commands.verb("upstreams check \(NextCommands.quoted(one["name"].shown))"))
+        }
+        findings += cut.map { one in
+            Finding(
+                .attention, "breaker",
+                "that of \(one["name"].shown) is held open by order: nothing is sent to it\(Self.waiting(one))",
+                next: Self.undoing(one["name"].shown, status, commands))
         }
         for one in all {
             let open = (one["breakers"]?.arrayValue ?? []).filter { $0["state"].shown != "closed" }
-            for breaker in open where one["status"].shown == "healthy" {
+            for breaker in open where one["status"].shown == "healthy" && !Self.isCutOff(one) {
                 let isOpen = breaker["state"].shown == "open"
                 let tool = breaker["tool"].shown
                 let whose = one["name"].shown + (tool.isEmpty ? "" : ", tool \(tool),")
-                let order = breaker["forced"]?.boolValue == true ? " by order" : ""
+                let isOrder = breaker["forced"]?.boolValue == true
+                let looking = commands.verb("breaker list") + "; grep 'call failed' \(log) | tail -20"
                 findings.append(
                     Finding(
                         isOpen ? .attention : .note, "breaker",
-                        "that of \(whose) is \(breaker["state"].shown)\(order): "
+                        "that of \(whose) is \(breaker["state"].shown)\(isOrder ? " by order" : ""): "
                             + (isOpen ? "calls are held back" : "the next call tries it"),
-                        next: !order.isEmpty
-                            ? "mcp-gateway overrides list"
-                            : isOpen ? "mcp-gateway breaker list; grep 'call failed' \(log) | tail -20" : nil))
+                        next: isOrder
+                            ? Self.undoing(one["name"].shown, status, commands) : isOpen ? looking : nil))
             }
         }
-        let good = all.count - away.count
+        let good = all.count { $0["status"].shown == "healthy" }
         if good > 0 { findings.append(Finding(.well, "upstream", "\(good) of \(all.count) answer")) }
         return findings
     }
 
+    private static func waiting(_ upstream: JSONValue) -> String {
+        let stored = upstream["stored"]?.intValue ?? 0
+        return stored > 0 ? "; \(NumberText.count(stored, "stored call")) for it" : ""
+    }
+
+    private static func isCutOff(_ upstream: JSONValue) -> Bool {
+        (upstream["breakers"]?.arrayValue ?? []).contains {
+            $0["tool"].shown.isEmpty && $0["forced"]?.boolValue == true
+        }
+    }
+
+    /// What ends an order about an upstream's breakers, which may have been one about all.
+    private static func undoing(_ upstream: String, _ status: JSONValue, _ commands: NextCommands) -> String {
+        let isItsOwn = (status["overrides"]?.arrayValue ?? []).contains {
+            $0["what"].shown == "circuit-breaker" && $0["subject"].shown == upstream
+        }
+        return undoing("circuit-breaker", subject: isItsOwn ? upstream : "", commands)
+    }
+
+    private static func undoing(_ what: String, subject: String, _ commands: NextCommands) -> String {
+        commands.verb(
+            "overrides undo \(what)" + (subject.isEmpty ? "" : " --subject \(NextCommands.quoted(subject))"))
+    }
+
     // MARK: Calls
 
-    private func queue(_ queue: JSONValue?) -> [Finding] {
-        guard let queue else { return [] }
-        var findings: [Finding] = []
+    private func queue(_ status: JSONValue, _ commands: NextCommands) -> [Finding] {
+        guard let queue = status["queue"] else { return [] }
+        let components = status["components"]?.arrayValue ?? []
+        func component(_ name: String) -> JSONValue? { components.first { $0["name"].shown == name } }
+        let detail = component("queue").flatMap { $0["status"].shown == "healthy" ? nil : $0["detail"].shown } ?? ""
         let waiting = queue["waiting"]?.intValue ?? 0
-        let age = AgeText.of(seconds: queue["oldest_age_seconds"]?.intValue ?? 0)
-        if waiting > Self.queueLong {
-            findings.append(
-                Finding(
-                    .attention, "queue", "\(waiting) stored calls wait, the oldest for \(age)",
-                    next: "mcp-gateway queue list --status queued"))
-        } else {
-            let words =
-                waiting == 0
-                ? "no calls wait" : "\(NumberText.count(waiting, "call")) to be sent, the oldest for \(age)"
-            findings.append(Finding(.well, "queue", words))
-        }
         let undecided = queue["items"]?["unknown"]?.intValue ?? 0
+        var findings = [
+            Self.room(
+                waiting: waiting, age: AgeText.of(seconds: queue["oldest_age_seconds"]?.intValue ?? 0),
+                terms: OutageTerms(status["in_force"]), isFull: detail.contains("the queue is full"), commands)
+        ]
         if undecided > 0 {
             findings.append(
                 Finding(
                     .attention, "queue",
                     "\(NumberText.count(undecided, "call")) may or may not have been carried out and "
                         + (undecided == 1 ? "waits" : "wait") + " for a person to decide",
-                    next: "mcp-gateway queue list --status unknown"))
+                    next: commands.verb("queue list --status unknown")))
+        }
+        // What comes of the storage has been said with it.
+        if !detail.isEmpty, findings.areWell, component("storage")?["status"].shown == "healthy" {
+            findings = [Finding(.attention, "queue", detail, next: commands.verb("queue list"))]
         }
         return findings
+    }
+
+    /// - Parameters:
+    ///   - terms: in force; nil where the gateway does not tell.
+    ///   - isFull: as the gateway says, which also counts bytes.
+    static func room(
+        waiting: Int, age: String, terms: OutageTerms?, isFull: Bool, _ commands: NextCommands
+    ) -> Finding {
+        let next = commands.verb("queue list --status queued")
+        let words =
+            "\(NumberText.count(waiting, "stored call")) \(waiting == 1 ? "waits" : "wait"), the oldest for \(age)"
+        let most = terms?.queueItemsMax ?? .max
+        if isFull || waiting >= most {
+            let loss = terms?.dropsOldest == true ? "the oldest are given up for new ones" : "new ones are refused"
+            return Finding(.urgent, "queue", "\(words): the queue is full, and \(loss)", next: next)
+        }
+        if waiting > 0, waiting >= most / 10 * 9 + most % 10 * 9 / 10 {
+            return Finding(.attention, "queue", "\(words): the queue is nearly full, at \(most) it is", next: next)
+        }
+        if waiting > queueLong { return Finding(.attention, "queue", words, next: next) }
+        let few =
+            waiting == 0 ? "no calls wait" : "\(NumberText.count(waiting, "call")) to be sent, the oldest for \(age)"
+        return Finding(.well, "queue", few)
     }
 
     /// The playbook's threshold.
     private static let queueLong = 1_000
 
-    private func calls(_ status: JSONValue, _ log: String) -> [Finding] {
+    private func calls(_ status: JSONValue, _ log: String, _ commands: NextCommands) -> [Finding] {
         guard let minute = status["last_minute"], let calls = minute["calls"]?.intValue else { return [] }
         let failed = minute["failed"]?.intValue ?? 0
         let p95 = minute["p95_ms"]?.doubleValue ?? 0
@@ -162,7 +245,7 @@ struct GatewayLook: Sendable {
             findings.append(
                 Finding(
                     failed * 2 > calls ? .urgent : .attention, "calls",
-                    "\(failed) of \(calls) calls of the last minute failed", next: "mcp-gateway top"))
+                    "\(failed) of \(calls) calls of the last minute failed", next: commands.verb("top")))
         }
         if calls >= 20, p95 > 2_000 {
             findings.append(
@@ -178,7 +261,7 @@ struct GatewayLook: Sendable {
 
     // MARK: By hand
 
-    private func byHand(_ status: JSONValue) -> [Finding] {
+    private func byHand(_ status: JSONValue, _ commands: NextCommands) -> [Finding] {
         (status["overrides"]?.arrayValue ?? []).map { one in
             let subject = one["subject"].shown
             let until = one["until"].shown
@@ -190,29 +273,7 @@ struct GatewayLook: Sendable {
             return Finding(
                 isDrain ? .urgent : .note, "by hand", words,
                 next: isDrain
-                    ? "mcp-gateway drain --undo"
-                    : "mcp-gateway overrides undo \(one["what"].shown)"
-                        + (subject.isEmpty ? "" : " --subject \(subject)"))
+                    ? commands.verb("drain --undo") : Self.undoing(one["what"].shown, subject: subject, commands))
         }
     }
-
-    private func tokens(ofWhich tokens: [JSONValue]) -> [Finding] {
-        let now = WallTime.text(milliseconds: SystemTime().wallMilliseconds())
-        let soon = WallTime.text(milliseconds: SystemTime().wallMilliseconds() + 14 * 86_400_000)
-        let ending = tokens.filter { ($0["expires_at"].shown).isWithin(now, soon) }
-        return ending.map { one in
-            Finding(
-                .attention, "tokens",
-                "that of \(one["name"].shown) runs out at \(one["expires_at"].shown.prefix(16)) UTC",
-                next: "mcp-gateway token new NAME --role ROLE")
-        }
-            + (ending.isEmpty && !tokens.isEmpty
-                ? [Finding(.well, "tokens", "\(NumberText.count(tokens.count, "token")), none runs out within 14 days")]
-                : [])
-    }
-}
-
-extension String {
-    /// For times, which sort as text.
-    fileprivate func isWithin(_ low: String, _ high: String) -> Bool { !isEmpty && self >= low && self <= high }
 }

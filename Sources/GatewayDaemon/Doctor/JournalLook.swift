@@ -11,6 +11,9 @@ struct JournalLook: Sendable {
     let base: String
     let configurationPath: String
     let isRunning: Bool
+    /// It runs and answers.
+    let canBeAsked: Bool
+    let commands: NextCommands
     let time: SystemTime
 
     private static let hour: Int64 = 3_600_000
@@ -30,89 +33,137 @@ struct JournalLook: Sendable {
         guard !isRunning else { return [] }
         let path = directory + "/queue.db"
         if settings.storage.isShared { return folders }
-        guard SettingsFiles.machine.kind(path) == .file else {
-            return [Finding(.note, "database", "there is none yet at \(path); a start makes it")]
+        let kind = SettingsFiles.machine.kind(path)
+        guard kind != .absent else { return [lost(path)] }
+        guard kind == .file, SettingsFiles.machine.isReadable(path) else {
+            let words = kind == .file ? "\(path) may not be read by you" : "\(path) is no file"
+            return [Finding(.attention, "database", words, next: "ls -l \(path)")]
         }
-        guard SettingsFiles.machine.isReadable(path) else {
-            return [Finding(.attention, "database", "\(path) may not be read by you", next: "ls -l \(path)")]
-        }
-        var findings: [Finding] = []
-        if (MachineLook.bytes(path) ?? 0) > Self.verifiedBytesMax {
+        let hasLog = (MachineLook.bytes(path + "-wal") ?? 0) > 0
+        let isAlien = hasLog && DurableStore.hasAlienLog(path)
+        var findings = [state(of: path, hasAlienLog: isAlien)]
+        if hasLog, !isAlien {
             findings.append(
-                Finding(.note, "database", "\(path) is large and was not read as a whole", next: "mcp-gateway verify"))
-        } else {
-            let report = DurableStore.verify(file: path, time: time)
-            findings.append(
-                report.isSound
-                    ? Finding(.well, "database", "\(path) is sound")
-                    : Finding(
-                        .urgent, "database", "\(path) is damaged: \(report.problems.prefix(2).joined(separator: "; "))",
-                        next: "mcp-gateway restore \(directory)/backups/queue-$(date +%Y%m%d).db"))
+                Finding(
+                    .note, "database",
+                    "it was not closed: its last seconds are in \(path)-wal, and count here once a gateway has run"))
         }
-        return findings + stored
+        guard let facts = facts(since: 0) else { return findings }
+        let waiting = facts.queue["queued", default: 0] + facts.queue["in_flight", default: 0]
+        return findings
+            + stored(waiting: waiting, undecided: facts.queue["unknown", default: 0], isAtLeast: hasLog && !isAlien)
     }
 
-    /// Of gateways that share the directory, whoever of them runs.
+    private func state(of path: String, hasAlienLog: Bool) -> Finding {
+        if (MachineLook.bytes(path) ?? 0) > Self.verifiedBytesMax {
+            return Finding(
+                .note, "database", "\(path) is large and was not read as a whole", next: commands.verb("verify"))
+        }
+        let report = DurableStore.verify(file: path, time: time)
+        // Of a copy that was put there by hand the log of the former file is the one objection.
+        if hasAlienLog, report.problems.count == 1 {
+            return Finding(
+                .attention, "database",
+                "\(path) is sound; \(path)-wal beside it belongs to another file, as after a copy was put there by "
+                    + "hand, and the gateway sets it aside at its start", next: commands.start)
+        }
+        guard !report.isSound else { return Finding(.well, "database", "\(path) is sound") }
+        return Finding(
+            .urgent, "database", "\(path) is damaged: \(report.problems.prefix(2).joined(separator: "; "))",
+            next: restoring ?? commands.verb("verify \(NextCommands.quoted(path))"))
+    }
+
+    /// There is none. Where a gateway has been before, it had one.
+    private func lost(_ path: String) -> Finding {
+        let words = "\(path) is gone: a start would begin with an empty one"
+        if let restoring {
+            return Finding(.urgent, "database", words + ", while there are backups", next: restoring)
+        }
+        guard SettingsFiles.machine.kind(directory + "/gateway.lock") != .absent else {
+            return Finding(.note, "database", "there is none yet at \(path); a start makes it")
+        }
+        return Finding(.urgent, "database", words + ", and there is no backup", next: "ls -la \(directory)")
+    }
+
+    private var restoring: String? {
+        let folder = directory + "/backups"
+        return DurableStore.newestBackup(in: folder).map {
+            commands.verb("restore \(NextCommands.quoted(folder + "/" + $0.name))")
+        }
+    }
+
+    /// Of gateways that share the directory, when none of them answers here.
     private var folders: [Finding] {
-        MachineLook.names(in: base).filter { $0.hasPrefix("replica-") }.map { name in
+        let names = MachineLook.names(in: base).filter { $0.hasPrefix("replica-") }
+        let checks = names.map { name in
             let file = base + "/" + name + "/queue.db"
             let report = DurableStore.verify(file: file, time: time)
             return report.isSound
                 ? Finding(.well, "database", "\(name) is sound")
                 : Finding(
                     .attention, "database", "\(name): \(report.problems.prefix(2).joined(separator: "; "))",
-                    next: "mcp-gateway verify \(file)")
+                    next: commands.verb("verify \(NextCommands.quoted(file))"))
         }
+        let left = names.map { SiblingFolders.left(in: base + "/" + $0) }
+        return checks
+            + stored(
+                waiting: left.reduce(0) { $0 + $1.waiting.values.reduce(0, +) },
+                undecided: left.reduce(0) { $0 + $1.unknown }, isAtLeast: false)
     }
 
-    /// What waits in it.
-    private var stored: [Finding] {
-        guard let facts = facts(since: 0) else { return [] }
-        let waiting = facts.queue["queued", default: 0] + facts.queue["in_flight", default: 0]
-        let undecided = facts.queue["unknown", default: 0]
+    /// What waits where no gateway runs.
+    ///
+    /// - Parameter isAtLeast: there may be more of them in a log that is not brought over yet.
+    private func stored(waiting: Int, undecided: Int, isAtLeast: Bool) -> [Finding] {
+        let least = isAtLeast ? "at least " : ""
         var findings: [Finding] = []
         if waiting > 0 {
             findings.append(
                 Finding(
                     .attention, "queue",
-                    "\(NumberText.count(waiting, "stored call")) wait for the gateway to run again",
-                    next: "systemctl start mcp-gateway"))
+                    "\(least)\(NumberText.count(waiting, "stored call")) wait for the gateway to run again",
+                    next: commands.start))
         }
         if undecided > 0 {
+            let list = commands.isManaged ? " && " + commands.verb("queue list --status unknown") : ""
             findings.append(
                 Finding(
                     .attention, "queue",
-                    "\(NumberText.count(undecided, "call")) wait for a person to decide, once the gateway runs",
-                    next: "systemctl start mcp-gateway && mcp-gateway queue list --status unknown"))
+                    "\(least)\(NumberText.count(undecided, "call")) wait for a person to decide, once the gateway runs",
+                    next: commands.start + list))
         }
         return findings
     }
 
     private func facts(since: Int64) -> JournalFacts? {
-        // What cannot be read has been said by then.
+        // What cannot be read of a stopped gateway has been said by then; of one that runs it is said with its errors.
         try? JournalFacts.read(directory: directory, isInUse: isRunning, since: since)
     }
 
     private var backups: [Finding] {
         let folder = directory + "/backups"
         if settings.storage.isShared, !isRunning { return [] }
+        // Without a gateway there is nobody to make one.
+        let rank = canBeAsked ? Finding.Rank.attention : .note
+        let making = canBeAsked ? commands.verb("backup") : nil
         guard let (newest, made) = DurableStore.newestBackup(in: folder) else {
-            return [
-                Finding(
-                    isRunning ? .attention : .note, "backup", "there is none in \(folder)", next: "mcp-gateway backup")
-            ]
+            return [Finding(rank, "backup", "there is none in \(folder)", next: making)]
         }
         let age = Int((time.wallMilliseconds() - made) / 1_000)
         let words = "the newest is \(newest), \(AgeText.of(seconds: max(0, age))) old"
         return age > 36 * 3_600
-            ? [Finding(.attention, "backup", words, next: "mcp-gateway backup")] : [Finding(.well, "backup", words)]
+            ? [Finding(rank, "backup", words, next: making)] : [Finding(.well, "backup", words)]
     }
 
     // MARK: What went wrong
 
     private var errors: [Finding] {
         let now = time.wallMilliseconds()
-        guard let facts = facts(since: now - Self.hour) else { return [] }
+        guard let facts = facts(since: now - Self.hour) else {
+            guard isRunning else { return [] }
+            let words = "\(directory)/queue.db could not be read: its errors of the last hour are not known"
+            return [Finding(.attention, "errors", words, next: "ls -l \(directory)")]
+        }
         var findings: [Finding] = []
         if let newest = facts.newest, newest > now + 60_000 {
             findings.append(
@@ -190,7 +241,7 @@ struct JournalLook: Sendable {
                 "configuration read again \(NumberText.count(reloads, "time")) since yesterday",
                 "grep 'configuration read again' \(logPath)")
         }
-        for token in madeLately(now) { change("a token was made for \(token)", "mcp-gateway token list") }
+        for token in madeLately(now) { change("a token was made for \(token)", commands.verb("token list")) }
         let log = settings.log.directory + "/security.log"
         let orders = LogLook(path: log, since: now - Self.day).lines.count { $0.message == "admin_call" && $0.isOrder }
         if orders > 0 {

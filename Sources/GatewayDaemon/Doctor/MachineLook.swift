@@ -8,8 +8,8 @@ internal import HTTPListener
 /// What the machine and its files say: room, memory, clock, certificate.
 struct MachineLook: Sendable {
     let settings: GatewaySettings
-    /// A gateway that runs reports memory and the storage's disk itself.
     let isRunning: Bool
+    let commands: NextCommands
     let time: SystemTime
 
     var findings: [Finding] { disks + memory + clock + certificate + setAside }
@@ -41,7 +41,8 @@ struct MachineLook: Sendable {
         let words = "\(NumberText.of(bytes: free)) (\(NumberText.percent(share))) free at \(path)"
         let next = "df -h \(path); du -xh --max-depth=2 \(path) | sort -h | tail -5"
         if free < Self.bytesNeeded {
-            return [Finding(.urgent, "disk", words + ": calls can no longer be stored", next: next)]
+            let loss = path == settings.storage.directory ? "calls can no longer be stored" : "nothing can be logged"
+            return [Finding(.urgent, "disk", "\(words): \(loss)", next: next)]
         }
         if nodes < 0.02 {
             return [
@@ -51,9 +52,7 @@ struct MachineLook: Sendable {
             ]
         }
         if share < 0.05 || free < Self.bytesComfortable {
-            // The gateway says the same of its storage.
-            return isRunning && path == settings.storage.directory
-                ? [] : [Finding(.attention, "disk", words, next: next)]
+            return [Finding(.attention, "disk", words, next: next)]
         }
         return [Finding(.well, "disk", words)]
     }
@@ -113,7 +112,7 @@ struct MachineLook: Sendable {
         return [
             Finding(
                 left < 86_400 ? .urgent : .attention, "certificate",
-                words + "; put a new one in its place, which a reload takes up", next: "systemctl reload mcp-gateway")
+                words + "; put a new one in its place, which a reload takes up", next: commands.reload)
         ]
     }
 

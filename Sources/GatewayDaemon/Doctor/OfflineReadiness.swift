@@ -39,9 +39,10 @@ package struct OfflineReadiness: Sendable {
     }
 
     package func answer() throws(StartError) -> OperatorAnswer {
-        let tools = try client.order("GET", "/admin/tools").json["tools"]?.arrayValue ?? []
-        let status = try client.order("GET", "/admin/status").json
-        let tokens = try client.order("GET", "/admin/tokens").json["tokens"]?.arrayValue ?? []
+        let patience = GatewayLook.patience
+        let status = try client.statusFacts(patience: patience).json
+        let tools = try client.order("GET", "/admin/tools", patience: patience).json["tools"]?.arrayValue ?? []
+        let tokens = try client.order("GET", "/admin/tokens", patience: patience).json["tokens"]?.arrayValue ?? []
         let now = time.wallMilliseconds()
         let facts: JournalFacts
         do throws(StoreError) {
@@ -49,20 +50,23 @@ package struct OfflineReadiness: Sendable {
                 directory: status["storage"]?.stringValue ?? settings.storage.directory, isInUse: true,
                 since: now - Self.lookedBack)
         } catch { throw StartError(error.text) }
-        let known = Set(settings.upstreams.map(\.name))
-        if let stranger = tunnels.subtracting(known).min() {
-            throw StartError("there is no upstream \(ControlClient.words(stranger)) in the configuration")
+        let upstreams = status["upstreams"]?.arrayValue ?? []
+        if let stranger = tunnels.subtracting(upstreams.map { $0["name"].shown }).min() {
+            throw StartError("there is no upstream \(ControlClient.words(stranger)) at this gateway")
         }
-        let local = Set(settings.upstreams.filter(\.isOfThisMachine).map(\.name)).subtracting(tunnels)
-        let plan = tools.filter { $0["enabled"]?.boolValue != false }.map { Line($0, local: local, facts) }
-        let supply = Supply(
-            settings: settings, waiting: status["queue"]?["waiting"]?.intValue ?? 0,
+        let terms = OutageTerms(status["in_force"]) ?? OutageTerms(settings)
+        let away = Set(upstreams.filter { $0["status"].shown == "unhealthy" }.map { $0["name"].shown })
+        let plan = tools.filter { $0["enabled"]?.boolValue != false }.map {
+            Line($0, local: terms.local.subtracting(tunnels), away: away, facts)
+        }
+        let supply = QueueSupply(
+            terms: terms, waiting: status["queue"]?["waiting"]?.intValue ?? 0, waitingOfOne: facts.waitingOfOne,
             callsPerHour: Double(plan.filter { $0.fate == .stored }.reduce(0) { $0 + $1.calls })
-                / facts.hours(until: now),
+                / facts.hours(until: now), shareOfOne: facts.shareOfOne,
             bytesPerCall: facts.stored.calls > 0 ? Double(facts.stored.bytes) / Double(facts.stored.calls) : nil)
         let owners = Set(plan.map(\.owner))
         return Self.answer(
-            plan, supply, runsOut: endings(tokens, now), strangers: known.filter { !owners.contains($0) }.sorted())
+            plan, supply, runsOut: endings(tokens, now), strangers: away.filter { !owners.contains($0) }.sorted())
     }
 
     /// How far back calls are counted: long enough for a shop's day and its night.
@@ -76,61 +80,40 @@ package struct OfflineReadiness: Sendable {
         let why: String
         let calls: Int
 
-        init(_ tool: JSONValue, local: Set<String>, _ facts: JournalFacts) {
+        /// - Parameters:
+        ///   - local: upstreams that need no network.
+        ///   - away: those that do not answer now, whatever becomes of the network.
+        init(_ tool: JSONValue, local: Set<String>, away: Set<String>, _ facts: JournalFacts) {
             (self.tool, owner) = (tool["name"].shown, tool["owner"].shown)
             let name = tool["name"].shown
-            calls = facts.calls.filter { $0.tool == name && !["refused", "limited", "queued"].contains($0.status) }
-                .reduce(0) { $0 + $1.count }
-            switch (tool["route"].shown, tool["offline"].shown) {
-            case ("wasm", _): (fate, why) = (.goesOn, "runs in the gateway itself")
-            case (_, _) where local.contains(tool["owner"].shown):
-                (fate, why) = (.goesOn, "its server is on this machine, and goes on as far as that needs no network")
-            case (_, "queue"):
-                let twice = tool["idempotent"]?.boolValue == true
-                (fate, why) = (.stored, twice ? "sent later, again if need be" : "sent later, once")
-            case (_, "stale"): (fate, why) = (.kept, "the last answer to the same question, with its age")
-            default: (fate, why) = (.fails, "nothing is said about it; offline = \"queue\" or \"stale\" would be")
+            calls = facts.calls.filter {
+                $0.tool == name && !["refused", "limited", "input_required"].contains($0.status)
+            }.reduce(0) { $0 + $1.count }
+            if tool["route"].shown == "wasm" {
+                (fate, why) = (.goesOn, "runs in the gateway itself")
+                return
             }
-        }
-    }
-
-    /// How long the queue has room.
-    struct Supply: Sendable {
-        let settings: GatewaySettings
-        let waiting: Int
-        let callsPerHour: Double
-        /// Of those stored before; nil where there were none.
-        let bytesPerCall: Double?
-
-        /// nil where nothing is to be expected.
-        var hours: Double? {
-            guard callsPerHour > 0 else { return nil }
-            let places = Double(max(0, settings.storage.queueItemsMax - waiting)) / callsPerHour
-            guard let bytesPerCall, bytesPerCall > 0 else { return places }
-            let taken = Double(waiting) * bytesPerCall
-            return min(places, max(0, Double(settings.storage.queueBytesMax) - taken) / (callsPerHour * bytesPerCall))
-        }
-
-        /// When the first call that is stored now is given up.
-        var firstExpiry: Duration? {
-            settings.upstreams.flatMap(\.exposure.edits.values).map(\.policy).filter { $0.offline == .queue }
-                .map(\.expires).min()
-        }
-
-        var words: String {
-            let room = "\(waiting) of \(settings.storage.queueItemsMax) places taken"
-            guard let hours else { return room + "; no calls of such tools in the last day, so it will not fill soon" }
-            let rate = "\(NumberText.of(callsPerHour)) calls an hour as in the last day"
-            return "\(room); at \(rate) it is full in \(AgeText.of(seconds: Int(min(hours * 3_600, 1e9))))"
-        }
-
-        var json: JSONValue {
-            .object([
-                ("waiting", .number(String(waiting))), ("max_items", .number(String(settings.storage.queueItemsMax))),
-                ("calls_per_hour", .number(NumberText.of(callsPerHour))),
-                ("hours_until_full", hours.map { .number(NumberText.of($0)) } ?? .null),
-                ("first_expiry_seconds", firstExpiry.map { .number(String($0.components.seconds)) } ?? .null),
-            ])
+            let isLocal = local.contains(owner)
+            if isLocal, !away.contains(owner) {
+                (fate, why) = (.goesOn, "its server is on this machine, and goes on as far as that needs no network")
+                return
+            }
+            let dead = isLocal ? "its server is on this machine, but does not answer now; " : ""
+            let kept = facts.kept[name, default: 0]
+            switch tool["offline"].shown {
+            case "queue":
+                let twice = tool["idempotent"]?.boolValue == true
+                (fate, why) = (.stored, dead + (twice ? "sent later, again if need be" : "sent later, once"))
+            case "stale" where kept > 0:
+                (fate, why) = (
+                    .kept, dead + "only what was asked before, with its age: \(NumberText.count(kept, "answer")) kept"
+                )
+            case "stale": (fate, why) = (.fails, dead + "only what was asked before, and no answer is kept")
+            default:
+                (fate, why) = (
+                    .fails, dead + "nothing is said about it; offline = \"queue\" or \"stale\" would be"
+                )
+            }
         }
     }
 
@@ -153,7 +136,7 @@ package struct OfflineReadiness: Sendable {
 
     /// - Parameter strangers: upstreams whose tools are not known, since they never answered.
     static func answer(
-        _ plan: [Line], _ supply: Supply, runsOut: [(seconds: Int, words: String)], strangers: [String] = []
+        _ plan: [Line], _ supply: QueueSupply, runsOut: [(seconds: Int, words: String)], strangers: [String] = []
     ) -> OperatorAnswer {
         var table = ScreenTable(["TOOL", "SERVER", "WITHOUT A NETWORK", "#CALLS/DAY", "HOW"])
         let rank = Dictionary(uniqueKeysWithValues: Fate.allCases.enumerated().map { ($1, $0) })
@@ -167,10 +150,19 @@ package struct OfflineReadiness: Sendable {
         if failing > 0 { complaints.append("\(failing) of \(NumberText.count(plan.count, "tool")) would fail at once") }
         if plan.contains(where: { $0.fate == .stored }) {
             lines.append(StatusScreen.fact("queue", supply.words))
-            if let expiry = supply.firstExpiry {
+            if let expiry = supply.terms.firstExpiry {
                 lines.append(StatusScreen.fact("", "what is not sent within \(SettingsUnits.text(expiry)) is given up"))
             }
-            if let hours = supply.hours, hours < 24 { complaints.append("the queue would be full within a day") }
+            if supply.isFull {
+                complaints.append("the queue is full now")
+            } else if let hours = supply.hours, hours < 24 {
+                complaints.append("the queue would be full within a day")
+            }
+        }
+        let kept = plan.count { $0.fate == .kept }
+        if kept > 0 {
+            let words = "\(NumberText.count(kept, "tool")) of them, for questions that were asked before; others fail"
+            lines.append(StatusScreen.fact("kept", words))
         }
         if !strangers.isEmpty {
             let names = strangers.map { LogText.escaped($0) }.joined(separator: ", ")
@@ -187,7 +179,15 @@ package struct OfflineReadiness: Sendable {
         let soon = runsOut.count { $0.seconds < outageSeconds }
         if soon > 0 { complaints.append("tokens or certificates would run out within three days") }
         if runsOut.isEmpty { lines.append(StatusScreen.fact("runs out", "no token and no certificate within a month")) }
-        let json = JSONValue.object([
+        return OperatorAnswer(
+            json: json(plan, supply, runsOut, isReady: complaints.isEmpty).text, lines: lines,
+            isGood: complaints.isEmpty, complaints: complaints)
+    }
+
+    private static func json(
+        _ plan: [Line], _ supply: QueueSupply, _ runsOut: [(seconds: Int, words: String)], isReady: Bool
+    ) -> JSONValue {
+        .object([
             (
                 "tools",
                 .array(
@@ -205,9 +205,8 @@ package struct OfflineReadiness: Sendable {
                     runsOut.map {
                         .object([("what", .string($0.words)), ("in_seconds", .number(String($0.seconds)))])
                     })
-            ), ("ready", .bool(complaints.isEmpty)),
+            ), ("ready", .bool(isReady)),
         ])
-        return OperatorAnswer(json: json.text, lines: lines, isGood: complaints.isEmpty, complaints: complaints)
     }
 }
 
@@ -215,31 +214,5 @@ extension JournalFacts {
     /// The stretch of time that the rows cover; an hour at least, so that a call of just now is no flood.
     fileprivate func hours(until now: Int64) -> Double {
         max(1, Double(now - (oldest ?? now)) / 3_600_000)
-    }
-}
-
-extension UpstreamSettings {
-    /// Whether it can be reached without any network.
-    var isOfThisMachine: Bool {
-        switch transport {
-        case .stdio: true
-        case .http(let url, _): Self.isLoopback(Self.host(of: url))
-        }
-    }
-
-    /// A name that only begins like such an address is somebody else's.
-    private static func isLoopback(_ host: String) -> Bool {
-        let isNumber = host.utf8.allSatisfy { (0x30...0x39).contains($0) || $0 == UInt8(ascii: ".") }
-        return host == "localhost" || host == "::1" || isNumber && host.hasPrefix("127.")
-    }
-
-    static func host(of url: String) -> String {
-        guard let mark = url.firstRange(of: "://") else { return "" }
-        let rest = url[mark.upperBound...].prefix { $0 != "/" && $0 != "?" }
-        let place = rest.split(separator: "@").last ?? ""
-        if place.hasPrefix("["), let end = place.firstIndex(of: "]") {
-            return String(place[place.index(after: place.startIndex)..<end])
-        }
-        return String(place.prefix { $0 != ":" })
     }
 }

@@ -7,34 +7,42 @@ internal import Glibc
 struct ServiceLook: Sendable {
     let settings: GatewaySettings
     let gateway: GatewayLook
+    let commands: NextCommands
+    /// What systemd says of its unit; empty where it has none.
+    let unit: [String: String]
     /// Whether the listener speaks TLS is not known then.
     let isGuessing: Bool
+    /// The file could not be read at all, so that it may be another gateway's place that is looked at.
+    let isBlind: Bool
 
-    private static let unit = "mcp-gateway"
+    var findings: [Finding] {
+        let port = port
+        // What keeps a gateway from starting stands before that it does not run.
+        return gateway.isRunning ? service + port : port + (port.isEmpty ? service : service.map(waiting(for:)))
+    }
 
-    var findings: [Finding] { service + port }
+    private func waiting(for service: Finding) -> Finding {
+        Finding(service.rank, service.area, service.words + "; another program has its port", next: portLook)
+    }
 
     // MARK: The service
 
     private var service: [Finding] {
-        let unit = Self.properties
-        let isManaged = unit["LoadState"] == "loaded"
         if let trouble = gateway.trouble {
-            return [
-                Finding(
-                    .urgent, "service", trouble,
-                    next: gateway.isRunning ? "systemctl status \(Self.unit)" : "sudo mcp-gateway doctor")
-            ]
+            let next = gateway.hasLostSocket ? commands.restart(gateway.folder ?? settings.storage.directory) : nil
+            return [Finding(.urgent, "service", trouble, next: next ?? commands.look)]
         }
-        guard gateway.isRunning else { return [stopped(unit, isManaged: isManaged)] }
-        guard isManaged else { return [Finding(.well, "service", "a gateway runs, not as a service of systemd")] }
+        guard gateway.isRunning else { return [stopped] }
+        guard commands.isManaged else {
+            return [Finding(.well, "service", "a gateway runs, not as a service of systemd")]
+        }
         let restarts = unit["NRestarts"].flatMap { Int($0) } ?? 0
         if unit["ActiveState"] != "active" {
             return [
                 Finding(
                     .attention, "service",
                     "a gateway runs, but not the one of systemd, whose unit is \(unit["ActiveState"] ?? "?")",
-                    next: "systemctl status \(Self.unit); pgrep -a mcp-gateway")
+                    next: "systemctl status \(NextCommands.unit); pgrep -a mcp-gateway")
             ]
         }
         guard restarts == 0 else {
@@ -43,44 +51,57 @@ struct ServiceLook: Sendable {
                 Finding(
                     isRecent ? .attention : .note, "service",
                     "systemd has restarted it \(NumberText.count(restarts, "time")) by itself",
-                    next: "journalctl -u \(Self.unit) --since '1 day ago' | grep -iE 'main process exited|watchdog|oom'"
-                )
+                    next: "journalctl -u \(NextCommands.unit) --since '1 day ago' | "
+                        + "grep -iE 'main process exited|watchdog|oom'")
             ]
         }
         return [Finding(.well, "service", "active since \(unit["ActiveEnterTimestamp"] ?? "?")")]
     }
 
-    private func stopped(_ unit: [String: String], isManaged: Bool) -> Finding {
-        guard isManaged else {
-            return Finding(
-                .urgent, "service", "no gateway runs here: nothing answers at \(settings.admin.controlSocket)",
-                next: "mcp-gateway serve --config \(settings.sourcePath)")
+    private var stopped: Finding {
+        let journal = "journalctl -u \(NextCommands.unit) -n 50 --no-pager"
+        let socket = settings.admin.controlSocket
+        guard commands.isManaged else {
+            let words = "no gateway runs here: nothing answers at \(socket)"
+            return isBlind
+                ? Finding(
+                    .attention, "service",
+                    words + ", where one usually is; this one's may be elsewhere, since its file cannot be read",
+                    next: commands.look)
+                : Finding(.urgent, "service", words, next: commands.start)
         }
         let state = unit["ActiveState"] ?? "?"
-        if state == "activating" || state == "deactivating" {
+        switch state {
+        case "active":
             return Finding(
-                .attention, "service", "it is \(state)", next: "journalctl -u \(Self.unit) -n 50 --no-pager")
+                .urgent, "service",
+                "systemd says that it is active, but nothing answers at \(socket)"
+                    + (isBlind ? ", which is a guess, since its file cannot be read" : ""), next: commands.look)
+        case "activating", "deactivating": return Finding(.attention, "service", "it is \(state)", next: journal)
+        default: break
         }
         if unit["ExecMainStatus"] == "78" {
             return Finding(
                 .urgent, "service", "it is \(state): it refused its configuration",
-                next: "mcp-gateway validate-config --strict \(settings.sourcePath)")
+                next: "mcp-gateway validate-config --strict \(NextCommands.quoted(settings.sourcePath))")
         }
         guard state == "failed" else {
-            return Finding(.urgent, "service", "it is stopped", next: "systemctl start \(Self.unit)")
+            return Finding(.urgent, "service", "it is stopped", next: commands.start)
         }
         return Finding(
             .urgent, "service",
             "it has ended by itself: \(unit["Result"] ?? "?"), status \(unit["ExecMainStatus"] ?? "?")",
-            next: "journalctl -u \(Self.unit) -n 50 --no-pager")
+            next: journal)
     }
 
     /// What systemd says; empty where there is none.
-    private static var properties: [String: String] {
+    static var properties: [String: String] {
         guard SettingsFiles.machine.kind("/run/systemd/system") == .directory else { return [:] }
         let wanted =
-            "LoadState,ActiveState,Result,NRestarts,ExecMainStatus,ActiveEnterTimestamp,ActiveEnterTimestampMonotonic"
-        let lines = CommandOutput.of(["/usr/bin/systemctl", "show", unit, "--property=" + wanted]) ?? ""
+            "LoadState,ActiveState,Result,NRestarts,ExecStart,ExecMainStatus,ActiveEnterTimestamp,"
+            + "ActiveEnterTimestampMonotonic"
+        let command = ["/usr/bin/systemctl", "show", NextCommands.unit, "--property=" + wanted]
+        let lines = CommandOutput.of(command) ?? ""
         return Dictionary(
             lines.split(separator: "\n").compactMap { line in
                 line.firstIndex(of: "=").map { (String(line[..<$0]), String(line[line.index(after: $0)...])) }
@@ -97,10 +118,12 @@ struct ServiceLook: Sendable {
 
     // MARK: The port
 
+    private var portLook: String { "ss -tlnp | grep :\(settings.server.listen.port)" }
+
     private var port: [Finding] {
         let listen = settings.server.listen
-        guard listen.port != 0 else { return [] }
-        let look = "ss -tlnp | grep :\(listen.port)"
+        guard listen.port != 0, gateway.listens else { return [] }
+        let look = portLook
         let answer = PortProbe.ask(listen, isTLS: settings.server.tls != nil || isGuessing)
         switch (answer, gateway.isRunning) {
         case (.answered(let milliseconds), true):
@@ -108,7 +131,7 @@ struct ServiceLook: Sendable {
                 return [
                     Finding(
                         .attention, "port", "/health at \(listen) takes \(NumberText.of(milliseconds: milliseconds))",
-                        next: "mcp-gateway top")
+                        next: commands.verb("top"))
                 ]
             }
             let words = "\(listen) answers within \(NumberText.of(milliseconds: max(0.1, milliseconds)))"
@@ -124,6 +147,8 @@ struct ServiceLook: Sendable {
                         + "for a restart?", next: look)
             ]
         case (.answered, false), (.open, false), (.silent, false):
+            // It may be our own, whose file cannot be read.
+            guard !isBlind, !commands.isManaged || unit["ActiveState"] != "active" else { return [] }
             return [
                 Finding(
                     .urgent, "port", "another program has \(listen), so that the gateway cannot start there",

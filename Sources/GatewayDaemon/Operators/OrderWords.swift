@@ -14,6 +14,13 @@ package enum OrderWords {
         return words.utf8.count <= 7 ? words : nil
     }
 
+    /// A time as before, of a day at most; nil when it is longer.
+    package static func lastingADay(_ text: String) -> String? {
+        lasting(text).flatMap { words in
+            SettingsUnits.duration(words).flatMap { $0 <= .seconds(86_400) ? words : nil }
+        }
+    }
+
     /// How often: `10`, `0.5`, `10/s`, `30/m`, `100/h`; nil when it is nothing that can be a limit.
     package static func perSecond(_ text: String) -> Double? {
         let rate = decimal(text) ?? SettingsUnits.rate(text)?.perSecond

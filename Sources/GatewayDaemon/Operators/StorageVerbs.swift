@@ -15,10 +15,36 @@ package struct StorageVerbs: Sendable {
         client = ControlClient(socketPath: settings.admin.controlSocket)
     }
 
+    /// The gateway makes it. Where this process may write, it then takes the file there itself: the places that a
+    /// service sees are not those of whoever types this.
+    ///
     /// - Parameter file: as it was typed; a relative one begins in the current directory.
     package func backup(to file: String?) throws(StartError) -> OperatorAnswer {
-        try client.backup(to: file.map(Self.absolute))
+        guard let path = file.map(Self.absolute) else { return try client.backup(to: nil) }
+        let parent = SettingsUnits.folder(of: path)
+        guard SettingsFiles.machine.kind(parent) == .directory else {
+            throw StartError("no backup was made: there is no directory \(parent), or you may not look there")
+        }
+        let fetch = BackupFetch(to: path, from: settings.storage.directory)
+        // Of gateways that share a directory each has backups of its own, and which of them answers is not known here.
+        guard fetch.isPossible, !settings.storage.isShared else { return try client.backup(to: path) }
+        try Self.withCare { () throws(StorageCareError) in try fetch.check() }
+        defer { fetch.discard() }
+        let answer = try client.backup(to: fetch.source)
+        let bytes = try Self.withCare { () throws(StorageCareError) in try fetch.take() }
+        return OperatorAnswer(
+            json: answer.json.replacing(Self.quoted(fetch.source), with: Self.quoted(path)),
+            screen: ControlClient.words("backup made and verified: \(path), \(bytes) bytes"))
     }
+
+    private static func withCare<Value>(
+        _ body: () throws(StorageCareError) -> Value
+    ) throws(StartError) -> Value {
+        do throws(StorageCareError) { return try body() } catch { throw StartError(error.text) }
+    }
+
+    /// As it stands within a text of JSON.
+    private static func quoted(_ path: String) -> String { String(JSONText.quoted(path).dropFirst().dropLast()) }
 
     /// Looks at a file, or without one at the database: through the gateway while it runs, since it alone knows what is
     /// not in the file yet.

@@ -24,6 +24,9 @@ final class Reloader: ReloadOrders, StatusSource {
         let isQuiet: Bool
     }
 
+    /// False where one client is served over stdin and stdout alone.
+    var listens: Bool { !source.isQuiet }
+
     private struct State {
         /// In force.
         var current: GatewaySettings

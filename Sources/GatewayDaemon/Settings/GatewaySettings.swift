@@ -1,6 +1,7 @@
 // Licensed under the Apache License 2.0; see LICENSE.
 
 package import GatewayCore
+internal import HTTPListener
 
 /// What one configuration file says, checked, with defaults filled in and paths made absolute. Two equal values mean
 /// that a reload has
@@ -157,7 +158,7 @@ package struct ListenAddress: Sendable, Equatable, CustomStringConvertible {
         self.port = port
     }
 
-    package var isLoopback: Bool { host == "localhost" || host == "::1" || host.hasPrefix("127.") }
+    package var isLoopback: Bool { OriginGuard.isLoopback(host) }
     /// Every address of the machine.
     package var isEverywhere: Bool { host == "0.0.0.0" || host == "::" }
     package var description: String { host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }

@@ -9,7 +9,13 @@ package struct SettingsFiles: Sendable {
     /// Why a file could not be read, as the end of a sentence.
     package struct Unreadable: Error, Equatable {
         package let reason: String
-        package init(reason: String) { self.reason = reason }
+        /// What to do about it, where that is known.
+        package let advice: String?
+
+        package init(reason: String, advice: String? = nil) {
+            self.reason = reason
+            self.advice = advice
+        }
     }
 
     /// The bytes of a regular file of at most so many bytes. Never waits for a pipe or a device: it refuses them.
@@ -21,6 +27,9 @@ package struct SettingsFiles: Sendable {
     package var isOpenToOthers: @Sendable (_ path: String) -> Bool
     /// Where relative names of the command line begin.
     package var currentDirectory: @Sendable () -> String
+    /// What keeps the owner of a directory from a file that this process, which is root, may read; nil where nothing
+    /// does.
+    package var hiddenFromOwner: @Sendable (_ path: String, _ directory: String) -> Unreadable?
     /// Seconds since 1970, for what is valid until some day.
     package var now: @Sendable () -> Int
 
@@ -29,6 +38,7 @@ package struct SettingsFiles: Sendable {
         kind: @escaping @Sendable (String) -> Kind, isReadable: @escaping @Sendable (String) -> Bool,
         isExecutable: @escaping @Sendable (String) -> Bool, currentDirectory: @escaping @Sendable () -> String,
         isOpenToOthers: @escaping @Sendable (String) -> Bool = { _ in false },
+        hiddenFromOwner: @escaping @Sendable (String, String) -> Unreadable? = { _, _ in nil },
         now: @escaping @Sendable () -> Int = { time(nil) }
     ) {
         self.read = read
@@ -37,6 +47,7 @@ package struct SettingsFiles: Sendable {
         self.isExecutable = isExecutable
         self.isOpenToOthers = isOpenToOthers
         self.currentDirectory = currentDirectory
+        self.hiddenFromOwner = hiddenFromOwner
         self.now = now
     }
 
@@ -58,7 +69,19 @@ package struct SettingsFiles: Sendable {
             isOpenToOthers: { path in
                 var status = stat()
                 return unsafe stat(path, &status) == 0 && status.st_mode & S_IROTH != 0
+            },
+            hiddenFromOwner: { path, directory in
+                guard geteuid() == 0, let owner = FileRights.owner(of: directory) else { return nil }
+                return FileRights.obstacle(to: path, for: owner).map {
+                    Unreadable(reason: $0.reason, advice: $0.mending)
+                }
             })
+    }
+
+    /// For a person who may not read a file because it is for the members of a group: how to become one.
+    package static func invitation(to path: String) -> String? {
+        guard unsafe access(path, R_OK) != 0, errno == EACCES else { return nil }
+        return FileRights.obstacle(to: path, for: FileRights.ownReader())?.joining
     }
 
     private static func kind(_ status: stat) -> Kind {
@@ -72,7 +95,7 @@ package struct SettingsFiles: Sendable {
     private static func readFile(_ path: String, _ bytesMax: Int) throws(Unreadable) -> [UInt8] {
         // Without O_NONBLOCK a named pipe would hold us here until somebody writes to it.
         let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
-        guard descriptor >= 0 else { throw Unreadable(reason: words(errno)) }
+        guard descriptor >= 0 else { throw refusal(path, errno) }
         defer { close(descriptor) }
         var status = stat()
         guard unsafe fstat(descriptor, &status) == 0 else { throw Unreadable(reason: words(errno)) }
@@ -96,6 +119,16 @@ package struct SettingsFiles: Sendable {
             bytes += chunk.prefix(count)
         }
         throw Unreadable(reason: "it has more than \(bytesMax) bytes")
+    }
+
+    private static func refusal(_ path: String, _ code: Int32) -> Unreadable {
+        guard code == EACCES, let obstacle = FileRights.obstacle(to: path, for: FileRights.ownReader()) else {
+            return Unreadable(reason: words(code))
+        }
+        guard let joining = obstacle.joining else {
+            return Unreadable(reason: obstacle.reason, advice: obstacle.mending)
+        }
+        return Unreadable(reason: "user \(obstacle.reader.name) may not read it", advice: joining)
     }
 
     private static func words(_ code: Int32) -> String {

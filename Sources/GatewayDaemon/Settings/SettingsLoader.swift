@@ -32,6 +32,14 @@ package enum SettingsLoader {
             report: walk.report, values: walk.values, files: files, folder: folder, environment: environment,
             upstreams: upstreams, tools: tools)
         checks.run()
+        if source.hasPrefix(SettingsUnits.folder(of: ConfigurationPath.installed) + "/"),
+            let directory = checks.values.text("storage", "directory"),
+            let hidden = files.hiddenFromOwner(source, directory)
+        {
+            // Root reads everything, and becomes that user as soon as it serves.
+            let words = [hidden.reason, hidden.advice].compactMap { $0 }.joined(separator: "; ")
+            checks.report.add(line: nil, key: "", .error, "the gateway cannot read this file: \(words)")
+        }
         guard !checks.report.hasErrors else { return checks.report.outcome(nil) }
         let build = SettingsBuild(
             values: walk.values, tls: checks.tls, sourcePath: source, upstreams: upstreams, tools: tools)
@@ -73,7 +81,8 @@ package enum SettingsLoader {
             bytes = try files.read(source, fileBytesMax)
         } catch {
             report.add(
-                line: nil, key: "", .error, "cannot read this file: \(error.reason); give the path of a TOML file")
+                line: nil, key: "", .error,
+                "cannot read this file: \(error.reason); \(error.advice ?? "give the path of a TOML file")")
             return nil
         }
         guard let text = String(validating: bytes, as: UTF8.self) else {

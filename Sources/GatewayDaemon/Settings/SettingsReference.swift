@@ -150,7 +150,7 @@ package enum SettingsReference {
         "server.tls.certificate": "\"/etc/mcp-gateway/tls/certificate.pem\"",
         "server.tls.key": "\"/etc/mcp-gateway/tls/key.pem\"",
         "server.tls.client_ca": "\"/etc/mcp-gateway/tls/clients.pem\"",
-        "admin.listen": "\"127.0.0.1:9090\"",
+        "admin.listen": "\"127.0.0.1:8081\"",
         "wasm.library": "\"/usr/lib/mcp-gateway/libwasmtime.so\"",
         "wasm.cache": "\"/var/lib/mcp/wasm-cache\"",
         "upstreams.*.url": "\"https://erp.example/mcp\"",

@@ -13,6 +13,8 @@ package struct SpanSender: Sendable {
         case later(String)
         /// It will not take this batch, ever.
         case refused(String)
+        /// There is no collector any more: the configuration has changed.
+        case unwanted
     }
 
     private let tracer: Tracer
@@ -24,7 +26,10 @@ package struct SpanSender: Sendable {
 
     private static let batchMax = 512
     private static let interval = Duration.seconds(2)
-    private static let patienceMax = Duration.seconds(60)
+    private static let look = Duration.milliseconds(100)
+    private static let pauseMax = Duration.seconds(60)
+    /// The end of the gateway waits no longer for a collector.
+    private static let goodbyeMax = Duration.seconds(2)
 
     /// - Parameter post: delivers one body, within some seconds.
     package init(
@@ -46,27 +51,35 @@ package struct SpanSender: Sendable {
         var isAway = false
         var isRefused = false
         while !Task.isCancelled {
-            // Ends early when the gateway stops.
-            try? await Task.sleep(for: pause)
+            await rest(pause, untilFull: !isAway)
             while !Task.isCancelled {
                 if held.isEmpty { held = tracer.take(Self.batchMax) }
                 guard !held.isEmpty else { break }
+                // One that is not full was all there is: the next ones gather first.
+                let isFull = held.count == Self.batchMax
                 switch await deliver(&held) {
+                case .unwanted:
+                    (isAway, isRefused, pause) = (false, false, Self.interval)
+                    if isFull { continue }
                 case .taken:
                     if isAway || isRefused { log.notice("traces are delivered again") }
                     (isAway, isRefused, pause) = (false, false, Self.interval)
-                    continue
+                    if isFull { continue }
                 case .refused(let words):
-                    let message: Logger.Message = "the collector does not take these traces"
+                    let message: Logger.Message =
+                        "the collector does not take these traces; see telemetry.otlp_endpoint"
                     if !isRefused { log.warning(message, metadata: [LogKey.detail: "\(words)"]) }
                     isRefused = true
-                    continue
                 case .later(let words):
                     // One that was broken off by the end of the gateway says nothing about the collector.
                     if Task.isCancelled { break }
-                    if !isAway { log.warning("traces are not delivered", metadata: [LogKey.detail: "\(words)"]) }
+                    if !isAway {
+                        log.warning(
+                            "traces are not delivered to telemetry.otlp_endpoint", metadata: [LogKey.detail: "\(words)"]
+                        )
+                    }
                     isAway = true
-                    pause = min(pause * 2, Self.patienceMax)
+                    pause = min(pause * 2, Self.pauseMax)
                 }
                 break
             }
@@ -74,16 +87,35 @@ package struct SpanSender: Sendable {
         let last = held + tracer.take(Tracer.waitingMax)
         guard !last.isEmpty, !isAway else { return dropped.increment(by: UInt64(last.count)) }
         // This task is cancelled by now, and what it asks for would be given up at once.
-        await Task {
-            var last = last[...]
-            while !last.isEmpty {
-                var batch = Array(last.prefix(Self.batchMax))
-                last = last.dropFirst(batch.count)
-                guard case .later = await deliver(&batch) else { continue }
-                // The gateway waits for no collector longer than that.
-                return dropped.increment(by: UInt64(batch.count + last.count))
-            }
-        }.value
+        let goodbye = Task { await sendLast(last) }
+        let timer = Task {
+            // Ends early when all is sent.
+            do { try await Task.sleep(for: Self.goodbyeMax) } catch { return }
+            goodbye.cancel()
+        }
+        await goodbye.value
+        timer.cancel()
+    }
+
+    /// Ends early when the gateway stops, and when there is a whole batch: what waits is bounded.
+    private func rest(_ pause: Duration, untilFull: Bool) async {
+        var left = pause
+        while left > .zero, !(untilFull && tracer.waiting >= Self.batchMax) {
+            let step = min(left, Self.look)
+            do { try await Task.sleep(for: step) } catch { return }
+            left -= step
+        }
+    }
+
+    /// Each batch once, until its task is cancelled.
+    private func sendLast(_ spans: [FinishedSpan]) async {
+        var left = spans[...]
+        while !left.isEmpty, !Task.isCancelled {
+            var batch = Array(left.prefix(Self.batchMax))
+            if case .later = await deliver(&batch) { break }
+            left = left.dropFirst(Self.batchMax)
+        }
+        dropped.increment(by: UInt64(left.count))
     }
 
     /// Afterwards the batch is empty, unless it may be sent again.
@@ -91,7 +123,7 @@ package struct SpanSender: Sendable {
         let outcome = await post(text.request(batch))
         switch outcome {
         case .taken: sent.increment(by: UInt64(batch.count))
-        case .refused: dropped.increment(by: UInt64(batch.count))
+        case .refused, .unwanted: dropped.increment(by: UInt64(batch.count))
         case .later: return outcome
         }
         batch = []

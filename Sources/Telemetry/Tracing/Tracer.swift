@@ -15,6 +15,7 @@ package final class Tracer: Sendable {
     private let ended = Mutex<[FinishedSpan]>([])
     private let dropped: Counter
     private let random: Mutex<SystemRandomNumberGenerator>
+    private let anchor: Mutex<(wall: UInt64, at: Moment)>
 
     /// Spans that wait to be sent: some seconds of a busy gateway, and not quite a megabyte.
     package static let waitingMax = 4_096
@@ -23,6 +24,7 @@ package final class Tracer: Sendable {
         self.time = time
         dropped = metrics.counter(.spansDropped)
         random = Mutex(SystemRandomNumberGenerator())
+        anchor = Mutex((0, time.now()))
     }
 
     /// - Parameter ratio: of the traces that begin here; nil when nothing is recorded, whoever asks for it.
@@ -30,7 +32,12 @@ package final class Tracer: Sendable {
         isOn.store(ratio != nil, ordering: .relaxed)
         let share = min(max(ratio ?? 0, 0), 1)
         threshold.store(share >= 1 ? .max : UInt64(share * 0x1p64), ordering: .relaxed)
-        if ratio == nil { ended.withLock { $0 = [] } }
+        guard ratio == nil else { return }
+        let left = ended.withLock { ended in
+            defer { ended = [] }
+            return ended.count
+        }
+        dropped.increment(by: UInt64(left))
     }
 
     /// A span for what somebody asks of us; nil when it is not recorded.
@@ -74,10 +81,22 @@ package final class Tracer: Sendable {
         .random(in: 1 ... .max, using: &random)
     }
 
-    private var wallNanoseconds: UInt64 { UInt64(max(0, time.wallMilliseconds())) * 1_000_000 }
+    /// By the steady clock from one reading of the wall's, which knows milliseconds only: a span that began within
+    /// another one must not seem to begin before it. Read again when somebody has set the clock.
+    private var wallNanoseconds: UInt64 {
+        let (now, wall) = (time.now(), UInt64(max(0, time.wallMilliseconds())) * 1_000_000)
+        return anchor.withLock { anchor in
+            let steady = anchor.wall &+ UInt64(max(0, now.since(anchor.at).milliseconds) * 1e6)
+            guard steady.distance(to: wall).magnitude > Self.driftMax else { return steady }
+            anchor = (wall, now)
+            return wall
+        }
+    }
+
+    private static let driftMax: UInt = 50_000_000
 
     package func end(_ span: TraceSpan?) {
-        guard let span else { return }
+        guard let span, isOn.load(ordering: .relaxed) else { return }
         let took = UInt64(max(0, time.now().since(span.began).milliseconds) * 1e6)
         let finished = FinishedSpan(span, endedNanoseconds: span.beganNanoseconds + took)
         let isKept = ended.withLock { ended in
