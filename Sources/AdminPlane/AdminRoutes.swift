@@ -21,6 +21,8 @@ package struct AdminRooms: Sendable {
     package var folder: String
     /// False where one client is served over stdin and stdout alone.
     package var listens = true
+    /// When the listener's certificate runs out, in seconds since 1970; nil without TLS.
+    package var certificateExpires: @Sendable () -> Int? = { nil }
     /// What the look ahead at an outage has to know of the configuration in force.
     package var inForce: @Sendable () -> JSONValue = { .null }
     package var uptime: @Sendable () -> Duration

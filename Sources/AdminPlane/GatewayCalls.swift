@@ -60,6 +60,7 @@ struct GatewayCalls: Sendable {
                 ("status", .string(level.rawValue)), ("version", .string(rooms.version)),
                 ("uptime_seconds", .seconds(rooms.uptime().milliseconds / 1_000)),
                 ("storage", .string(rooms.folder)), ("listens", .bool(rooms.listens)),
+                ("certificate_expires", rooms.certificateExpires().map { .integer($0) } ?? .null),
                 ("in_flight", .integer(rooms.traffic.callsInFlight)),
                 ("draining", .bool(rooms.traffic.isDraining)),
                 ("last_minute", Self.json(pulse)), ("queue", QueueFacts.json(rooms.queue.counts(), now: now)),

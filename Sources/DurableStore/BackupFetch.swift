@@ -89,7 +89,7 @@ enum HiddenPlace {
         if over.root.contains("/systemd-private-") {
             return "the service has a \(over.point) of its own, so nobody else would find a file there"
         }
-        if over.root.hasSuffix("/systemd/inaccessible/dir") { return "\(over.point) is hidden from the service" }
+        if over.root.hasSuffix("/inaccessible/dir") { return "\(over.point) is hidden from the service" }
         return nil
     }
 

@@ -92,9 +92,14 @@ struct BackupFiles {
     }
 
     /// The newest daily backup, and the wall milliseconds of what it holds.
-    var newest: (name: String, madeAt: Int64)? {
+    var newest: (name: String, madeAt: Int64)? { dated.last }
+
+    /// The names of all of them, the newest last.
+    var daily: [String] { dated.map(\.name) }
+
+    private var dated: [(name: String, madeAt: Int64)] {
         StorageFiles.names(in: directory).filter(Self.isDaily)
-            .compactMap { name in Self.madeAt(directory + "/" + name).map { (name, $0) } }.max { $0.1 < $1.1 }
+            .compactMap { name in Self.madeAt(directory + "/" + name).map { (name, $0) } }.sorted { $0.1 < $1.1 }
     }
 
     static func isDaily(_ name: String) -> Bool {

@@ -152,6 +152,9 @@ package final class DurableStore: Journal, Tombstones, StatusSource, Sendable {
         return shared.care.withLock { $0.amend([storage, disk, queue]) }
     }
 
+    /// The names of the daily backups in a folder of backups, the newest last.
+    package static func dailyBackups(in folder: String) -> [String] { BackupFiles(directory: folder).daily }
+
     /// The newest daily backup in a folder of backups, and the wall milliseconds of what it holds.
     package static func newestBackup(in folder: String) -> (name: String, madeAt: Int64)? {
         BackupFiles(directory: folder).newest

@@ -13,6 +13,7 @@ package struct TraceContext: Sendable, Equatable {
     package var state: String?
 
     package static let stateBytesMax = 512
+    private static let stateEntriesMax = 32
 
     package init(traceID: (high: UInt64, low: UInt64), spanID: UInt64, isSampled: Bool, state: String? = nil) {
         self.traceID = traceID
@@ -41,7 +42,7 @@ package struct TraceContext: Sendable, Equatable {
             return nil
         }
         var kept = ""
-        for entry in state.utf8.split(separator: UInt8(ascii: ",")) {
+        for entry in state.utf8.split(separator: UInt8(ascii: ",")).prefix(stateEntriesMax) {
             let isBlank = { (byte: UInt8) in byte == 0x20 || byte == 0x09 }
             guard let first = entry.firstIndex(where: { !isBlank($0) }),
                 let last = entry.lastIndex(where: { !isBlank($0) }),

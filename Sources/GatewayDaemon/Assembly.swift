@@ -43,140 +43,6 @@ struct Assembly: Sendable {
     let tracing: Tracing
     let loopWatch: LoopWatch
 
-    static let instructions =
-        "Tools of several servers behind one gateway. A tool's name begins with the name of the server it belongs to."
-
-    /// Opens everything but the listeners. Nothing is written before the storage directory is ours.
-    static func make(
-        _ settings: GatewaySettings, source: Reloader.Source, group: MultiThreadedEventLoopGroup
-    ) async throws(StartError) -> Assembly {
-        let time = SystemTime()
-        let metrics = MetricsRegistry()
-        let logs: LogFiles
-        let store: DurableStore
-        let replicas: Replicas
-        do {
-            logs = try LogFiles(settings.log.files, time: time, opensFiles: false)
-            (store, replicas) = try Replicas.open(settings, time: time, logs: logs, metrics: metrics)
-        } catch let error as StoreError {
-            throw StartError(error.text)
-        } catch {
-            throw StartError("\(error)")
-        }
-        do {
-            try logs.reopen()
-        } catch {
-            store.close()
-            throw StartError(error.text)
-        }
-        ProcessMetrics.register(in: metrics)
-        logs.register(in: metrics)
-
-        let sandbox = sandbox(settings, in: replicas.folder, time: time, logs: logs)
-        let modules = ModuleShelf(sandbox: sandbox, environment: source.environment, logs: logs)
-        await modules.loadAll(settings.tools)
-        metrics.gauge(.wasmInstances) { Double(sandbox.usage().running) }
-
-        let identity = ServerIdentity(version: GatewayVersion.text, instructions: instructions)
-        let upstreams: UpstreamPool
-        let keys: SealKeys
-        let book: TokenBook
-        do {
-            upstreams = try UpstreamPool(
-                settings.upstreams.map { $0.room(base: source.environment) }, identity: identity.json,
-                children: ChildSettings(lineBytesMax: 16 << 20, pendingBytesMax: 32 << 20), group: group,
-                archive: store.offers, time: time, metrics: metrics, logs: logs)
-            keys = try SessionKeyFile.load(directory: settings.storage.directory)
-            book = try TokenBook(directory: settings.storage.directory)
-        } catch let error as UpstreamSettingsError {
-            store.close()
-            throw StartError(error.words)
-        } catch let error as AccessError {
-            store.close()
-            throw StartError(error.words)
-        } catch {
-            store.close()
-            throw error as? StartError ?? StartError("\(error)")
-        }
-        let catalogue = Catalogue(
-            entries: entries(settings, modules, upstreams), identity: identity,
-            isCompact: settings.server.hasCompactTools, time: time, metrics: metrics, logs: logs)
-        let load = LoadWatch(time: time)
-        _ = load.look()
-        metrics.gauge(.memoryUsed) { Double(load.reading?.memoryUsedBytes ?? 0) }
-        metrics.gauge(.memoryLimit) { Double(load.reading?.memoryLimitBytes ?? 0) }
-        metrics.gauge(.memoryPressure) { Double(load.pressure.rawValue) }
-        metrics.gauge(.cpuLimit) { load.reading?.cpuCores ?? 0 }
-        metrics.gauge(.buildInfo, labels: [("version", GatewayVersion.text)]).set(1)
-        let instance = "\(RequestID.random())"
-        let tracing = Tracing(
-            settings.telemetry, instance: instance, group: group, time: time, metrics: metrics, logs: logs)
-        let pipeline = Pipeline(
-            settings: settings.pipeline, catalogue: catalogue, settling: upstreams.settling, identity: identity,
-            keys: keys, calls: store.calls, cache: store.replies, journal: store, archive: store.overrides,
-            pressure: { load.pressure }, time: time, tracer: tracing.tracer, metrics: metrics, logs: logs)
-        let log = logs.logger(component: LogComponent.daemon)
-        let reloader = Reloader(settings, source: source, modules: modules, journal: store, time: time, log: log)
-        let sessions = SessionBook(keys: keys, tombstones: store, time: time, lifetime: .seconds(30 * 86_400))
-        let tokenHealth = TokenHealth(
-            book: book, areNeeded: { reloader.settings.auth.mode == .token }, time: time)
-        if let words = tokenHealth.words { log.warning("\(words)") }
-        let loopWatch = LoopWatch(Array(group.makeIterator()), time: time)
-        let health = HealthReport(
-            sources: [store, sandbox, load, reloader, tokenHealth, replicas, WithBreakers(upstreams, pipeline)],
-            version: GatewayVersion.text,
-            instance: instance, traffic: pipeline.traffic,
-            stall: { loopWatch.stall }, time: time)
-        metrics.gauges(.componentStatus, label: "component") {
-            health.components.map { ($0.name, Double($0.status.rank)) }
-        }
-        metrics.gauges(.certificateExpires, label: "file") {
-            reloader.certificateExpires.map { [("server", Double($0))] } ?? []
-        }
-        let lockouts = RefusalLog(log: logs, time: time)
-        let tokens = TokenDesk(book: book, time: time) { address, length in
-            let words =
-                "suspected intrusion: one wrong token after the other; refused for \(length.components.seconds) s"
-            lockouts.note(SecurityEvent.lockout, facts: [("peer", address), (LogKey.detail, words)])
-        }
-        let callers = CallerDoor(mode: settings.auth.door, desk: tokens, log: logs, metrics: metrics, time: time)
-        let endpoint = MCPEndpoint(
-            service: pipeline, sessions: sessions, door: callers, bodyBytesMax: bodyBytesMax, time: time, logs: logs)
-        let oldEndpoint = EventSourceEndpoint(
-            service: pipeline, door: callers, bodyBytesMax: bodyBytesMax, messagesPath: "/messages", time: time)
-        return Assembly(
-            time: time, group: group, logs: logs, log: log, metrics: metrics, store: store, sandbox: sandbox,
-            upstreams: upstreams, catalogue: catalogue, sessions: sessions, health: health, pipeline: pipeline,
-            endpoint: endpoint, oldEndpoint: oldEndpoint, callers: callers, tokens: tokens, load: load,
-            reloader: reloader, replicas: replicas, tracing: tracing, loopWatch: loopWatch)
-    }
-
-    /// The listener holds requests to `server.max_body`, which a reload may change; what it lets through is taken.
-    private static let bodyBytesMax = 256 << 20
-
-    /// - Parameter folder: where the store is.
-    private static func sandbox(
-        _ settings: GatewaySettings, in folder: String, time: SystemTime, logs: LogFiles
-    ) -> Sandbox {
-        let log = logs.logger(component: LogComponent.wasm)
-        let workers = settings.wasm.workers > 0 ? settings.wasm.workers : System.coreCount
-        return Sandbox(
-            settings: SandboxSettings(
-                libraryPaths: settings.wasm.libraries,
-                cacheDirectory: settings.wasm.cacheDirectory ?? folder + "/wasm-cache",
-                compileCommand: ["/proc/self/exe"], workers: workers, waitingMax: settings.wasm.waitingMax),
-            time: time,
-            report: { level, message, facts in
-                let metadata = Logger.Metadata(uniqueKeysWithValues: facts.map { ($0.key, "\($0.value)") })
-                let text = Logger.Message(stringLiteral: "\(message)")
-                switch level {
-                case .debug: log.debug(text, metadata: metadata)
-                case .info: log.info(text, metadata: metadata)
-                case .warning: log.warning(text, metadata: metadata)
-                }
-            })
-    }
-
     /// In the order of the file, modules before upstreams.
     static func entries(
         _ settings: GatewaySettings, _ modules: ModuleShelf, _ upstreams: UpstreamPool
@@ -266,6 +132,7 @@ struct Assembly: Sendable {
             uptime: { [health] in health.uptime }, health: { [health] in health.components },
             load: { [load] in load.json }, sync: { await syncNow() })
         rooms.listens = reloader.listens
+        rooms.certificateExpires = { [reloader] in reloader.certificateExpires }
         rooms.inForce = { [reloader] in OutageTerms(reloader.settings).json }
         AdminRoutes(gate: AdminGate(door: door, log: logs, time: time), rooms: rooms).add(to: &router)
         return router
@@ -374,7 +241,7 @@ extension ComponentStatus {
 }
 
 /// The upstreams' lines with what their breakers do.
-private struct WithBreakers: StatusSource {
+struct WithBreakers: StatusSource {
     let upstreams: UpstreamPool
     let pipeline: Pipeline
 

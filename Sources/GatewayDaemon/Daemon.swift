@@ -8,6 +8,7 @@ internal import GatewayCore
 internal import Glibc
 internal import HTTPListener
 internal import Logging
+internal import MCPFront
 internal import NIOCore
 internal import NIOPosix
 internal import Telemetry
@@ -110,18 +111,8 @@ package struct Daemon: Sendable {
         }
 
         greeting.cancel()
-        let grace = assembly.reloader.settings.server.shutdownGrace
-        assembly.log.info("stopping", metadata: [LogKey.grace: "\(grace)"])
-        notify("STOPPING=1")
-        if isKept { await listener?.leaveQueue() }
-        assembly.drain()
-        let ends = Deadline(assembly.time.now() + grace)
-        async let linesEnd: Void = lines.stop(grace: grace)
-        await listener?.stop(grace: grace) { assembly.pipeline.cutOff() }
-        await linesEnd
-        await assembly.pipeline.finishDetached(within: ends.remaining(at: assembly.time.now()))
-        await end(sending, within: ends.remaining(at: assembly.time.now()))
-        await end(adopting, within: ends.remaining(at: assembly.time.now()))
+        await stop(
+            assembly, listener, lines, sending: sending, adopting: adopting, leavesQueue: isKept)
         // Operators see how it ends.
         await admin?.stop(grace: .seconds(1))
         await control.stop(grace: .seconds(1))
@@ -130,6 +121,29 @@ package struct Daemon: Sendable {
         await upkeep.value
         // A channel that is closed already is what we want.
         try? await channel.close().get()
+    }
+
+    /// What runs may end, for `server.shutdown_grace`; nothing new begins.
+    private func stop(
+        _ assembly: Assembly, _ listener: HTTPListener?, _ lines: LineListener, sending: Task<Void, Never>,
+        adopting: Task<Void, Never>, leavesQueue: Bool
+    ) async {
+        let grace = assembly.reloader.settings.server.shutdownGrace
+        assembly.log.info("stopping", metadata: [LogKey.grace: "\(grace)"])
+        notify("STOPPING=1")
+        if leavesQueue { await listener?.leaveQueue() }
+        assembly.drain()
+        let ends = Deadline(assembly.time.now() + grace)
+        let ending = { @Sendable in
+            assembly.pipeline.cutOff()
+            assembly.oldEndpoint.endWork()
+        }
+        async let linesEnd: Void = lines.stop(grace: grace, ending: ending)
+        await listener?.stop(grace: grace, ending: ending)
+        await linesEnd
+        await assembly.pipeline.finishDetached(within: ends.remaining(at: assembly.time.now()))
+        await end(sending, within: ends.remaining(at: assembly.time.now()))
+        await end(adopting, within: ends.remaining(at: assembly.time.now()))
     }
 
     /// Stored calls on their way may end, as those of clients may.

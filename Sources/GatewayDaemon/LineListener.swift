@@ -59,9 +59,13 @@ final class LineListener: Sendable {
         }
     }
 
-    /// Takes no new client. Those that are here get the answers they wait for, and are closed when they have them, or
-    /// when the grace is over.
-    func stop(grace: Duration) async {
+    private static let lastWords = Duration.milliseconds(500)
+
+    /// Takes no new client. Those that are here get the answers they wait for, and are closed when they have them. When
+    /// the grace is over their calls are ended, and half a second later they are closed.
+    ///
+    /// - Parameter ending: called before calls are ended.
+    func stop(grace: Duration, ending: @escaping @Sendable () -> Void) async {
         // Closing what is closed already is what we want.
         _ = try? await channel.close().get()
         let clients = open.clients.withLock { Array($0.values) }
@@ -69,11 +73,17 @@ final class LineListener: Sendable {
             client.channel.eventLoop.execute { client.handler.stop(client.channel) }
         }
         let loop = channel.eventLoop
-        let timer = loop.scheduleTask(in: .nanoseconds(grace.nanosecondsClamped)) {
-            for client in clients { client.channel.close(promise: nil) }
-        }
+        let timers = [
+            loop.scheduleTask(in: .nanoseconds(grace.nanosecondsClamped)) {
+                ending()
+                for client in clients { client.channel.eventLoop.execute { client.handler.endWork() } }
+            },
+            loop.scheduleTask(in: .nanoseconds((grace + Self.lastWords).nanosecondsClamped)) {
+                for client in clients { client.channel.close(promise: nil) }
+            },
+        ]
         _ = try? await EventLoopFuture.whenAllComplete(clients.map(\.channel.closeFuture), on: loop).get()
-        timer.cancel()
+        for timer in timers { timer.cancel() }
         socket.remove()
     }
 }

@@ -43,9 +43,9 @@ final class Replicas: StatusSource {
             return (store, Replicas(folder: base, siblings: nil, time: time, log: log))
         }
         var last = StoreError.unusable(what: base, detail: "no folder of it can be had")
-        for number in 1...settings.storage.replicasMax {
+        for folder in places(settings) {
             var own = settings.store
-            own.directory = base + "/" + SiblingFolders.name(number)
+            own.directory = folder
             let siblings = SiblingFolders(base: base, own: own.directory)
             own.siblings = siblings
             do throws(StoreError) {
@@ -62,6 +62,15 @@ final class Replicas: StatusSource {
             what: base,
             detail: "all \(settings.storage.replicasMax) places of storage.replicas_max are taken, the last one by "
                 + "process \(pid); stop one of these gateways, or raise storage.replicas_max")
+    }
+
+    /// The folders that can be ours, those first in which another gateway has left something: a person may have started
+    /// this one for its sake.
+    private static func places(_ settings: GatewaySettings) -> [String] {
+        let base = settings.storage.directory
+        let all = (1...settings.storage.replicasMax).map { base + "/" + SiblingFolders.name($0) }
+        let left = Set(SiblingFolders(base: base, own: "").abandoned().map(\.folder))
+        return all.filter(left.contains) + all.filter { !left.contains($0) }
     }
 
     /// What the store of an adopted folder is like: as ours, elsewhere.
@@ -117,7 +126,7 @@ final class Replicas: StatusSource {
         let others = gone.filter { one in adopted.withLock { $0[one.folder] == nil } }
         left.withLock { $0 = others }
         for one in others {
-            guard let words = Self.needsSomebody(one),
+            guard let words = needsSomebody(one),
                 told.updateValue(words, forKey: one.folder) != words
             else { continue }
             log.warning(
@@ -126,14 +135,18 @@ final class Replicas: StatusSource {
         }
     }
 
-    private static func needsSomebody(_ one: SiblingFolders.Abandoned) -> String? {
+    private func needsSomebody(_ one: SiblingFolders.Abandoned) -> String? {
         if let trouble = one.trouble {
             return one.isDamaged ? nil : "\(one.name)/queue.db cannot be read (\(trouble)): see who owns it, ls -l"
         }
         guard one.unknown > 0 else { return nil }
         let calls = one.unknown == 1 ? "1 call was" : "\(one.unknown) calls were"
         return "\(one.name): \(calls) sent without an answer; "
-            + "start one more gateway, which takes this folder, then: mcp-gateway queue list --status unknown"
+            + (one.folder == siblings?.base
+                ? "they are of a gateway without storage.replicas: start one with storage.replicas = false, and ask "
+                    + "that one: mcp-gateway queue list --status unknown"
+                : "start one more gateway, which takes this folder, and ask that one: mcp-gateway queue list --status "
+                    + "unknown")
     }
 
     /// For what waits for the disk, away from the threads that serve, and to its end also when the task is cancelled;
@@ -200,7 +213,7 @@ final class Replicas: StatusSource {
             let count = one.waiting.values.reduce(0, +)
             words.append("\(count) calls of \(one.name) wait for " + one.waiting.keys.sorted().joined(separator: ", "))
         }
-        let forSomebody = left.compactMap(Self.needsSomebody)
+        let forSomebody = left.compactMap(needsSomebody)
         return [
             ComponentStatus(
                 name: "replicas", status: forSomebody.isEmpty ? .healthy : .degraded,

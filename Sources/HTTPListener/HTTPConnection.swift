@@ -143,7 +143,7 @@ final class HTTPConnection: ChannelDuplexHandler, @unchecked Sendable {
     func cutOff() { context?.close(promise: nil) }
 
     /// Ends the work on the request that is being answered: what there is to say of that is its answer.
-    func endWork() { if phase == .answering { exchange?.cancelWork() } }
+    func endWork() { if phase == .answering { exchange?.endWork() } }
 
     // MARK: Reading
 

@@ -167,6 +167,9 @@ package final class HTTPExchange: @unchecked Sendable {
     /// Ends the work on this request as if its client had left.
     package func cancelWork() { work?.cancel() }
 
+    /// The same for work that has an answer of its own: on a stream that listens, those of others may be on their way.
+    func endWork() { if state != .listening { work?.cancel() } }
+
     /// A comment, so that nobody on the path takes a quiet stream for a dead one.
     package func sendKeepAlive() {
         guard isStreaming else { return }

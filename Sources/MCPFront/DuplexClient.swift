@@ -94,6 +94,9 @@ package final class DuplexClient: ClientSession, @unchecked Sendable {
         finish(then: idle)
     }
 
+    /// The gateway waits no longer: what is being worked on is ended, and its answers say so.
+    package func endWork() { requests.endAll() }
+
     private func finish(then idle: @escaping @Sendable () -> Void) {
         state.withLock { $0.idle = idle }
         tellWhenIdle()

@@ -45,6 +45,9 @@ package final class EventSourceEndpoint: Sendable {
         }
     }
 
+    /// The gateway waits no longer: calls are ended, and their answers, which come on the streams, say so.
+    package func endWork() { for client in clients.withLock({ Array($0.values) }) { client.endWork() } }
+
     /// As `MCPEndpoint.endCallers`.
     package func endCallers(but callers: Set<String>) {
         let ended = clients.withLock {

@@ -86,6 +86,9 @@ package final class LineClientHandler: ChannelInboundHandler, @unchecked Sendabl
         client?.take(line)
     }
 
+    /// As `DuplexClient.endWork`.
+    package func endWork() { client?.endWork() }
+
     /// The gateway is stopping: the client gets the answers it waits for, and then the end. Call on the channel's loop.
     package func stop(_ channel: any Channel) {
         client?.stop(canAnswer: true) { Self.end(channel) }

@@ -66,6 +66,11 @@ final class RequestBook: Sendable {
         for cancel in taken.values { cancel() }
     }
 
+    /// Ends the work on all of them, which are answered all the same: with what there is to say of that.
+    func endAll() {
+        for cancel in state.withLock({ $0.running.values.flatMap(\.values) }) { cancel() }
+    }
+
     func cancelAll() {
         let all = state.withLock { state in
             defer { (state.running, state.count) = ([:], 0) }

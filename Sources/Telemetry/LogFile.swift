@@ -51,6 +51,8 @@ struct LogFile: Sendable {
         isRegular = unsafe fstat(descriptor, &entry) == 0 && entry.st_mode & S_IFMT == S_IFREG
         sink = LogSink(descriptor: descriptor, isFile: true, bytes: isRegular ? Int(entry.st_size) : 0)
         self.path = path
+        // A line that was cut, by a full disk or the end of the machine, is not to take the next one with it.
+        if isRegular, entry.st_size > 0, !Self.endsLine(path) { _ = sink.write([UInt8(ascii: "\n")]) }
     }
 
     /// Writes the line; when that would make the file too large, into a new one. A rotation that does not work out
@@ -71,6 +73,16 @@ struct LogFile: Sendable {
         fate.isWhole = sink.write(line)
         if !fate.isWhole { fate.refusal = sink.refusal }
         return fate
+    }
+
+    private static func endsLine(_ path: String) -> Bool {
+        // It may be open for writing only to us; then nobody can say.
+        let file = unsafe Glibc.open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
+        guard file >= 0 else { return true }
+        defer { Glibc.close(file) }
+        var last: UInt8 = 0
+        guard lseek(file, -1, SEEK_END) >= 0, unsafe Glibc.read(file, &last, 1) == 1 else { return true }
+        return last == UInt8(ascii: "\n")
     }
 
     /// Whether the path leads to this very file.

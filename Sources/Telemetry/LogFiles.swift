@@ -49,11 +49,28 @@ package final class LogFiles: LogOutput, SecurityLog {
         var security: LogFile?
         var copy: LogSink?
         var rotation: LogRotation
+        /// Lines of before the files were opened, such as what the start found in the database.
+        private var early: [[UInt8]] = []
+        private static let earlyMax = 1_000
+
+        init(directory: String?, rotation: LogRotation) {
+            self.directory = directory
+            self.rotation = rotation
+        }
+
+        /// To be called when the files are open.
+        mutating func writeEarly(at now: Moment) -> [LineFate] {
+            let lines = early
+            early = []
+            return lines.map { write($0, to: .app, at: now) }
+        }
 
         mutating func write(_ line: [UInt8], to name: LogName, at now: Moment?) -> LineFate {
             let rotation = rotation
             switch name {
-            case .app: return app?.write(line, by: rotation, at: now) ?? .whole
+            case .app:
+                if app == nil, directory != nil, early.count < Self.earlyMax { early.append(line) }
+                return app?.write(line, by: rotation, at: now) ?? .whole
             case .security:
                 guard let fate = security?.write(line, by: rotation, at: now) else {
                     return LineFate(isWhole: copy?.write(line) ?? true)
@@ -177,6 +194,10 @@ package final class LogFiles: LogOutput, SecurityLog {
             let now = time.now()
             fate = open.withLock { $0.write(line, to: name, at: now) }
         }
+        note(fate, of: name)
+    }
+
+    private func note(_ fate: LineFate, of name: LogName) {
         let tally = tally(of: name)
         if !fate.isWhole {
             tally.dropped.increment()
@@ -243,12 +264,15 @@ package final class LogFiles: LogOutput, SecurityLog {
     package func reopen() throws(LogFilesError) {
         guard let directory = open.withLock({ $0.directory }) else { return }
         let pair = try Self.openBoth(in: directory)
-        let unused = open.withLock { files -> [LogFile?] in
+        let now = time.now()
+        let (unused, fates) = open.withLock { files -> ([LogFile?], [LineFate]) in
             // A change to another directory came in between: its files are new.
-            guard files.directory == directory else { return [pair.app, pair.security] }
-            return [LogFile.renew(&files.app, by: pair.app), LogFile.renew(&files.security, by: pair.security)]
+            guard files.directory == directory else { return ([pair.app, pair.security], []) }
+            let former = [LogFile.renew(&files.app, by: pair.app), LogFile.renew(&files.security, by: pair.security)]
+            return (former, files.writeEarly(at: now))
         }
         Self.close(unused)
+        for fate in fates { note(fate, of: .app) }
     }
 
     /// Opens the files anew when somebody has moved or removed them and has not said so: a log that nobody can find is

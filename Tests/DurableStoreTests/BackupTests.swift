@@ -191,7 +191,7 @@ struct BackupTests {
         "a place that the service manager hides is known by the mounts",
         arguments: [
             ("/tmp", "a /tmp of its own"), ("/tmp/deep", "a /tmp of its own"), ("/home/anna", "/home is hidden"),
-            ("/home/anna/open/x", nil), ("/var/lib/mcp", nil), ("/tmpfiles", nil),
+            ("/root", "/root is hidden"), ("/home/anna/open/x", nil), ("/var/lib/mcp", nil), ("/tmpfiles", nil),
         ] as [(String, String?)])
     func hidden(folder: String, words: String?) {
         let mounts = """
@@ -199,6 +199,7 @@ struct BackupTests {
             61 60 0:40 / /tmp rw - tmpfs tmpfs rw
             62 61 0:40 /systemd-private-0f-mcp-gateway.service-Xy/tmp /tmp rw - tmpfs tmpfs rw
             63 60 0:25 /systemd/inaccessible/dir /home ro - tmpfs tmpfs rw
+            65 60 0:26 /host/inaccessible/dir /root ro - tmpfs tmpfs rw
             64 63 8:1 /home/anna/open /home/anna/open rw - ext4 /dev/sda1 rw
             """
         let told = HiddenPlace.words(for: folder, mounts: mounts)

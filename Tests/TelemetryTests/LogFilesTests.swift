@@ -117,6 +117,29 @@ struct LogFilesTests {
         #expect(lines[1].contains("count=3 detail=\"No space left on device\" file=app.log"))
     }
 
+    @Test("a line that was cut takes the next one with it neither at a start nor when files are opened anew")
+    func torn() throws {
+        let scratch = Scratch()
+        let files = try LogFiles(LogSettings(directory: scratch.logs), time: StoppedTime())
+        func cut() {
+            let file = Glibc.open("\(scratch.logs)/app.log", O_WRONLY | O_APPEND)
+            _ = Glibc.write(file, "half a li", 9)
+            close(file)
+        }
+        files.logger(component: "daemon").info("first")
+        cut()
+        try files.reopen()
+        files.logger(component: "daemon").info("second")
+        cut()
+        try LogFiles(LogSettings(directory: scratch.logs), time: StoppedTime()).logger(component: "daemon").info(
+            "third")
+        let ends = scratch.read("app.log").split(separator: "\n", omittingEmptySubsequences: false).map { $0.suffix(9) }
+        #expect(
+            ends.map { $0.split(separator: " ").last.map(String.init) } == [
+                "first", "li", "second", "li", "third", nil,
+            ])
+    }
+
     @Test("lines of security.log that find no space go to the copy, and how many it lacks stands there afterwards")
     func fullForSecurity() async {
         await #expect(processExitsWith: .success) {

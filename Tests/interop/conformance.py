@@ -27,6 +27,7 @@ LEGACY_TARGETS = ["modern-http", "legacy-http"] if DIRECT else EVERY
 GENERATION = {"modern": "mcp2", "legacy": "mcp1"}
 TASKS = "io.modelcontextprotocol/tasks"
 LOG_LEVEL = "io.modelcontextprotocol/logLevel"
+ACKNOWLEDGED = "notifications/subscriptions/acknowledged"
 CLIENT = {"name": "by-hand", "version": "1"}
 # Larger than a double can tell apart; odd ones would come back changed.
 ids = itertools.count(2**53 + 1, 2)
@@ -324,3 +325,65 @@ class Listener:
             return (found,) if len(found) >= count else None
 
         return house.eventually(told, seconds, f"{count} of {method} on the session's stream")[0]
+
+
+class OldSession(Answering):
+    """One over HTTP+SSE: a stream for everything the server says, and an address to post to."""
+
+    def __init__(self, target, capabilities=None, answers=None, version="2024-11-05"):
+        self.target, self.answers, self.notifications = target, answers or {}, []
+        headers = {"Accept": "text/event-stream"}
+        self.stream = target.raw(target.request("GET", headers, path="/sse"), "GET")
+        assert self.stream.status == 200 and self.stream.is_event_stream, self.stream.response
+        first = self.stream.event(10)
+        assert first.kind == "endpoint" and first.data, first
+        self.address = first.data.removeprefix(f"http://127.0.0.1:{target.port}")
+        assert self.address.startswith("/"), first
+        opening = {"protocolVersion": version, "capabilities": capabilities or {}, "clientInfo": CLIENT}
+        self.version = version
+        self.opened = self.ask("initialize", opening)["result"]
+        assert self.opened["protocolVersion"] == version
+        self.say(wire.legacy_body("notifications/initialized", id=None))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stream.close()
+
+    def post(self, body):
+        headers = {"Content-Type": "application/json"}
+        return self.target.exchange(self.target.request("POST", headers, body, path=self.address))
+
+    def say(self, body):
+        response = self.post(body)
+        assert response.status == 202, response
+
+    def ask(self, method, params=None, id=None):
+        id = next(ids) if id is None else id
+        self.say(wire.legacy_body(method, params, id))
+        while message := self.stream.message(15):
+            schema.check(message, self.version, method, id)
+            if "method" not in message:
+                return message
+            if "id" in message:
+                self.answer(message)
+            else:
+                self.notifications.append(message)
+        raise AssertionError("the stream ended before the answer")
+
+    def call(self, tool, arguments=None, meta=None):
+        params = {"name": tool, "arguments": arguments or {}}
+        return wire.text_of(self.ask("tools/call", {**params, "_meta": meta} if meta else params))
+
+
+def listen(target, id=None, **wanted):
+    """An open subscription, its acknowledgement read."""
+    exchange = target.open("subscriptions/listen", {"notifications": wanted}, id=id)
+    first = exchange.next(5)
+    assert exchange.status == 200 and exchange.stream.is_event_stream, exchange.stream.response
+    assert first and first.get("method") == ACKNOWLEDGED, first
+    honoured = first["params"]["notifications"]
+    assert set(honoured) <= set(wanted)
+    exchange.honoured = {name: value for name, value in honoured.items() if value}
+    return exchange

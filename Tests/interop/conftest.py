@@ -6,6 +6,7 @@ import pytest
 
 import conformance
 import gateway as house
+import scripted
 
 
 def pytest_ignore_collect(collection_path, config):
@@ -45,6 +46,18 @@ class Makers:
     def server(self, one):
         self.closers.append(one.kill)
         return one.start()
+
+    def scripted(self, kind=scripted.Quiet):
+        """The address of a scripted upstream in this process. A test may close its gate by `scripted.gate.clear()`; it is open at the end."""
+        one = scripted.serve_in_thread(kind=kind)
+        self.closers += [one.server_close, one.shutdown, scripted.gate.set]
+        return f"http://127.0.0.1:{one.server_address[1]}/mcp"
+
+    def guarded(self, **server):
+        """A gateway that asks for tokens, and has a tool."""
+        one = self.gateway(tools=["text"], sections={"auth": {"mode": "token"}, "server": server})
+        one.caller("starter").wait_for_tools("text__echo")
+        return one
 
     def later(self, closer):
         self.closers.append(closer)

@@ -1,22 +1,21 @@
 # Licensed under the Apache License 2.0; see LICENSE.
 """The built executable as a black box: a generated configuration, a free port, its own directories, and its end."""
 
-import contextlib
 import copy
 import json
 import os
 import pathlib
-import queue
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
-import threading
-import time
 
+import exposition
 import wire
+from waiting import eventually
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BINARY = pathlib.Path(os.environ.get("MCP_GATEWAY_BINARY", ROOT / ".build/debug/mcp-gateway")).resolve()
@@ -24,23 +23,13 @@ MODULES = ROOT / "examples/tools/build"
 SERVERS = pathlib.Path(__file__).resolve().parent / "servers"
 sys.path.insert(0, str(SERVERS))
 PYTHON = {name: str(ROOT / f".venv/{name}/bin/python") for name in ("mcp1", "mcp2", "fastmcp", "openapi")}
+SECRET = re.compile(r"mcpgw_[0-9a-f]{8}_[A-Za-z0-9_-]{43}")
 
 
 def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
-
-
-def eventually(condition, seconds=10, what="the condition"):
-    """Asks until the answer is true, and returns it; fails after the deadline. The only way in which these tests wait."""
-    end = time.monotonic() + seconds
-    while True:
-        answer = condition()
-        if answer:
-            return answer
-        assert time.monotonic() < end, f"{what} did not come true within {seconds} s"
-        time.sleep(0.02)
 
 
 def answers_tcp(port):
@@ -57,6 +46,14 @@ def is_alive(pid):
         return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+def name_of(pid):
+    """What a process is called, as `ps` and `pgrep` have it."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
 
 
 def descendants(pid):
@@ -87,6 +84,14 @@ def toml(value):
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{json.dumps(key)} = {toml(item)}" for key, item in value.items()) + " }"
     return json.dumps(str(value), ensure_ascii=False)
+
+
+def run(*words, code=0, **more):
+    """The executable as somebody types it, with nothing of this process's environment; it has to end with that code."""
+    more = {"timeout": 60, "env": {"PATH": os.environ["PATH"]}, **more}
+    ran = subprocess.run([str(BINARY), *map(str, words)], capture_output=True, text=True, **more)
+    assert ran.returncode == code, (words, ran)
+    return ran
 
 
 class Gateway:
@@ -134,7 +139,7 @@ class Gateway:
         environment = {"PATH": os.environ["PATH"], "HOME": str(self.home)}
         self.log_file = open(self.home / "stdout.txt", "ab")
         self.process = subprocess.Popen(
-            [str(BINARY), "serve", "--config", str(self.configuration)], stdin=subprocess.DEVNULL,
+            self.command("serve"), stdin=subprocess.DEVNULL,
             stdout=self.log_file, stderr=subprocess.STDOUT, env=environment, cwd=self.home)
         if wait:
             self.wait_until_healthy()
@@ -145,6 +150,16 @@ class Gateway:
         other = copy.copy(self)
         other.token = token
         return other
+
+    def new_token(self, name, *roles, **more):
+        """The secret of a new token, by the control socket; who names no roles gets the one of callers."""
+        status, said = self.order("POST", "/admin/tokens", {"name": name, "roles": list(roles or ["call"]), **more}, socket=True)
+        assert status == 200 and SECRET.fullmatch(said["secret"]), said
+        return said["secret"]
+
+    def caller(self, name, *roles, **more):
+        """The same gateway, as somebody finds it who has a new token."""
+        return self.showing(self.new_token(name, *roles, **more))
 
     @property
     def credentials(self):
@@ -164,6 +179,10 @@ class Gateway:
                 return False
 
         eventually(healthy, seconds, "the health of the gateway")
+
+    def tool(self, name):
+        """The tool as it is listed, or None."""
+        return next((tool for tool in self.modern("tools/list")[1]["result"]["tools"] if tool["name"] == name), None)
 
     def wait_for_tools(self, *names, seconds=30):
         """Waits until each of these is listed, and returns the list."""
@@ -229,6 +248,14 @@ class Gateway:
             response = connection.response(method)
         return response.status, response.json
 
+    def command(self, *words):
+        """What starts a verb with this gateway's file."""
+        return [str(BINARY), *words, "--config", str(self.configuration)]
+
+    def verb(self, *words, code=0, **more):
+        """A verb of the command line, typed by somebody who stands in this gateway's folder."""
+        return run(*words, "--config", self.configuration, code=code, cwd=self.home, **more)
+
     def reload(self, status=200, *, socket=False):
         """Writes the tables down, orders a reload, and returns what it says."""
         self.write_configuration()
@@ -249,6 +276,19 @@ class Gateway:
         ran = subprocess.run(["sqlite3", str(self.database), query], capture_output=True, text=True, timeout=20)
         assert ran.returncode == 0, ran.stderr
         return ran.stdout.strip()
+
+    def metrics(self):
+        """What it measures, as {name: [(labels, value)]}."""
+        response = self.get("/metrics")
+        assert response.status == 200, response
+        return exposition.parse(response.body.decode())[0]
+
+    def metric(self, name, **labels):
+        """The sum of all series of a metric that carry these labels."""
+        return sum(value for have, value in self.metrics().get(name, []) if labels.items() <= have.items())
+
+    def security_lines(self):
+        return (self.home / "log/security.log").read_text().splitlines()
 
     def announces_its_end(self):
         """Whether nobody should send it anything any more."""
@@ -311,100 +351,6 @@ class LegacySession:
 
     def delete(self):
         return self.gateway.exchange(wire.request("DELETE", "/mcp", self.headers), "DELETE")
-
-
-class Client:
-    """A client of one SDK generation in a process of its own; clients/driver.py tells what it can be ordered to do.
-
-    `place` is an address, or a command as a list. `options` are the driver's: what it is able to be asked, its log level. With the
-    option `token` it shows that with each request, see clients/bearer.py.
-    """
-
-    def __init__(self, kind, place, mode="auto", **options):
-        driver = pathlib.Path(__file__).resolve().parent / "clients" / ("bearer.py" if "token" in options else "driver.py")
-        place = json.dumps(place) if isinstance(place, list) else place
-        self.stderr = tempfile.TemporaryFile()
-        self.process = subprocess.Popen(
-            [PYTHON[kind], str(driver), kind, place, mode, json.dumps(options)], stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, stderr=self.stderr, text=True)
-        self.lines = queue.Queue()
-        self.reader = threading.Thread(target=self.read, daemon=True)
-        self.reader.start()
-        try:
-            self.opened = self.answer()
-            assert "connected" in self.opened, (self.opened, self.complaints())
-        except AssertionError:
-            self.__exit__()
-            raise
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        # The end of its orders first, so that it takes along what it has started itself.
-        with contextlib.suppress(OSError):
-            self.process.stdin.close()
-        try:
-            self.process.wait(2)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self.reader.join(5)
-        self.process.stdout.close()
-        self.stderr.close()
-
-    def complaints(self):
-        self.stderr.seek(0)
-        return self.stderr.read().decode(errors="replace")[-3000:]
-
-    def read(self):
-        with contextlib.suppress(ValueError):  # closed at the end of the test
-            for line in self.process.stdout:
-                self.lines.put(line)
-        self.lines.put("")
-
-    def answer(self, seconds=40):
-        """The next answer; the driver itself gives up after half that time, unless it is stuck."""
-        try:
-            line = self.lines.get(timeout=seconds)
-        except queue.Empty:
-            line = None
-        if not line:
-            raise AssertionError(f"the client {'ended' if line == '' else 'says nothing'}: {self.complaints()}")
-        return json.loads(line)
-
-    def order(self, **order):
-        self.process.stdin.write(json.dumps(order) + "\n")
-        self.process.stdin.flush()
-        return self.answer()
-
-    def list(self):
-        answer = self.order(do="list")
-        assert "tools" in answer, (answer, self.complaints())
-        return [tool["name"] for tool in answer["tools"]]
-
-    def call(self, name, arguments=None):
-        answer = self.order(do="call", name=name, arguments=arguments or {})
-        assert "content" in answer, (answer, self.complaints())
-        return "".join(part.get("text", "") for part in answer["content"]), answer.get("isError", False)
-
-    def start(self, label, name, arguments=None):
-        """Begins a call that runs on while other orders are given."""
-        answer = self.order(**{"do": "call", "as": label, "name": name, "arguments": arguments or {}})
-        assert answer == {"started": label}, (answer, self.complaints())
-
-    def finish(self, label):
-        answer = self.order(**{"do": "wait", "as": label})
-        assert "content" in answer, (answer, self.complaints())
-        return "".join(part.get("text", "") for part in answer["content"]), answer.get("isError", False)
-
-    def heard(self, kind, **match):
-        """What it was `asked` or `told`, or heard of `progress` or as an `event`, so far."""
-        entries = [entry for entry in self.order(do="heard")["heard"] if kind in entry]
-        return [entry for entry in entries if all(entry.get(name) == value for name, value in match.items())]
-
-    def close(self):
-        return self.order(do="close")
 
 
 class ServerProcess:

@@ -10,8 +10,9 @@ import signal
 
 import gateway as house
 import wire
-from hours_scene import Hour, Repeated
-from test_steering import Moody
+from background import Repeated
+from hours_scene import Hour
+from upstreams import Moody
 
 UPSTREAMS = ("gone", "torn", "hung", "tardy", "fine")
 # For a module of 512 KiB: it asks for more step by step, it asks for much at once, it cannot be given the arguments.

@@ -6,10 +6,9 @@ import signal
 import conformance
 import gateway as house
 import wire
+from conformance import OldSession, listen
 from hours_scene import Hour
-from test_conformance_modern_listen import listen
-from test_conformance_sse import OldSession
-from test_steering import Moody
+from upstreams import Moody
 
 UPSTREAMS = ("shop", "desk", "pipe")
 TOOLS = {"work": {"offline": "queue"}, "safe": {"offline": "stale", "cache": "1s"}}

@@ -3,12 +3,10 @@
 
 import collections
 import json
-import os
 import re
 import subprocess
 import threading
 
-import exposition
 import gateway as house
 import monitoring_files as files
 import monitoring_logs as logs
@@ -62,32 +60,6 @@ class Watch(Stack):
         return {labels["alertname"] for labels, _ in found}
 
 
-class Repeated:
-    """Somebody who does one thing again and again, `pause` seconds apart, until the end of the block."""
-
-    def __init__(self, pause, action):
-        self.pause, self.action, self.fault = pause, action, None
-        self.over, self.thread = threading.Event(), threading.Thread(target=self.go_on, daemon=True)
-
-    def __enter__(self):
-        self.thread.start()
-        return self
-
-    def __exit__(self, kind, *_):
-        self.over.set()
-        self.thread.join(20)
-        assert kind or not self.fault, self.fault
-
-    def go_on(self):
-        while not self.over.is_set():
-            try:
-                self.action()
-            except Exception as fault:  # told at the end of the block, in the thread that waits there
-                self.fault = fault
-                return
-            self.over.wait(self.pause)
-
-
 class Hour:
     """The gateway of an hour, and afterwards what it left: fields that are filled in by `look_around`."""
 
@@ -119,11 +91,7 @@ class Hour:
 
     def verb(self, *words, what, code=0):
         self.orders.update(what)
-        ran = subprocess.run(
-            [str(house.BINARY), *words, "--config", str(self.gateway.configuration)], capture_output=True, text=True,
-            timeout=60, env={"PATH": os.environ["PATH"], "HOME": str(self.gateway.home)})
-        assert ran.returncode == code, (ran.returncode, ran.stdout, ran.stderr)
-        return ran.stdout
+        return self.gateway.verb(*words, code=code).stdout
 
     def call(self, tool, arguments=None, session=None):
         text, is_error = (session or self.client).call(tool, arguments or {})
@@ -144,9 +112,7 @@ class Hour:
         return self.typed(line.replace("app.log", file) if file else line, (0, 1))
 
     def metrics(self):
-        response = self.client.get("/metrics", {"Authorization": f"Bearer {self.watch.token}"})
-        assert response.status == 200, response
-        return exposition.parse(response.body.decode())[0]
+        return self.gateway.showing(self.watch.token).metrics()
 
     def look_around(self, doctor_code):
         """Everything there is to see, as at the end of the hour."""
@@ -162,7 +128,7 @@ class Hour:
                      (("queue", QUEUE), ("errors", ERRORS), ("times", TIMES))}
         self.found = {name: self.grep(name) for name in GREPS}
         self.app = (gateway.home / "log/app.log").read_text().splitlines()
-        self.security = (gateway.home / "log/security.log").read_text().splitlines()
+        self.security = gateway.security_lines()
         self.copy = gateway.stdout().splitlines()
 
     def doctor(self, code):

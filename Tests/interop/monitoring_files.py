@@ -29,6 +29,12 @@ def run(*command, **more):
     return subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=60, **more)
 
 
+def done(ran, *words):
+    """Sees that it went well, and said these words."""
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert all(word in ran.stdout + ran.stderr for word in words), ran.stdout + ran.stderr
+
+
 def ruby(script, *arguments, text=""):
     """What the script prints, as JSON. Debian's Python has no YAML without a further package, its Ruby has."""
     ran = run("ruby", "-ryaml", "-rjson", "-rtime", "-e", script, *arguments, input=text)

@@ -83,26 +83,6 @@ def shortened(rules):
     return re.sub(r">= (\d+) \* 3600$", lambda found: f">= {int(found[1]) * 3600 / 400}", rules, flags=re.M)
 
 
-class Caller:
-    """Somebody who calls a tool ten times a second, whatever comes of it."""
-
-    def __init__(self, gateway, tool):
-        self.gateway, self.tool, self.failed = gateway, tool, None
-        self.over, self.thread = threading.Event(), threading.Thread(target=self.call, daemon=True)
-
-    def __enter__(self):
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.over.set()
-        self.thread.join(10)
-
-    def call(self):
-        while not self.over.wait(0.1):
-            self.failed = self.gateway.call(self.tool, {})[1]
-
-
 class Stack:
     def __init__(self, gateway, token):
         self.home = pathlib.Path(tempfile.mkdtemp(prefix="gwm-"))

@@ -5,14 +5,13 @@ import os
 import pwd
 import re
 import socket
-import subprocess
 
 import pytest
 
 import gateway as house
 import scripted
 import wire
-from test_operators import NOBODY, curl
+from operators import NOBODY, curl
 
 ONE, TWO, OURS = "192.0.2.1", "192.0.2.2", "10.0.0.7"
 
@@ -21,12 +20,7 @@ ONE, TWO, OURS = "192.0.2.1", "192.0.2.2", "10.0.0.7"
 def serve(make):
     """Starts a gateway with an upstream `up` in this process."""
     def start(**sections):
-        server = scripted.serve_in_thread()
-        make.later(server.server_close)
-        make.later(server.shutdown)
-        make.later(scripted.gate.set)
-        upstreams = {"up": {"url": f"http://127.0.0.1:{server.server_address[1]}/mcp"}}
-        gateway = make.gateway(upstreams, sections=sections)
+        gateway = make.gateway({"up": {"url": make.scripted()}}, sections=sections)
         house.eventually(lambda: gateway.component("upstream:up")["status"] == "healthy", 20, "the upstream")
         return gateway
 
@@ -46,10 +40,6 @@ def call(gateway, *lines, port=None):
 
 def statuses(gateway, *lines, times):
     return [call(gateway, *lines).status for _ in range(times)]
-
-
-def security(gateway):
-    return (gateway.home / "log/security.log").read_text().splitlines()
 
 
 # Proxies
@@ -105,24 +95,22 @@ def test_a_reload_brings_proxies_for_connections_that_are_open(serve):
 
 def test_wrong_tokens_keep_their_own_sender_away_and_no_other(serve):
     gateway = serve(server={"trusted_proxies": ["127.0.0.1"]})
-    status, made = gateway.order("POST", "/admin/tokens", {"name": "ann", "roles": ["call"]})
-    assert status == 200, made
+    ann, wrong = gateway.caller("ann"), gateway.showing("mgw_" + "x" * 43)
     gateway.tables["auth"] = {"mode": "token"}
     gateway.reload()
-    ann, wrong = gateway.showing(made["secret"]), gateway.showing("mgw_" + "x" * 43)
     assert statuses(wrong, f"X-Forwarded-For: {ONE}", times=10) == [401] * 10
     refused = call(ann, f"X-Forwarded-For: {ONE}")
     assert refused.status == 429 and 1 <= int(refused.header("Retry-After")) <= 60
     assert call(ann, f"X-Forwarded-For: {TWO}").status == 200
     assert statuses(wrong, times=20) == [401] * 20 and call(ann).status == 200, "this machine itself is never kept away"
-    lines = [line for line in security(gateway) if "auth_failure" in line]
+    lines = [line for line in gateway.security_lines() if "auth_failure" in line]
     assert any(f"peer={ONE}" in line and "proxy=127.0.0.1" in line for line in lines), lines
 
 
 def test_wrong_tokens_at_the_operators_door_keep_their_own_sender_away(serve):
     gateway = serve(server={"trusted_proxies": ["127.0.0.1"]})
-    _, boss = gateway.order("POST", "/admin/tokens", {"name": "boss", "roles": ["admin"]})
-    url, right = f"http://localhost:{gateway.port}/admin/overrides", ["-H", f"Authorization: Bearer {boss['secret']}"]
+    boss = gateway.new_token("boss", "admin")
+    url, right = f"http://localhost:{gateway.port}/admin/overrides", ["-H", f"Authorization: Bearer {boss}"]
     wrong = ["-H", "Authorization: Bearer wrong"]
     assert [curl(url, "-H", f"X-Forwarded-For: {ONE}", *wrong)[0] for _ in range(10)] == [401] * 10
     assert curl(url, "-H", f"X-Forwarded-For: {ONE}", *right)[0] == 401, "what it shows now is not looked at"
@@ -177,16 +165,14 @@ def test_the_second_address_serves_operators_and_nobody_else(serve):
 
 def test_the_second_address_has_the_same_door(serve):
     admin = Admin(serve)
-    status, made = admin.gateway.order("POST", "/admin/tokens", {"name": "prometheus", "roles": ["observe"]})
-    assert status == 200
-    _, boss = admin.gateway.order("POST", "/admin/tokens", {"name": "boss", "roles": ["admin"]})
+    observer, boss = admin.gateway.new_token("prometheus", "observe"), admin.gateway.new_token("boss", "admin")
     elsewhere = ["-H", "X-Forwarded-For: 192.0.2.1"]
     assert curl(f"{admin.url}/admin/overrides", *elsewhere)[0] == 403
     assert curl(f"{admin.url}/health", *elsewhere)[1].keys() == {"status"}
-    shown = ["-H", f"Authorization: Bearer {made['secret']}"]
+    shown = ["-H", f"Authorization: Bearer {observer}"]
     assert curl(f"{admin.url}/health", *elsewhere, *shown)[1]["components"]
     assert curl(f"{admin.url}/admin/overrides", *elsewhere, *shown)[0] == 403
-    assert curl(f"{admin.url}/admin/overrides", *elsewhere, "-H", f"Authorization: Bearer {boss['secret']}")[0] == 200
+    assert curl(f"{admin.url}/admin/overrides", *elsewhere, "-H", f"Authorization: Bearer {boss}")[0] == 200
     assert curl(f"{admin.url}/health", "-H", "Host: evil.example")[0] == 421
     assert curl(f"{admin.url}/health", "-H", "Origin: https://evil.example")[0] == 403
     if os.geteuid() == 0:
@@ -245,5 +231,5 @@ def test_an_address_that_is_taken_stops_the_start(make):
     same = make.gateway(start=False)
     same.tables["admin"]["listen"] = same.tables["server"]["listen"]
     same.write_configuration()
-    ran = subprocess.run([str(house.BINARY), "validate-config", str(same.configuration)], capture_output=True, text=True, timeout=30)
-    assert ran.returncode == 78 and "admin.listen: server.listen takes port" in ran.stdout + ran.stderr
+    ran = house.run("validate-config", same.configuration, code=78)
+    assert "admin.listen: server.listen takes port" in ran.stdout + ran.stderr

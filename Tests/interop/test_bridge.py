@@ -12,6 +12,7 @@ import pytest
 import conformance
 import exposition
 import gateway as house
+import sdk
 from conformance import LEGACY_TARGETS
 from wire import MODERN
 
@@ -24,7 +25,7 @@ WATCHED = "test://watched-resource"
 
 
 def connect(target, kind, **options):
-    return house.Client(kind, f"http://127.0.0.1:{target.port}/mcp", **{"able": ABLE, "log_level": "debug", **options})
+    return sdk.Client(kind, f"http://127.0.0.1:{target.port}/mcp", **{"able": ABLE, "log_level": "debug", **options})
 
 
 @pytest.fixture(scope="module")

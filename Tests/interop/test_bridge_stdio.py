@@ -16,6 +16,7 @@ import pytest
 import conformance
 import gateway as house
 import schema
+import sdk
 import wire
 from wire import MODERN
 
@@ -35,7 +36,7 @@ def command(name, fixture_servers, wasm_cache):
             gateway.write_configuration()
             for folder in ("lib", "log"):
                 (gateway.home / folder).mkdir()
-            yield [str(house.BINARY), "stdio", "--config", str(gateway.configuration)]
+            yield gateway.command("stdio")
         finally:
             gateway.close()
 
@@ -43,7 +44,7 @@ def command(name, fixture_servers, wasm_cache):
 @pytest.fixture(scope="module", params=[(kind, name) for name in NAMES for kind in ("mcp1", "mcp2")], ids="-".join)
 def client(request, fixture_servers, wasm_cache):
     kind, name = request.param
-    with command(name, fixture_servers, wasm_cache) as place, house.Client(kind, place, able=ABLE, log_level="debug") as client:
+    with command(name, fixture_servers, wasm_cache) as place, sdk.Client(kind, place, able=ABLE, log_level="debug") as client:
         client.speaks_modern = kind == "mcp2" and not (conformance.DIRECT and name.startswith("legacy"))
         house.eventually(lambda: "about" in client.list(), 20, "the tools")
         yield client

@@ -4,6 +4,7 @@
 import pytest
 
 import gateway as house
+import sdk
 from wire import MODERN
 
 CLIENTS = [
@@ -28,7 +29,7 @@ def gateway(make_once):
 @pytest.fixture(scope="module", params=CLIENTS, ids=lambda one: "-".join(one[:2]))
 def client(request, gateway):
     kind, mode, revision = request.param
-    with house.Client(kind, f"http://127.0.0.1:{gateway.port}/mcp", mode) as client:
+    with sdk.Client(kind, f"http://127.0.0.1:{gateway.port}/mcp", mode) as client:
         client.expected_revision = revision
         yield client
 
@@ -83,6 +84,6 @@ def test_an_unknown_tool_is_refused_and_the_session_goes_on(client):
 
 def test_a_client_that_leaves_ends_cleanly(gateway):
     for kind, mode, _ in CLIENTS:
-        with house.Client(kind, f"http://127.0.0.1:{gateway.port}/mcp", mode) as client:
+        with sdk.Client(kind, f"http://127.0.0.1:{gateway.port}/mcp", mode) as client:
             assert "text__echo" in client.list()
             assert client.close() == {"closed": True}, (kind, mode, client.complaints())

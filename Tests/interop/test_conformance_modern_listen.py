@@ -4,27 +4,14 @@
 import pytest
 
 import conformance
-from conformance import MODERN_TARGETS
+from conformance import MODERN_TARGETS, listen
 from schema import SUBSCRIPTION
 
 pytestmark = pytest.mark.parametrize("target", MODERN_TARGETS, indirect=True)
 
 # A conformance suite waits for about this long after a change.
 SOON = 1.5
-ACKNOWLEDGED = "notifications/subscriptions/acknowledged"
 WATCHED = "test://watched-resource"
-
-
-def listen(target, id=None, **wanted):
-    """An open subscription, its acknowledgement read."""
-    exchange = target.open("subscriptions/listen", {"notifications": wanted}, id=id)
-    first = exchange.next(5)
-    assert exchange.status == 200 and exchange.stream.is_event_stream, exchange.stream.response
-    assert first and first.get("method") == ACKNOWLEDGED, first
-    honoured = first["params"]["notifications"]
-    assert set(honoured) <= set(wanted)
-    exchange.honoured = {name: value for name, value in honoured.items() if value}
-    return exchange
 
 
 @pytest.mark.parametrize("wanted", [

@@ -6,61 +6,12 @@ import json
 import pytest
 
 import conformance
-import schema
 import wire
+from conformance import OldSession
 
 # The modern fixture server does not offer this transport, so there is no looking at it directly.
 TARGETS = ["legacy-http"] if conformance.DIRECT else conformance.EVERY
 pytestmark = pytest.mark.parametrize("target", TARGETS, indirect=True)
-VERSION = "2024-11-05"
-
-
-class OldSession(conformance.Answering):
-    def __init__(self, target, capabilities=None, answers=None, version=VERSION):
-        self.target, self.answers, self.notifications = target, answers or {}, []
-        headers = {"Accept": "text/event-stream"}
-        self.stream = target.raw(target.request("GET", headers, path="/sse"), "GET")
-        assert self.stream.status == 200 and self.stream.is_event_stream, self.stream.response
-        first = self.stream.event(10)
-        assert first.kind == "endpoint" and first.data, first
-        self.address = first.data.removeprefix(f"http://127.0.0.1:{target.port}")
-        assert self.address.startswith("/"), first
-        opening = {"protocolVersion": version, "capabilities": capabilities or {}, "clientInfo": conformance.CLIENT}
-        self.version = version
-        self.opened = self.ask("initialize", opening)["result"]
-        assert self.opened["protocolVersion"] == version
-        self.say(wire.legacy_body("notifications/initialized", id=None))
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.stream.close()
-
-    def post(self, body):
-        headers = {"Content-Type": "application/json"}
-        return self.target.exchange(self.target.request("POST", headers, body, path=self.address))
-
-    def say(self, body):
-        response = self.post(body)
-        assert response.status == 202, response
-
-    def ask(self, method, params=None, id=None):
-        id = next(conformance.ids) if id is None else id
-        self.say(wire.legacy_body(method, params, id))
-        while message := self.stream.message(15):
-            schema.check(message, self.version, method, id)
-            if "method" not in message:
-                return message
-            if "id" in message:
-                self.answer(message)
-            else:
-                self.notifications.append(message)
-        raise AssertionError("the stream ended before the answer")
-
-    def call(self, tool, arguments=None, meta=None):
-        params = {"name": tool, "arguments": arguments or {}}
-        return wire.text_of(self.ask("tools/call", {**params, "_meta": meta} if meta else params))
 
 
 def test_a_session_is_opened_and_used(target):

@@ -1,7 +1,6 @@
 # Licensed under the Apache License 2.0; see LICENSE.
 """The doctor on gateways that are well, in trouble, stopped and broken; the look ahead at an outage, and the drill."""
 
-import concurrent.futures
 import json
 import os
 import pathlib
@@ -11,22 +10,19 @@ import signal
 import socket
 import subprocess
 import tempfile
-import threading
 
 import pytest
 
 import gateway as house
-from test_steering import Moody, upstream
+from background import Repeated
+from upstreams import Moody, upstream
 
 POLICIES = {"work": {"offline": "queue", "expires": "6h"}, "safe": {"offline": "stale", "cache": "1s"}}
 
 
 def doctor(gateway, *words, code, config=None):
     """What somebody sees who types it, without a terminal."""
-    ran = subprocess.run(
-        [str(house.BINARY), "doctor", *words, "--config", str(config or gateway.configuration)], capture_output=True,
-        text=True, timeout=60, env={"PATH": os.environ["PATH"], "HOME": str(gateway.home)})
-    assert ran.returncode == code, (ran.returncode, ran.stdout, ran.stderr)
+    ran = house.run("doctor", *words, "--config", config or gateway.configuration, code=code)
     return ran.stdout + ran.stderr
 
 
@@ -172,8 +168,7 @@ def test_the_look_ahead_says_what_goes_on_and_for_how_long(shop):
     assert "1 of 5 tools would fail at once" in said
     # Four calls in what counts as an hour, ten thousand places.
     assert "4 calls an hour" in said and "it is full in 104 days" in said and "within 6h is given up" in said
-    code, token = shop.order("POST", "/admin/tokens", {"name": "till", "roles": ["call"], "for": "36h"})
-    assert code == 200
+    shop.new_token("till", **{"for": "36h"})
     said = json.loads(doctor(shop, "offline", "--away", "erp", "--json", code=1).split("\nmcp-gateway")[0])
     assert [one["what"] for one in said["runs_out"]] == ["the token of till"] and said["ready"] is False
     assert abs(said["runs_out"][0]["in_seconds"] - 36 * 3600) < 60
@@ -187,24 +182,14 @@ def test_an_upstream_that_never_answered_cannot_go_on(make):
 
 def test_a_drill_cuts_off_and_tells_what_became_of_the_calls(shop):
     shop.call("erp__safe", {"n": "kept"})
-    over, answers = threading.Event(), []
+    answers = []
 
-    def clients():
-        """Go on calling until they are told to end."""
-        n = 0
-        while not over.is_set():
-            n += 1
-            answers.append(shop.call("erp__work", {"n": f"w{n}"}))
-            answers.append(shop.call("erp__safe", {"n": "kept"}))
-            over.wait(0.05)
+    def client():
+        answers.append(shop.call("erp__work", {"n": f"w{len(answers)}"}))
+        answers.append(shop.call("erp__safe", {"n": "kept"}))
 
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        running = pool.submit(clients)
-        try:
-            said = json.loads(doctor(shop, "drill", "erp", "--for", "2s", "--json", code=0))
-        finally:
-            over.set()
-            running.result()
+    with Repeated(0.05, client):
+        said = json.loads(doctor(shop, "drill", "erp", "--for", "2s", "--json", code=0))
     assert said["stored"] > 0 and said["kept_answers"] > 0 and said["refused"] == 0
     assert said["still_waiting"] == 0 and said["sent_afterwards"] >= 0
     assert not [one for one in answers if one[1]], "nobody's call was refused"
@@ -217,7 +202,7 @@ def test_a_drill_cuts_off_and_tells_what_became_of_the_calls(shop):
 
 def test_a_drill_says_what_is_refused_and_ends_by_hand(shop):
     process = subprocess.Popen(
-        [str(house.BINARY), "doctor", "drill", "erp", "--for", "10m", "--config", str(shop.configuration)],
+        shop.command("doctor", "drill", "erp", "--for", "10m"),
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={"PATH": os.environ["PATH"]})
     try:
         house.eventually(lambda: shop.order("GET", "/admin/overrides")[1]["overrides"], 10, "the cut")
@@ -251,7 +236,7 @@ def test_a_drill_undoes_no_order_but_its_own_and_leaves_the_breaker_closed(shop)
             (("DELETE", "/admin/overrides"), "was undone meanwhile", 0),
             (("POST", "/admin/circuit-breaker/enable", {"upstream": "erp", "force": True}), "was changed meanwhile", 1)):
         process = subprocess.Popen(
-            [str(house.BINARY), "doctor", "drill", "erp", "--for", "10m", "--config", str(shop.configuration)],
+            shop.command("doctor", "drill", "erp", "--for", "10m"),
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={"PATH": os.environ["PATH"]})
         try:
             house.eventually(lambda: breaker(shop)["forced"], 10, "the cut")
@@ -343,10 +328,7 @@ def test_who_lists_tokens_makes_no_directory(make):
     assert gateway.terminate() == 0
     gateway.tables["storage"]["directory"] = gateway.home / "elsewhere"
     gateway.write_configuration()
-    ran = subprocess.run(
-        [str(house.BINARY), "token", "list", "--config", str(gateway.configuration)], capture_output=True, text=True,
-        timeout=30, env={"PATH": os.environ["PATH"]})
-    assert ran.returncode == 0 and "there are no tokens" in ran.stdout, ran
+    assert "there are no tokens" in gateway.verb("token", "list").stdout
     assert not (gateway.home / "elsewhere").exists()
 
 
@@ -378,15 +360,9 @@ def test_a_rotation_makes_nobody_forget_what_was_just_before(shop):
         (shop.home / "log" / name).rename(shop.home / "log" / f"{name}.1")
     shop.signal(signal.SIGUSR2)
     house.eventually(lambda: "opened anew" in shop.stdout() and (shop.home / "log/app.log").exists(), 10, "the new file")
-    found = findings_of(shop)
+    found = findings(shop, 0)
     assert any("call failed" in one["words"] for one in of(found, "logs"))
     assert any("started 1 time" in one["words"] for one in of(found, "changed"))
-
-
-def findings_of(gateway):
-    ran = subprocess.run(
-        [str(house.BINARY), "doctor", "--json", "--config", str(gateway.configuration)], capture_output=True, text=True, timeout=60)
-    return json.loads(ran.stdout)["findings"]
 
 
 def test_every_next_command_can_be_typed(shop):
@@ -395,9 +371,9 @@ def test_every_next_command_can_be_typed(shop):
     shop.call("erp__other", {"n": "1"})
     shop.order("POST", "/admin/drain")
     shop.order("POST", "/admin/rate-limit", {"requests_per_second": 5})
-    commands = [one["next"] for one in findings_of(shop) if one["next"]]
+    commands = [one["next"] for one in findings(shop, 1) if one["next"]]
     assert shop.terminate() == 0
-    commands += [one["next"] for one in findings_of(shop) if one["next"]]
+    commands += [one["next"] for one in findings(shop, 1) if one["next"]]
     known = {"mcp-gateway", "systemctl", "journalctl", "grep", "sqlite3", "df", "du", "ls", "ss", "kill", "top", "tail", "timedatectl",
              "date", "ps", "sudo", "find"}
     assert len(commands) > 6
@@ -411,7 +387,7 @@ def test_a_lockout_is_an_event_of_its_own_and_counted(make):
     one = make.gateway(sections={"auth": {"mode": "token"}, "server": {"trusted_proxies": ["127.0.0.1"]}})
     for n in range(14):
         one.get("/mcp", {**proxied, "Authorization": f"Bearer mcpgw_wrong{n}"}, "GET")
-    log = (one.home / "log/security.log").read_text().splitlines()
+    log = one.security_lines()
     locked = [line for line in log if " lockout " in line]
     assert len(locked) == 1 and "suspected intrusion" in locked[0] and "peer=203.0.113.9" in locked[0], log
     metrics = one.get("/metrics").body.decode()

@@ -8,6 +8,7 @@ import pytest
 
 import conformance
 import gateway as house
+import sdk
 from wire import MODERN
 
 ABLE = ["elicitation", "sampling", "roots"]
@@ -22,7 +23,7 @@ def client(request, fixture_servers):
     place = conformance.fixture_command(server, "stdio")
     if transport == "sse":
         place = f"http://127.0.0.1:{fixture_servers(server).port}/sse"
-    with house.Client(kind, place, able=ABLE, log_level="debug") as client:
+    with sdk.Client(kind, place, able=ABLE, log_level="debug") as client:
         assert client.opened["connected"] == revision
         client.answers = lambda **answers: client.order(do="answers", answers=answers)
         yield client

@@ -14,12 +14,10 @@ import os
 import pathlib
 import re
 import signal
-import sys
 
-import exposition
 import gateway as house
 import wire
-from test_steering import Moody, metric
+from upstreams import Moody, family
 
 CLIENTS = 4
 # One lap of one client: so many requests of each kind.
@@ -114,12 +112,11 @@ class House:
         self.shop, self.torn, self.till = (make.server(Moody()) for _ in range(3))
         self.torn.feel("failing", status=500)
         never = {"minimum_calls": 10_000, "failures": 1.0}
-        command = [sys.executable, str(house.SERVERS / "family.py"), str(folder / "pids")]
         self.gateway = make.gateway({
             "shop": {"url": self.shop.url, "tools": {"safe": {"cache": "1s"}}},
             "torn": {"url": self.torn.url, "circuit_breaker": never},
             "till": {"url": self.till.url, "circuit_breaker": never, "tools": {"work": {"offline": "queue"}}},
-            "pipe": {"command": command[0], "args": command[1:]}}, ["text"],
+            "pipe": family(folder / "pids")}, ["text"],
             {"cache": {"max_bytes": "64KiB"}})
         self.gateway.wait_for_tools("shop__work", "torn__work", "till__work", "pipe__pid", "text__echo")
         self.clients = [Client(self.gateway, number) for number in range(CLIENTS)]
@@ -143,14 +140,14 @@ class House:
             house.eventually(lambda: stored(str(n)), 5, "the call to be stored")
         self.till.start()
         self.gateway.order("POST", "/admin/sync/force")
-        house.eventually(lambda: metric(self.gateway, "mcp_queue_size") == 0, 20, "the stored calls")
+        house.eventually(lambda: self.gateway.metric("mcp_queue_size") == 0, 20, "the stored calls")
 
     def rest(self):
         """What is held when nobody calls and memory was given back."""
-        rests = lambda: all(metric(self.gateway, name) == 0 for name in AT_REST)
+        rests = lambda: all(self.gateway.metric(name) == 0 for name in AT_REST)
         house.eventually(rests, 15, "the end of all that ran")
         # The one that asks is left.
-        alone = lambda: metric(self.gateway, "mcp_connections", listener="public") == 1
+        alone = lambda: self.gateway.metric("mcp_connections", listener="public") == 1
         house.eventually(alone, 15, "the last to hang up")
         lines = lambda: self.gateway.stdout().count("resident_after=")
         before = lines()
@@ -185,8 +182,8 @@ class Held:
                 self.kept_open[port] += 1
             else:
                 self.descriptors[target if target.startswith("/") else target.split(":")[0]] += 1
-        samples = exposition.parse(gateway.get("/metrics").body.decode())[0]
-        self.series = {(name, tuple(sorted(labels.items()))) for name, found in samples.items() for labels, _ in found}
+        self.series = {
+            (name, tuple(sorted(labels.items()))) for name, found in gateway.metrics().items() for labels, _ in found}
 
 
 def thread_names(proc):
@@ -228,8 +225,8 @@ def test_ten_thousand_calls_leave_nothing_behind(make, tmp_path):
     assert rows("SELECT count(*) FROM session_tombstones") == str(sessions)
     assert rows("SELECT count(*) FROM call_ledger") == "0"
     failed = sum(client.counts["failing"] for client in shop.clients)
-    assert metric(shop.gateway, "mcp_tool_calls_total", tool="torn__work", outcome="failed") == failed > 300
+    assert shop.gateway.metric("mcp_tool_calls_total", tool="torn__work", outcome="failed") == failed > 300
     streams = sum(client.counts["stream"] for client in shop.clients)
-    assert metric(shop.gateway, "mcp_stream_duration_seconds_count") >= streams
+    assert shop.gateway.metric("mcp_stream_duration_seconds_count") >= streams
     for kind in LAP:
         assert sum(client.counts[kind] for client in shop.clients) > 100, kind

@@ -4,16 +4,14 @@
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 
 import pytest
 
 import gateway as house
-import wire
-
 import scripted
+import wire
+from background import slow_call
 
 
 def files_under(place):
@@ -21,12 +19,12 @@ def files_under(place):
 
 
 def second(gateway, port=None):
-    """Starts another gateway on the same storage and waits for its end."""
+    """Starts another gateway on the same storage, and sees that it ends with 1."""
     other = gateway.home / "second.toml"
     text = gateway.configuration.read_text()
     other.write_text(text.replace(f'"127.0.0.1:{gateway.port}"', f'"127.0.0.1:{port or house.free_port()}"'))
     before = files_under(gateway.home)
-    ran = subprocess.run([str(house.BINARY), "serve", "--config", str(other)], capture_output=True, text=True, timeout=20)
+    ran = house.run("serve", "--config", other, code=1)
     return ran, before, files_under(gateway.home)
 
 
@@ -35,13 +33,11 @@ def test_a_second_gateway_on_the_same_storage_says_who_is_first(make):
     gateway.wait_for_tools("text__echo")
     ran, before, after = second(gateway)
     words = ran.stdout + ran.stderr
-    assert ran.returncode == 1, words
     for fact in (str(gateway.process.pid), str(gateway.home / "lib"), str(gateway.port)):
         assert fact in words, (fact, words)
     assert before == after
     assert gateway.call("text__echo", {"text": "served"}) == ("served", False)
-    ran, _, _ = second(gateway, gateway.port)
-    assert ran.returncode == 1
+    second(gateway, gateway.port)
 
 
 def test_a_taken_port_is_told_in_words(make):
@@ -55,7 +51,13 @@ def test_a_taken_port_is_told_in_words(make):
 
 def test_the_lock_of_a_killed_gateway_is_no_obstacle(make):
     gateway = make.gateway()
-    told = lambda: gateway.stdout().count("the run before did not end cleanly")
+
+    def told():
+        texts = (gateway.stdout(), (gateway.home / "log/app.log").read_text())
+        counts = {text.count("the run before did not end cleanly") for text in texts}
+        assert len(counts) == 1, "the journal and the file say the same"
+        return counts.pop()
+
     assert told() == 0, "there was none"
     gateway.kill()
     gateway.start()
@@ -66,28 +68,9 @@ def test_the_lock_of_a_killed_gateway_is_no_obstacle(make):
     assert told() == 1 and rows() == "unclean_stop|storage", "this one did"
 
 
-def slow_call(gateway, tool, arguments=None):
-    """A call in a thread of its own; its answer ends up in the list."""
-    answers = []
-
-    def run():
-        try:
-            answers.append(gateway.call(tool, arguments, timeout=30))
-        except Exception as failure:  # judged by the test
-            answers.append(failure)
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    return thread, answers
-
-
 def test_a_call_in_flight_is_finished_before_the_end(make):
-    upstream = scripted.serve_in_thread()
     scripted.gate.clear()
-    make.later(upstream.server_close)
-    make.later(upstream.shutdown)
-    url = f"http://127.0.0.1:{upstream.server_address[1]}/mcp"
-    gateway = make.gateway({"up": {"url": url}}, ["text"], {"server": {"shutdown_grace": "30s"}})
+    gateway = make.gateway({"up": {"url": make.scripted()}}, ["text"], {"server": {"shutdown_grace": "30s"}})
     gateway.wait_for_tools("up__gate", "text__echo")
     before = scripted.calls["gate"]
     thread, answers = slow_call(gateway, "up__gate", {"text": "patience"})
@@ -238,19 +221,15 @@ def test_a_bad_configuration_is_refused_with_its_line(tmp_path, name, verb):
     text, line, word = BAD_CONFIGURATIONS[name]
     file = tmp_path / "bad.toml"
     file.write_text(text)
-    arguments = ["serve", "--config", str(file)] if verb == "serve" else ["validate-config", "--strict", str(file)]
-    ran = subprocess.run([str(house.BINARY), *arguments], capture_output=True, text=True, timeout=20, cwd=tmp_path)
+    arguments = ["serve", "--config", file] if verb == "serve" else ["validate-config", "--strict", file]
+    ran = house.run(*arguments, code=78, cwd=tmp_path)
     words = ran.stdout + ran.stderr
-    assert ran.returncode == 78, (ran.returncode, words)
     assert f"bad.toml:{line}" in words and word in words, words
     assert files_under(tmp_path) == ["bad.toml"]
 
 
 def test_wrong_usage_is_told_as_such(tmp_path):
-    ran = subprocess.run([str(house.BINARY), "no-such-verb"], capture_output=True, text=True, timeout=20, cwd=tmp_path)
-    assert ran.returncode == 64 and ran.stderr
-    ran = subprocess.run([str(house.BINARY), "--help"], capture_output=True, text=True, timeout=20, cwd=tmp_path)
-    assert ran.returncode == 0 and "serve" in ran.stdout
-    ran = subprocess.run([str(house.BINARY), "serve", "--config", "nothing.toml"], capture_output=True, text=True, timeout=20,
-                         cwd=tmp_path)
-    assert ran.returncode == 78 and "nothing.toml" in ran.stdout + ran.stderr
+    assert house.run("no-such-verb", code=64, cwd=tmp_path).stderr
+    assert "serve" in house.run("--help", cwd=tmp_path).stdout
+    ran = house.run("serve", "--config", "nothing.toml", code=78, cwd=tmp_path)
+    assert "nothing.toml" in ran.stdout + ran.stderr

@@ -19,13 +19,9 @@ import gateway as house
 import monitoring_files as files
 import monitoring_logs as logs
 import wire
-from test_steering import Moody
-from test_tls import Gateway as SecureGateway, Shop
-
-
-def done(ran, *words):
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert all(word in ran.stdout + ran.stderr for word in words), ran.stdout + ran.stderr
+from monitoring_files import done
+from secure import Gateway as SecureGateway, Shop
+from upstreams import Moody
 
 
 # What is shipped, by itself.
@@ -231,7 +227,7 @@ def gateway(make_once):
         "dead": {"command": sys.executable, "args": ["-c", f"import sys; sys.stderr.write({words!r}); sys.exit(3)"]},
     }, ["text"], sections={"auth": {"mode": "token"}, "log": {"level": "debug"}})
     one.words = words
-    one.token = operator(one, "token", "new", "anna", "--role", "call", "--json")["secret"]
+    one.token = one.new_token("anna")
     one.wait_for_tools("erp__work", "text__echo")
     assert one.call("erp__work", {"n": "1"}) == ("work 1", False)
     moody.feel("failing", status=500)
@@ -240,22 +236,12 @@ def gateway(make_once):
     for header in ({"Origin": forged}, {"Host": "elsewhere"}, {"Authorization": "Bearer wrong"}):
         one.exchange(wire.request("GET", "/mcp", header), "GET")
     one.exchange(wire.request("GET", "/admin/x%22y=z", {"Via": "somebody"}), "GET")
-    house.eventually(lambda: "disk" in one.stdout() and len(security_lines(one)) >= 4, 10, "the lines of the log")
+    house.eventually(lambda: "disk" in one.stdout() and len(one.security_lines()) >= 4, 10, "the lines of the log")
     return one
 
 
 def environment(gateway):
     return {**os.environ, "MCP_GATEWAY_CONFIG": str(gateway.configuration)}
-
-
-def operator(gateway, *words):
-    ran = files.run(house.BINARY, *words, env=environment(gateway))
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    return json.loads(ran.stdout)
-
-
-def security_lines(gateway):
-    return (gateway.home / "log/security.log").read_text().splitlines()
 
 
 def test_lines_of_the_readme_make_the_token_and_the_option(gateway, tmp_path):
@@ -280,14 +266,14 @@ def test_lines_of_the_readme_make_the_token_and_the_option(gateway, tmp_path):
 
 
 def test_memory_and_queue_are_measured_as_they_are_judged(gateway):
-    samples, _ = exposition.parse(gateway.showing(None).get("/metrics").body.decode())
+    samples = gateway.showing(None).metrics()
     value = lambda name: samples[name][0][1]
     assert value("process_resident_memory_bytes") / 2 < value("mcp_memory_used_bytes") < value("mcp_memory_limit_bytes")
     assert value("mcp_queue_bytes") == 0 and value("mcp_queue_limit_bytes") == 256 << 20
 
 
 def test_every_metric_that_is_asked_for_exists(gateway):
-    samples, _ = exposition.parse(gateway.showing(None).get("/metrics").body.decode())
+    samples = gateway.showing(None).metrics()
     recorded = {rule["record"] for rule in files.rules() if "record" in rule}
     own = {"up", "ALERTS", "ALERTS_FOR_STATE"}
     in_code = files.named_in_code()
@@ -386,7 +372,7 @@ def test_fluentd_reads_the_lines_of_a_running_gateway(gateway):
     said = next(record for record in records if "disk" in str(record))
     assert any('the "disk" said: a=b \\ c' in value for value in said["fields"].values()), said
 
-    lines = security_lines(gateway)
+    lines = gateway.security_lines()
     records = logs.parsed(lines, "security")
     assert all(records) and not any(record["cut"] for record in records), lines
     events = {record["event"]: record for record in records}

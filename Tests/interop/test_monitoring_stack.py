@@ -9,9 +9,10 @@ import pytest
 
 import gateway as house
 import monitoring_files as files
-from monitoring_stack import Caller, Stack
-from test_monitoring import done, operator
-from test_steering import Moody
+from background import Repeated
+from monitoring_files import done
+from monitoring_stack import Stack
+from upstreams import Moody
 
 README = (files.PLACE / "README.md").read_text()
 
@@ -26,8 +27,7 @@ def stack(make_once, moody):
     """Prometheus shows a token, as the shipped file has it; without one nothing but the control socket lets in."""
     upstream = {"url": moody.url, "circuit_breaker": {"open_for": "1s"}, "tools": {"other": {"offline": "queue"}}}
     gateway = make_once.gateway({"erp": upstream}, sections={"admin": {"require_token": True}})
-    token = operator(gateway, "token", "new", "prometheus", "--role", "observe", "--json")["secret"]
-    one = Stack(gateway, token)
+    one = Stack(gateway, gateway.new_token("prometheus", "observe"))
     make_once.later(one.close)
     return one.start()
 
@@ -38,7 +38,7 @@ def call(gateway, tool="erp__work", **arguments):
 
 def test_a_failing_upstream_is_told_to_everybody_whom_it_concerns(stack, moody):
     stack.gateway.wait_for_tools("erp__work")
-    with Caller(stack.gateway, "erp__work"):
+    with Repeated(0.1, lambda: stack.gateway.call("erp__work")):
         house.eventually(lambda: stack.query("instance:mcp_calls:increase5m > 5"), 10, "the scrapes")
         assert stack.query("instance:mcp_calls_failed:ratio5m")[0][1] == 0
         assert not stack.firing() and not stack.post.letters and not stack.mail.letters

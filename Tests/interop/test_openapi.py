@@ -11,7 +11,7 @@ import pytest
 
 import gateway as house
 import wire
-from test_queue import Shop
+from shop import Shop
 
 # Everything that an operator can ask for. A route that is new is new here too.
 TABLE = {

@@ -10,19 +10,8 @@ import time
 import pytest
 
 import gateway as house
-import wire
-from test_queue import Shop, handle_of
-
-NOBODY = 65534
-
-
-def curl(*arguments, user=None):
-    """The status and the body of what curl got, as some user."""
-    ran = subprocess.run(["curl", "-s", "-w", "\n%{http_code}", *arguments], capture_output=True, text=True, timeout=60, user=user)
-    assert ran.returncode == 0, ran
-    body, _, status = ran.stdout.rpartition("\n")
-    return int(status), json.loads(body) if body else None
-
+from operators import NOBODY, curl
+from shop import Shop, handle_of
 
 @pytest.fixture
 def shop(make):
@@ -34,8 +23,8 @@ def url(shop, path):
 
 
 def verb(shop, *words, code=0):
-    ran = subprocess.run([str(house.BINARY), *words, "--config", str(shop.gateway.configuration)], capture_output=True, text=True, timeout=60)
-    assert ran.returncode == code, (ran.stdout, ran.stderr)
+    """What a verb prints."""
+    ran = shop.gateway.verb(*words, code=code)
     return ran.stdout if code == 0 else ran.stdout + ran.stderr
 
 

@@ -4,13 +4,14 @@
 import concurrent.futures
 import signal
 import sys
-import threading
 import time
 
 import pytest
 
 import gateway as house
-from test_reload import Quiet, WithSessions, linger, serve, tool  # noqa: F401 -- a fixture
+from background import Repeated
+from scripted import Quiet, WithSessions
+from upstreams import linger
 
 X = {"text": "x"}
 GOOD = ('{"text": "x"}', False)
@@ -32,8 +33,8 @@ class Slow(Quiet):
 
 
 @pytest.fixture
-def gateway(make, serve):  # noqa: F811
-    gateway = make.gateway({"up": {"url": serve(WithSessions)}}, ["text"])
+def gateway(make):
+    gateway = make.gateway({"up": {"url": make.scripted(WithSessions)}}, ["text"])
     gateway.wait_for_tools("up__echo", "text__echo")
     for _ in range(30):
         assert gateway.call("up__echo", X) == GOOD
@@ -55,11 +56,11 @@ def is_told(gateway):
     return component["detail"]
 
 
-def test_another_server_whose_tool_fails(gateway, serve):  # noqa: F811
+def test_another_server_whose_tool_fails(gateway, make):
     good = dict(gateway.tables["upstreams.up"])
-    gateway.tables["upstreams.up"]["url"] = serve(Broken)
+    gateway.tables["upstreams.up"]["url"] = make.scripted(Broken)
     gateway.tables["limits"] = {"max_in_flight": 50}
-    gateway.tables["upstreams.extra"] = {"url": serve()}
+    gateway.tables["upstreams.extra"] = {"url": make.scripted()}
     gateway.tables["tools.units"] = {"module": house.MODULES / "units.wasm"}
     said = gateway.reload()
     assert said["probation_seconds"] == 60, said
@@ -70,7 +71,7 @@ def test_another_server_whose_tool_fails(gateway, serve):  # noqa: F811
     detail = is_told(gateway)
     assert "failed" in detail and "before" in detail, detail
     # All of it, not only what was to blame.
-    house.eventually(lambda: tool(gateway, "extra__echo") is None and tool(gateway, "units__convert") is None, 5, "all of it")
+    house.eventually(lambda: gateway.tool("extra__echo") is None and gateway.tool("units__convert") is None, 5, "all of it")
     assert gateway.component("upstream:extra") is None
     assert {gateway.call("up__echo", X) for _ in range(40)} == {GOOD}
     # The file is not what is in force. Corrected, it is in force again, and all is well.
@@ -80,8 +81,8 @@ def test_another_server_whose_tool_fails(gateway, serve):  # noqa: F811
     assert gateway.component("configuration")["status"] == "healthy"
 
 
-def test_a_tiny_timeout(make, serve):  # noqa: F811
-    gateway = make.gateway({"up": {"url": serve(WithSessions)}, "slow": {"url": serve(Slow)}})
+def test_a_tiny_timeout(make):
+    gateway = make.gateway({"up": {"url": make.scripted(WithSessions)}, "slow": {"url": make.scripted(Slow)}})
     gateway.wait_for_tools("up__echo", "slow__echo")
     with concurrent.futures.ThreadPoolExecutor(10) as pool:
         assert set(pool.map(lambda _: gateway.call("slow__echo", X), range(30))) == {GOOD}
@@ -94,8 +95,8 @@ def test_a_tiny_timeout(make, serve):  # noqa: F811
     assert gateway.call("up__count") == session, "a server that is not meant goes on"
 
 
-def test_another_server_that_is_much_slower(gateway, serve):  # noqa: F811
-    gateway.tables["upstreams.up"]["url"] = serve(Slow)
+def test_another_server_that_is_much_slower(gateway, make):
+    gateway.tables["upstreams.up"]["url"] = make.scripted(Slow)
     gateway.reload()
     comes_back(gateway)
     with concurrent.futures.ThreadPoolExecutor(20) as pool:
@@ -109,12 +110,12 @@ def test_another_server_that_is_much_slower(gateway, serve):  # noqa: F811
     assert "P95" in is_told(gateway)
 
 
-def test_probation_can_be_turned_off(make, serve):  # noqa: F811
-    gateway = make.gateway({"up": {"url": serve()}}, sections={"server": {"reload_probation": "0s"}})
+def test_probation_can_be_turned_off(make):
+    gateway = make.gateway({"up": {"url": make.scripted()}}, sections={"server": {"reload_probation": "0s"}})
     gateway.wait_for_tools("up__echo")
     for _ in range(30):
         assert gateway.call("up__echo", X) == GOOD
-    gateway.tables["upstreams.up"]["url"] = serve(Broken)
+    gateway.tables["upstreams.up"]["url"] = make.scripted(Broken)
     assert gateway.reload()["probation_seconds"] is None
     assert "watched" not in gateway.component("configuration")["detail"]
     house.eventually(lambda: gateway.call("up__echo", X)[1], 10, "the harm")
@@ -129,7 +130,7 @@ def stays(gateway, condition, seconds=3):
         assert condition()
 
 
-def test_what_has_passed_is_not_taken_back_later(make, serve):  # noqa: F811
+def test_what_has_passed_is_not_taken_back_later(make):
     upstream = make.server(house.scripted_server())
     gateway = make.gateway({"up": {"url": upstream.url}}, sections={"server": {"reload_probation": "2s"}})
     gateway.wait_for_tools("up__echo")
@@ -169,9 +170,9 @@ def test_refusals_by_limits_and_mistakes_of_clients_are_no_harm(gateway):
     stays(gateway, lambda: gateway.component("configuration")["status"] == "healthy")
 
 
-def test_a_correction_while_it_is_watched_counts_for_itself(gateway, serve):  # noqa: F811
+def test_a_correction_while_it_is_watched_counts_for_itself(gateway, make):
     good = gateway.tables["upstreams.up"]["url"]
-    gateway.tables["upstreams.up"]["url"] = serve(Broken)
+    gateway.tables["upstreams.up"]["url"] = make.scripted(Broken)
     gateway.reload()
     for _ in range(10):
         gateway.call("up__echo", X)
@@ -184,9 +185,9 @@ def test_a_correction_while_it_is_watched_counts_for_itself(gateway, serve):  # 
     assert "taken back" not in gateway.stdout()
 
 
-def test_a_bad_reload_followed_by_another_one_is_still_taken_back(gateway, serve):  # noqa: F811
+def test_a_bad_reload_followed_by_another_one_is_still_taken_back(gateway, make):
     """Two files in one minute are usual where a machine writes them; the second is no excuse for the first."""
-    gateway.tables["upstreams.up"]["url"] = serve(Broken)
+    gateway.tables["upstreams.up"]["url"] = make.scripted(Broken)
     gateway.reload()
     gateway.tables["limits"] = {"max_in_flight": 50}
     gateway.hang_up()
@@ -195,8 +196,8 @@ def test_a_bad_reload_followed_by_another_one_is_still_taken_back(gateway, serve
     is_told(gateway)
 
 
-def test_what_was_ordered_by_hand_outlives_a_reload_that_is_taken_back(gateway, serve):  # noqa: F811
-    gateway.tables["upstreams.up"]["url"] = serve(Broken)
+def test_what_was_ordered_by_hand_outlives_a_reload_that_is_taken_back(gateway, make):
+    gateway.tables["upstreams.up"]["url"] = make.scripted(Broken)
     gateway.tables["limits"] = {"requests_per_second": 900_000}
     gateway.reload()
     assert gateway.order("POST", "/admin/tools/up__big/disable", {})[0] == 200
@@ -204,7 +205,7 @@ def test_what_was_ordered_by_hand_outlives_a_reload_that_is_taken_back(gateway, 
     house.eventually(lambda: gateway.call("up__echo", X)[1], 10, "the harm")
     comes_back(gateway)
     is_told(gateway)
-    assert tool(gateway, "up__big") is None
+    assert gateway.tool("up__big") is None
     limit = gateway.order("GET", "/admin/rate-limit")[1]
     assert limit["requests_per_second"] == 500_000 and limit["file"] is None, limit
 
@@ -214,32 +215,21 @@ def test_a_process_that_takes_its_time_to_start_is_no_harm(make, seconds):
     """Every process does that is started anew because its line in the file has changed."""
     gateway = make.gateway({"up": linger()})
     gateway.wait_for_tools("up__shout")
-    over = threading.Event()
     right, call = ("X", False), lambda: gateway.call("up__shout", X, timeout=40)
     assert {call() for _ in range(30)} == {right}
 
-    def calls():
-        while not over.is_set():
-            call()
-
     server = linger()
     late = f"import os, sys, time; time.sleep({seconds}); os.execv({server['command']!r}, {[server['command'], *server['args']]!r})"
-    with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        tasks = [pool.submit(calls) for _ in range(2)]
-        try:
-            gateway.tables["upstreams.up"] = {"command": sys.executable, "args": ["-c", late]}
-            gateway.reload()
-            house.eventually(lambda: call() == right, 20, "calls that work")
-            stays(gateway, lambda: gateway.component("configuration")["status"] == "healthy")
-        finally:
-            over.set()
-        for task in tasks:
-            task.result(60)
+    with Repeated(0, call), Repeated(0, call):
+        gateway.tables["upstreams.up"] = {"command": sys.executable, "args": ["-c", late]}
+        gateway.reload()
+        house.eventually(lambda: call() == right, 20, "calls that work")
+        stays(gateway, lambda: gateway.component("configuration")["status"] == "healthy")
     assert "taken back" not in gateway.stdout()
 
 
-def test_a_stop_while_a_reload_is_watched(gateway, serve):  # noqa: F811
-    gateway.tables["upstreams.up"]["url"] = serve(Broken)
+def test_a_stop_while_a_reload_is_watched(gateway, make):
+    gateway.tables["upstreams.up"]["url"] = make.scripted(Broken)
     gateway.reload()
     assert gateway.terminate() == 0
     # The file is what somebody wanted; there is nobody any more who would take it back.

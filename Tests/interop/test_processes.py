@@ -13,11 +13,7 @@ import time
 import pytest
 
 import gateway as house
-from test_steering import metric
-
-
-def family(place, *more):
-    return {"command": sys.executable, "args": [str(house.SERVERS / "family.py"), str(place), *more]}
+from upstreams import family
 
 
 def pids_in(path):
@@ -87,8 +83,7 @@ def test_only_the_serving_process_bears_the_name(make, tmp_path):
 def test_another_verb_renames_itself(make):
     gateway = make.gateway(tools=["text"])
     before = pgrep()
-    ran = subprocess.run([str(house.BINARY), "validate-config", str(gateway.configuration)], capture_output=True, text=True)
-    assert ran.returncode == 0, ran.stdout + ran.stderr
+    house.run("validate-config", gateway.configuration)
     assert gateway.process.pid in before
 
 
@@ -108,18 +103,18 @@ def test_a_process_that_fails_is_told_and_counted(make, tmp_path):
     gateway = make.gateway({"one": family(place)})
     gateway.wait_for_tools("one__pid")
     told = lambda: re.findall(r".* warning upstreams: its process failed and is started again .*", gateway.stdout())
-    assert metric(gateway, "mcp_upstream_restarts_total", upstream="one") == 0
+    assert gateway.metric("mcp_upstream_restarts_total", upstream="one") == 0
     os.kill(json.loads(place.read_text())["self"], signal.SIGKILL)
     house.eventually(told, 10, "the line")
     assert "upstream=one" in told()[0] and "signal 9" in told()[0], told()
     house.eventually(lambda: not gateway.call("one__pid")[1], 40, "a new process")
-    assert metric(gateway, "mcp_upstream_restarts_total", upstream="one") == 1
+    assert gateway.metric("mcp_upstream_restarts_total", upstream="one") == 1
     # One that we end has not failed.
     gateway.tables["upstreams.one"] = family(place, "stubborn")
     old = json.loads(place.read_text())["self"]
     gateway.reload()
     house.eventually(lambda: not house.is_alive(old) and not gateway.call("one__pid")[1], 40, "another process")
-    assert metric(gateway, "mcp_upstream_restarts_total", upstream="one") == 0, "another upstream begins anew"
+    assert gateway.metric("mcp_upstream_restarts_total", upstream="one") == 0, "another upstream begins anew"
     assert gateway.terminate() == 0
     assert len(told()) == 1, told()
 

@@ -1,81 +1,22 @@
 # Licensed under the Apache License 2.0; see LICENSE.
 """Calls that are stored while their server is away: accepted, asked for, sent, and never lost."""
 
-import json
 import random
 import subprocess
-import sys
-import tempfile
 import time
 
 import pytest
 
 import gateway as house
+import sdk
 import torture
 import wire
-
-TASKS = {"extensions": {"io.modelcontextprotocol/tasks": {}}}
-QUEUE = {"offline": "queue"}
-TOOLS = {"dispense": QUEUE, "assign": {**QUEUE, "idempotent": True}, "price": {"offline": "stale", "cache": "1h"}}
-BREAKER = {"open_for": "200ms", "minimum_calls": 5}
-
-
-class Shop:
-    """A gateway with one counting upstream behind it, which can be away."""
-
-    def __init__(self, make, tools=None, sections=None, up=True):
-        self.book = tempfile.NamedTemporaryFile(prefix="book-")
-        make.later(self.book.close)
-        port = house.free_port()
-        self.server = house.ServerProcess([sys.executable, str(house.SERVERS / "counting.py"), str(port), self.book.name], port)
-        make.later(self.server.kill)
-        if up:
-            self.server.start()
-        table = {"url": self.server.url, "timeout": "3s", "circuit_breaker": BREAKER, "tools": tools or TOOLS}
-        self.gateway = make.gateway({"up": table}, sections=sections)
-        if up:
-            self.gateway.wait_for_tools("up__dispense", "up__price")
-            # What the server has is written behind; a kill right after the start would find nothing.
-            house.eventually(lambda: self.gateway.sql("SELECT count(*) FROM known_offers") == "1", 10, "the archive")
-
-    def leave(self):
-        """The server goes, and the gateway knows it: otherwise what is stored next would be tried once more at once."""
-        self.server.kill()
-        self.gateway.exchange(wire.request("POST", "/admin/sync/force", {"Host": "localhost"}), timeout=30)
-        house.eventually(lambda: self.gateway.component("upstream:up")["status"] == "unhealthy", 10, "the gateway to notice")
-
-    def call(self, tool, n, capabilities=None, meta=None, id=1, timeout=15):
-        params = {"name": f"up__{tool}", "arguments": {"n": n}, "_meta": wire.meta(capabilities=capabilities, **(meta or {}))}
-        return self.ask("tools/call", params, id, timeout)
-
-    def ask(self, method, params, id=1, timeout=15):
-        name = params.get(wire.NAMED_BY.get(method, "name"))
-        body = json.dumps({"jsonrpc": "2.0", "id": id, "method": method, "params": params}).encode()
-        answer = self.gateway.exchange(wire.request("POST", "/mcp", wire.modern_headers(method, name), body), timeout=timeout)
-        return answer.json
-
-    def task(self, handle):
-        return self.ask("tasks/get", {"taskId": handle, "_meta": wire.meta(capabilities=TASKS)})["result"]
-
-    def result(self, handle):
-        answer = self.gateway.call("gateway__queue_result", {"handle": handle})
-        return None if answer[0].startswith("NOT DONE YET") else answer
-
-    def done(self):
-        return [line.split()[:2] for line in open(self.book.name)]
-
-    def rows(self, columns="status"):
-        return self.gateway.sql(f"SELECT {columns} FROM queue_items ORDER BY id").splitlines()
+from shop import QUEUE, TASKS, Shop, handle_in, handle_of
 
 
 @pytest.fixture
 def shop(make):
     return Shop(make)
-
-
-def handle_of(answer):
-    result = answer["result"]
-    return result["_meta"]["mcp-gateway/stored-call"]["handle"]
 
 
 def test_a_client_with_tasks_gets_one_and_its_result_when_the_server_is_back(shop):
@@ -101,7 +42,7 @@ def test_an_old_client_is_told_what_to_ask(shop, version):
     shop.leave()
     text, is_error = session.call("up__dispense", {"n": "a"}, id=7)
     assert not is_error and text.startswith("NOT DONE YET: stored as call-")
-    handle = text.split("stored as ")[1].split(";")[0]
+    handle = handle_in(text)
     assert f"NOT DONE YET: stored as {handle}; do not call again; ask gateway__queue_result" in text
     assert "queued" in session.call("gateway__queue_status", {"handle": handle})[0]
     assert session.call("gateway__queue_result", {"handle": handle})[0].startswith("NOT DONE YET")
@@ -117,13 +58,13 @@ def test_an_old_client_is_told_what_to_ask(shop, version):
 
 @pytest.mark.parametrize("kind, mode", [("mcp1", "auto"), ("mcp2", "auto"), ("mcp2", "legacy"), ("fastmcp", "auto")])
 def test_a_client_that_we_did_not_write_waits_for_its_result(shop, kind, mode):
-    with house.Client(kind, f"http://127.0.0.1:{shop.gateway.port}/mcp", mode) as client:
+    with sdk.Client(kind, f"http://127.0.0.1:{shop.gateway.port}/mcp", mode) as client:
         assert {"up__dispense", "gateway__queue_result", "gateway__queue_status"} <= set(client.list())
         assert client.call("up__dispense", {"n": "online"}) == ("dispense online", False)
         shop.leave()
         text, is_error = client.call("up__dispense", {"n": "later"})
         assert not is_error and text.startswith("NOT DONE YET: stored as ")
-        handle = text.split("stored as ")[1].split(";")[0]
+        handle = handle_in(text)
         assert "queued" in client.call("gateway__queue_status", {"handle": handle})[0]
         shop.server.start()
 

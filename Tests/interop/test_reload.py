@@ -2,103 +2,32 @@
 """A new configuration while the gateway serves: nobody's call fails, what is not changed is not touched, what is gone ends well."""
 
 import concurrent.futures
-import contextlib
 import itertools
 import json
 import pathlib
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 
 import pytest
 
 import gateway as house
 import scripted
+import sdk
 import wire
-from test_lifecycle import slow_call
-from test_operators import curl
+from background import Crowd, slow_call
+from operators import curl
+from scripted import WithSessions
+from upstreams import family, linger
 
 
-class Quiet(scripted.Upstream):
-    """Says nothing when the gateway hangs up on it, as it does with a server that is removed."""
-
-    def handle(self):
-        with contextlib.suppress(ConnectionError):
-            super().handle()
-
-
-class WithSessions(Quiet):
-    """An HTTP server with sessions: `count` tells which one the call came in."""
-
-    fresh = None
-
-    def reply(self, status, body=b""):
-        if b'"protocolVersion"' in body:
-            self.fresh = f"session-{next(self.server.numbers)}"
-        super().reply(status, body)
-
-    def end_headers(self):
-        if self.fresh:
-            self.send_header("Mcp-Session-Id", self.fresh)
-            self.fresh = None
-        super().end_headers()
-
-    def carry_out(self, tool, arguments, meta):
-        if tool == "count":
-            return self.headers.get("Mcp-Session-Id", "no session")
-        return super().carry_out(tool, arguments, meta)
-
-
-@pytest.fixture
-def serve(make):
-    """Starts a scripted upstream in this process; the gate is closed by `scripted.gate.clear()` and open again at the end."""
-    def start(kind=Quiet):
-        server = scripted.Server(("127.0.0.1", 0), kind)
-        server.numbers = itertools.count(1)
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-        make.later(server.server_close)
-        make.later(server.shutdown)
-        make.later(scripted.gate.set)
-        return f"http://127.0.0.1:{server.server_address[1]}/mcp"
-
-    return start
-
-
-def family(pids):
-    return {"command": sys.executable, "args": [str(house.SERVERS / "family.py"), str(pids)]}
-
-
-def linger(**more):
-    return {"command": house.PYTHON["mcp1"], "args": [str(house.SERVERS / "mcp1_server.py"), "stdio"], **more}
-
-
-def tool(gateway, name):
-    return next((tool for tool in gateway.modern("tools/list")[1]["result"]["tools"] if tool["name"] == name), None)
-
-
-class Load:
-    """Clients that call without a pause, each in its own way, and keep what was not the right answer."""
+class Callers(Crowd):
+    """Clients of everything that a gateway has."""
 
     def __init__(self, gateway, pid):
+        super().__init__(self.module, self.kept, self.process, self.session, self.listing, self.operator)
         self.gateway, self.pid = gateway, str(pid)
-        self.over, self.wrong, self.done = threading.Event(), [], 0
-        ways = [self.module, self.kept, self.process, self.session, self.listing, self.operator]
-        self.pool = concurrent.futures.ThreadPoolExecutor(len(ways))
-        self.tasks = [self.pool.submit(self.run, way) for way in ways]
-
-    def run(self, way):
-        step = way()
-        while not self.over.is_set():
-            try:
-                answer, wanted = next(step)
-                if answer != wanted:
-                    self.wrong.append((way.__name__, answer))
-            except Exception as failure:  # judged by the test
-                self.wrong.append((way.__name__, repr(failure)))
-                step = way()
-            self.done += 1
 
     def module(self):
         while True:
@@ -129,25 +58,14 @@ class Load:
         while True:
             yield (self.gateway.get("/health").status, self.gateway.get("/metrics").status), (200, 200)
 
-    def goes_on(self, calls=40):
-        before = self.done
-        house.eventually(lambda: self.done >= before + calls, 30, "further calls")
 
-    def stop(self):
-        self.over.set()
-        for task in self.tasks:
-            task.result(30)
-        self.pool.shutdown()
-
-
-def test_ten_reloads_under_load_fail_no_request(make, serve, tmp_path):
+def test_ten_reloads_under_load_fail_no_request(make, tmp_path):
     pids = tmp_path / "pids"
-    gateway = make.gateway({"up": {"url": serve()}, "family": family(pids)}, ["text"])
+    gateway = make.gateway({"up": {"url": make.scripted()}, "family": family(pids)}, ["text"])
     gateway.wait_for_tools("text__echo", "up__echo", "family__pid")
-    extra = {"url": serve()}
-    load = Load(gateway, json.loads(pids.read_text())["self"])
-    try:
-        load.goes_on()
+    extra = {"url": make.scripted()}
+    with Callers(gateway, json.loads(pids.read_text())["self"]) as crowd:
+        crowd.goes_on()
         for number in range(10):
             gateway.tables["limits"] = {"max_in_flight": 200 + number, "requests_per_second": 10_000 + number, "burst": 5000}
             gateway.tables["tools.text"]["timeout"] = f"{3 + number}s"
@@ -164,23 +82,21 @@ def test_ten_reloads_under_load_fail_no_request(make, serve, tmp_path):
                 gateway.wait_for_tools("extra__echo")
             else:
                 gateway.hang_up()
-                assert tool(gateway, "extra__echo") is None
-            assert tool(gateway, "up__echo")["description"] == f"Number {number}."
-            load.goes_on()
-    finally:
-        load.stop()
-    assert load.wrong == [], (len(load.wrong), load.wrong[:5], load.done)
+                assert gateway.tool("extra__echo") is None
+            assert gateway.tool("up__echo")["description"] == f"Number {number}."
+            crowd.goes_on()
+    assert crowd.wrong == [], (len(crowd.wrong), crowd.wrong[:5], crowd.done)
     assert gateway.component("configuration")["status"] == "healthy"
 
 
-def test_what_the_file_does_not_change_keeps_its_process_and_its_session(make, serve, tmp_path):
+def test_what_the_file_does_not_change_keeps_its_process_and_its_session(make, tmp_path):
     pids = tmp_path / "pids"
-    gateway = make.gateway({"up": {"url": serve(WithSessions)}, "family": family(pids)}, ["text"])
+    gateway = make.gateway({"up": {"url": make.scripted(WithSessions)}, "family": family(pids)}, ["text"])
     gateway.wait_for_tools("up__count", "family__pid", "text__echo")
     before = gateway.call("up__count"), gateway.call("family__pid")
     assert before == (("session-1", False), (str(json.loads(pids.read_text())["self"]), False))
     gateway.tables["limits"] = {"max_in_flight": 5}
-    gateway.tables["upstreams.other"] = {"url": serve()}
+    gateway.tables["upstreams.other"] = {"url": make.scripted()}
     gateway.reload()
     gateway.wait_for_tools("other__echo")
     assert (gateway.call("up__count"), gateway.call("family__pid")) == before
@@ -190,14 +106,14 @@ def test_what_the_file_does_not_change_keeps_its_process_and_its_session(make, s
             timeout="9s", prefix=f"the-{name}", deny_tools=["big"], retry={"attempts": 2}, circuit_breaker={"failures": 0.9})
     gateway.reload()
     assert (gateway.call("the-up__count"), gateway.call("the-family__pid")) == before
-    assert tool(gateway, "the-up__big") is None and tool(gateway, "up__count") is None
+    assert gateway.tool("the-up__big") is None and gateway.tool("up__count") is None
     for number in range(3):
         gateway.hang_up()
     assert (gateway.call("the-up__count"), gateway.call("the-family__pid")) == before
 
 
-def test_the_same_file_once_more_changes_nothing(make, serve):
-    gateway = make.gateway({"up": {"url": serve(WithSessions)}}, ["text"])
+def test_the_same_file_once_more_changes_nothing(make):
+    gateway = make.gateway({"up": {"url": make.scripted(WithSessions)}}, ["text"])
     gateway.wait_for_tools("up__count", "text__echo")
     said = gateway.reload()
     assert said["changed"] == [] and said["waits_for_restart"] == [] and said["probation_seconds"] is None
@@ -206,8 +122,8 @@ def test_the_same_file_once_more_changes_nothing(make, serve):
 
 
 @pytest.mark.parametrize("era", ["modern", "legacy"])
-def test_a_call_on_its_way_to_a_server_that_is_removed_ends_well(make, serve, era):
-    gateway = make.gateway({"up": {"url": serve()}}, ["text"])
+def test_a_call_on_its_way_to_a_server_that_is_removed_ends_well(make, era):
+    gateway = make.gateway({"up": {"url": make.scripted()}}, ["text"])
     gateway.wait_for_tools("up__gate", "text__echo")
     caller = gateway.legacy() if era == "legacy" else gateway
     scripted.gate.clear()
@@ -217,7 +133,7 @@ def test_a_call_on_its_way_to_a_server_that_is_removed_ends_well(make, serve, er
     del gateway.tables["upstreams.up"]
     assert "upstreams.up (gone)" in gateway.reload()["changed"]
     assert gateway.component("upstream:up") is None
-    assert tool(gateway, "up__gate") is None and tool(gateway, "text__echo")
+    assert gateway.tool("up__gate") is None and gateway.tool("text__echo")
     status, message = gateway.modern("tools/call", {"name": "up__echo", "arguments": {}})
     assert message["error"]["code"] == -32602, message
     assert not answers
@@ -268,7 +184,7 @@ def test_a_process_whose_command_changes_is_replaced(make, tmp_path):
     old = json.loads(first.read_text())
     gateway.tables["upstreams.family"] = family(second)
     assert gateway.reload()["changed"] == ["upstreams.family"]
-    assert tool(gateway, "family__pid"), "its tools stay listed while the new one starts"
+    assert gateway.tool("family__pid"), "its tools stay listed while the new one starts"
     text = other_process(gateway, old["self"])
     assert text == str(json.loads(second.read_text())["self"])
     house.eventually(lambda: not any(house.is_alive(pid) for pid in old.values()), 20, "the end of the old ones")
@@ -302,44 +218,35 @@ def test_a_call_on_its_way_to_a_process_that_is_replaced_ends_well(make):
 
 
 @pytest.mark.parametrize("kind", ["http", "stdio"])
-def test_no_call_fails_while_a_server_is_replaced(make, serve, kind):
+def test_no_call_fails_while_a_server_is_replaced(make, kind):
     """By the old one as long as the new one is not there, or a moment later by the new one."""
-    places = [{"url": serve()}, {"url": serve()}] if kind == "http" else [linger(), linger(env={"A": "1"})]
+    places = [{"url": make.scripted()}, {"url": make.scripted()}] if kind == "http" else [linger(), linger(env={"A": "1"})]
     name, arguments = ("up__echo", {"text": "x"}) if kind == "http" else ("up__shout", {"text": "x"})
     gateway = make.gateway({"up": places[0]}, sections={"server": {"reload_probation": "0s"}})
     gateway.wait_for_tools(name)
     right = gateway.call(name, arguments)
-    over, wrong, done = threading.Event(), [], []
 
     def calls():
-        while not over.is_set():
-            answer = gateway.call(name, arguments)
-            (done if answer == right else wrong).append(answer)
+        while True:
+            yield gateway.call(name, arguments), right
 
-    with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        tasks = [pool.submit(calls) for _ in range(2)]
-        try:
-            for place in (places[1], places[0], places[1]):
-                gateway.tables["upstreams.up"] = place
-                gateway.reload()
-                before = len(done)
-                house.eventually(lambda: len(done) > before + 20, 20, "calls that work")
-        finally:
-            over.set()
-        for task in tasks:
-            task.result(30)
-    assert wrong == [], (len(wrong), wrong[0])
+    with Crowd(calls, calls) as crowd:
+        for place in (places[1], places[0], places[1]):
+            gateway.tables["upstreams.up"] = place
+            gateway.reload()
+            crowd.goes_on(21)
+    assert crowd.wrong == [], (len(crowd.wrong), crowd.wrong[0])
 
 
-def test_a_server_that_moves_is_called_at_its_new_place(make, serve):
-    gateway = make.gateway({"up": {"url": serve(WithSessions)}})
+def test_a_server_that_moves_is_called_at_its_new_place(make):
+    gateway = make.gateway({"up": {"url": make.scripted(WithSessions)}})
     gateway.wait_for_tools("up__count", "up__gate")
     assert gateway.call("up__count") == ("session-1", False)
     scripted.gate.clear()
     before = scripted.calls["gate"]
     thread, answers = slow_call(gateway, "up__gate", {"text": "old"})
     house.eventually(lambda: scripted.calls["gate"] > before, 10, "the arrival of the call")
-    gateway.tables["upstreams.up"] = {"url": serve(), "headers": {"X-New": "1"}}
+    gateway.tables["upstreams.up"] = {"url": make.scripted(), "headers": {"X-New": "1"}}
     gateway.reload()
     house.eventually(lambda: gateway.call("up__count", {"tool": "nothing"}) == ("0", False), 10, "the new place")
     scripted.gate.set()
@@ -347,8 +254,8 @@ def test_a_server_that_moves_is_called_at_its_new_place(make, serve):
     assert answers == [('{"text": "old"}', False)]
 
 
-def test_old_clients_that_listen_hear_of_other_tools(make, serve):
-    gateway = make.gateway({"up": {"url": serve()}}, ["text"])
+def test_old_clients_that_listen_hear_of_other_tools(make):
+    gateway = make.gateway({"up": {"url": make.scripted()}}, ["text"])
     gateway.wait_for_tools("up__echo", "text__echo")
     session = gateway.legacy()
     connection = wire.Connection(gateway.port)
@@ -356,7 +263,7 @@ def test_old_clients_that_listen_hear_of_other_tools(make, serve):
     with wire.Stream(connection, "GET") as stream:
         assert stream.status == 200
         for change in (
-                lambda tables: tables.update({"upstreams.extra": {"url": serve()}}),
+                lambda tables: tables.update({"upstreams.extra": {"url": make.scripted()}}),
                 lambda tables: tables["upstreams.up"].update(tools={"echo": {"description": "Sharper."}}),
                 lambda tables: tables["upstreams.up"].update(deny_tools=["big"]),
                 lambda tables: tables.pop("upstreams.extra"),
@@ -381,12 +288,12 @@ def drain(stream, seconds=0.5):
     raise AssertionError("the stream ended")
 
 
-def test_new_clients_that_listen_hear_of_other_tools(make, serve):
-    gateway = make.gateway({"up": {"url": serve()}})
+def test_new_clients_that_listen_hear_of_other_tools(make):
+    gateway = make.gateway({"up": {"url": make.scripted()}})
     gateway.wait_for_tools("up__echo")
-    with house.Client("mcp2", f"http://127.0.0.1:{gateway.port}/mcp", wire.MODERN) as client:
+    with sdk.Client("mcp2", f"http://127.0.0.1:{gateway.port}/mcp", wire.MODERN) as client:
         assert client.order(do="listen", tools=True)["honoured"]
-        gateway.tables["upstreams.extra"] = {"url": serve()}
+        gateway.tables["upstreams.extra"] = {"url": make.scripted()}
         gateway.reload()
         house.eventually(lambda: [one for one in client.heard("event") if "Tools" in one["event"]], 10, "the news")
         house.eventually(lambda: "extra__echo" in client.list(), 10, "the new tools")
@@ -417,15 +324,15 @@ def test_a_module_that_was_replaced_on_disk_is_taken_up(make):
 
 
 @pytest.mark.parametrize("case", ["rubbish", "truncated", "digest"])
-def test_a_module_that_cannot_be_loaded_changes_nothing_at_all(make, serve, case):
-    gateway = make.gateway({"up": {"url": serve(WithSessions)}}, ["text"])
+def test_a_module_that_cannot_be_loaded_changes_nothing_at_all(make, case):
+    gateway = make.gateway({"up": {"url": make.scripted(WithSessions)}}, ["text"])
     gateway.wait_for_tools("up__count", "text__echo")
     module = gateway.home / "bad.wasm"
     whole = (house.MODULES / "units.wasm").read_bytes()
     module.write_bytes({"rubbish": b"\0asm\1\0\0\0 and then rubbish", "truncated": whole[:len(whole) // 2], "digest": whole}[case])
     gateway.tables["tools.bad"] = {"module": module, **({"sha256": "0" * 64} if case == "digest" else {})}
     gateway.tables["limits"] = {"requests_per_second": 0.001, "burst": 1}
-    gateway.tables["upstreams.extra"] = {"url": serve()}
+    gateway.tables["upstreams.extra"] = {"url": make.scripted()}
     del gateway.tables["upstreams.up"]
     said = gateway.reload(409)
     assert "tools.bad" in said["error"]["message"], said
@@ -433,7 +340,7 @@ def test_a_module_that_cannot_be_loaded_changes_nothing_at_all(make, serve, case
     for _ in range(3):
         assert gateway.call("up__count") == ("session-1", False)
         assert gateway.call("text__echo", {"text": "x"}) == ("x", False)
-    assert tool(gateway, "extra__echo") is None
+    assert gateway.tool("extra__echo") is None
     if case == "digest":
         assert "tool_pin_mismatch" in (gateway.home / "log/security.log").read_text()
     gateway.tables["tools.bad"] = {"module": house.MODULES / "units.wasm"}
@@ -471,37 +378,30 @@ def test_health_tells_of_the_modules_in_force_whatever_was_refused(make):
 def test_a_module_in_the_middle_of_calls_can_be_changed_and_removed(make):
     gateway = make.gateway(tools=["text", "checksum"])
     gateway.wait_for_tools("text__echo")
-    over, wrong = threading.Event(), []
 
     def calls():
-        while not over.is_set():
+        while True:
             answer = gateway.modern("tools/call", {"name": "text__echo", "arguments": {"text": "x" * 10_000}})[1]
             # Once it is gone, it is gone; what it may never do is fail.
-            if "result" in answer and answer["result"].get("isError") or "error" in answer and answer["error"]["code"] != -32602:
-                wrong.append(answer)
+            failed = "result" in answer and answer["result"].get("isError") or "error" in answer and answer["error"]["code"] != -32602
+            yield answer if failed else None, None
 
-    with concurrent.futures.ThreadPoolExecutor(4) as pool:
-        tasks = [pool.submit(calls) for _ in range(4)]
-        try:
-            text = gateway.tables["tools.text"]
-            for number in range(6):
-                gateway.tables["tools.text"] = {**text, "memory": f"{32 + number}MiB"}
-                gateway.reload()
-                assert gateway.call("text__echo", {"text": "x"}) == ("x", False)
-                del gateway.tables["tools.text"]
-                gateway.reload()
-                assert tool(gateway, "text__echo") is None
-        finally:
-            over.set()
-        for task in tasks:
-            task.result(30)
-    assert wrong == [], wrong[:3]
+    with Crowd(*[calls] * 4) as crowd:
+        text = gateway.tables["tools.text"]
+        for number in range(6):
+            gateway.tables["tools.text"] = {**text, "memory": f"{32 + number}MiB"}
+            gateway.reload()
+            assert gateway.call("text__echo", {"text": "x"}) == ("x", False)
+            del gateway.tables["tools.text"]
+            gateway.reload()
+            assert gateway.tool("text__echo") is None
+    assert crowd.wrong == [], crowd.wrong[:3]
 
 
 # Signals.
 
-def test_twenty_hups_at_once(make, serve):
-    gateway = make.gateway({"up": {"url": serve(WithSessions)}}, ["text"])
+def test_twenty_hups_at_once(make):
+    gateway = make.gateway({"up": {"url": make.scripted(WithSessions)}}, ["text"])
     gateway.wait_for_tools("up__count")
     gateway.tables["limits"] = {"max_in_flight": 77}
     gateway.tables["upstreams.up"]["tools"] = {"echo": {"description": "Twenty."}}
@@ -509,7 +409,7 @@ def test_twenty_hups_at_once(make, serve):
     for _ in range(20):
         gateway.signal(signal.SIGHUP)
     house.eventually(lambda: "limits.max_in_flight" in gateway.stdout(), 10, "the reload")
-    assert tool(gateway, "up__echo")["description"] == "Twenty."
+    assert gateway.tool("up__echo")["description"] == "Twenty."
     assert gateway.call("up__count") == ("session-1", False)
     # The last of many counts: what is written after them is in force after one more.
     gateway.tables["limits"] = {"max_in_flight": 78}
@@ -521,8 +421,8 @@ def test_twenty_hups_at_once(make, serve):
     assert gateway.terminate() == 0
 
 
-def test_twenty_reloads_at_once_are_all_answered(make, serve):
-    gateway = make.gateway({"up": {"url": serve(WithSessions)}}, ["text"])
+def test_twenty_reloads_at_once_are_all_answered(make):
+    gateway = make.gateway({"up": {"url": make.scripted(WithSessions)}}, ["text"])
     gateway.wait_for_tools("up__count")
     gateway.tables["limits"] = {"max_in_flight": 77}
     gateway.write_configuration()
@@ -533,8 +433,8 @@ def test_twenty_reloads_at_once_are_all_answered(make, serve):
     assert gateway.call("up__count") == ("session-1", False)
 
 
-def test_a_reload_in_the_middle_of_a_long_call(make, serve):
-    gateway = make.gateway({"up": {"url": serve()}}, ["text"])
+def test_a_reload_in_the_middle_of_a_long_call(make):
+    gateway = make.gateway({"up": {"url": make.scripted()}}, ["text"])
     gateway.wait_for_tools("up__gate")
     scripted.gate.clear()
     before = scripted.calls["gate"]
@@ -552,10 +452,10 @@ def test_a_reload_in_the_middle_of_a_long_call(make, serve):
     assert answers == [('{"text": "patience"}', False)]
 
 
-def test_a_hup_right_after_the_start_is_not_lost(make, serve):
+def test_a_hup_right_after_the_start_is_not_lost(make):
     """As soon as the process takes the signal at all; before that, nobody can be told that it runs."""
     for _ in range(5):
-        gateway = make.gateway({"up": {"url": serve()}}, ["text"], start=False)
+        gateway = make.gateway({"up": {"url": make.scripted()}}, ["text"], start=False)
         gateway.start(wait=False)
         house.eventually(lambda: takes_hangups(gateway.process), 10, "the handler of the signal")
         gateway.tables["upstreams.up"]["tools"] = {"echo": {"description": "Changed at once."}}
@@ -563,7 +463,7 @@ def test_a_hup_right_after_the_start_is_not_lost(make, serve):
         gateway.signal(signal.SIGHUP)
         gateway.wait_until_healthy()
         gateway.wait_for_tools("up__echo")
-        house.eventually(lambda: tool(gateway, "up__echo")["description"] == "Changed at once.", 10, "the new file")
+        house.eventually(lambda: gateway.tool("up__echo")["description"] == "Changed at once.", 10, "the new file")
         gateway.close()
 
 
@@ -574,10 +474,10 @@ def takes_hangups(process):
     return int(caught.split()[1], 16) >> (signal.SIGHUP - 1) & 1
 
 
-def test_a_reload_does_not_hold_the_end_up(make, serve):
-    gateway = make.gateway({"up": {"url": serve()}}, ["text"])
+def test_a_reload_does_not_hold_the_end_up(make):
+    gateway = make.gateway({"up": {"url": make.scripted()}}, ["text"])
     gateway.wait_for_tools("up__echo")
-    gateway.tables["upstreams.extra"] = {"url": serve()}
+    gateway.tables["upstreams.extra"] = {"url": make.scripted()}
     gateway.tables["tools.units"] = {"module": house.MODULES / "units.wasm"}
     gateway.write_configuration()
     gateway.signal(signal.SIGHUP)
@@ -585,8 +485,8 @@ def test_a_reload_does_not_hold_the_end_up(make, serve):
     assert gateway.sql("PRAGMA integrity_check;") == "ok"
 
 
-def test_a_kill_in_the_middle_of_reloads_leaves_everything_usable(make, serve):
-    gateway = make.gateway({"up": {"url": serve()}}, ["text"])
+def test_a_kill_in_the_middle_of_reloads_leaves_everything_usable(make):
+    gateway = make.gateway({"up": {"url": make.scripted()}}, ["text"])
     for number in range(3):
         gateway.wait_for_tools("up__echo")
         gateway.tables["limits"] = {"max_in_flight": 50 + number}

@@ -6,6 +6,7 @@ import time
 import pytest
 
 import gateway as house
+import sdk
 import wire
 
 
@@ -111,7 +112,7 @@ def test_clients_of_each_generation_outlive_a_kill(make):
     gateway = make.gateway(tools=["text"])
     gateway.wait_for_tools("text__echo")
     url = f"http://127.0.0.1:{gateway.port}/mcp"
-    with house.Client("mcp1", url) as one, house.Client("mcp2", url, "legacy") as two, house.Client("mcp2", url) as three:
+    with sdk.Client("mcp1", url) as one, sdk.Client("mcp2", url, "legacy") as two, sdk.Client("mcp2", url) as three:
         for client in (one, two, three):
             assert client.call("text__echo", {"text": "before"}) == ("before", False)
         gateway.restart()

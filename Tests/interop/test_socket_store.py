@@ -112,8 +112,7 @@ class Manager:
         numbers = [descriptor for _, descriptor in store]
         gateway.log_file = open(gateway.home / "stdout.txt", "ab")
         gateway.process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", BECOME, ",".join(map(str, numbers)),
-             str(house.BINARY), "serve", "--config", str(gateway.configuration)],
+            [sys.executable, "-I", "-S", "-c", BECOME, ",".join(map(str, numbers)), *gateway.command("serve")],
             stdin=subprocess.DEVNULL, stdout=gateway.log_file, stderr=subprocess.STDOUT, env=environment,
             cwd=gateway.home, pass_fds=numbers)
         if wait:
@@ -276,12 +275,8 @@ def test_no_child_of_the_gateway_inherits_the_socket_or_the_variables(make, tmp_
 
 
 def test_a_call_in_flight_is_finished_while_new_clients_wait_for_the_next(make):
-    upstream = scripted.serve_in_thread()
     scripted.gate.clear()
-    make.later(upstream.server_close)
-    make.later(upstream.shutdown)
-    url = f"http://127.0.0.1:{upstream.server_address[1]}/mcp"
-    manager = manage(make, {"up": {"url": url}}, ["text"], {"server": {"shutdown_grace": "30s"}})
+    manager = manage(make, {"up": {"url": make.scripted()}}, ["text"], {"server": {"shutdown_grace": "30s"}})
     gateway = manager.start()
     gateway.wait_for_tools("up__gate", "text__echo")
     before = scripted.calls["gate"]

@@ -2,19 +2,19 @@
 """What operators order about traffic, typed as the playbook has it, and what clients, health, metrics and logs then say."""
 
 import concurrent.futures
-import http.client
 import json
 import pathlib
 import subprocess
-import sys
 import time
 
 import pytest
 
-import exposition
 import gateway as house
+import sdk
 import wire
-from test_operators import curl
+from operators import ordered
+from upstreams import Moody, level, upstream
+from wire import tell
 
 # From the playbook, letter by letter.
 ENABLE_BREAKER = "curl -X POST http://localhost:8080/admin/circuit-breaker/enable"
@@ -26,33 +26,6 @@ TIGHT = {"requests_per_second": 0.001, "burst": 1}
 URL = "http://127.0.0.1:{}/mcp"
 
 
-class Moody(house.ServerProcess):
-    """The upstream of servers/moody.py, with the door through which a test speaks to it."""
-
-    def __init__(self, *places):
-        port = house.free_port()
-        super().__init__([sys.executable, str(house.SERVERS / "moody.py"), str(port), *map(str, places)], port)
-
-    def ask(self, method, path, body=None):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
-        connection.request(method, path, body and json.dumps(body))
-        answer = connection.getresponse().read()
-        connection.close()
-        return answer
-
-    def feel(self, kind, **more):
-        self.ask("POST", "/mood", {"kind": kind, **more})
-
-    def arrivals(self, n=None, tool=None):
-        """The calls that arrived, or those of one name or tool."""
-        book = json.loads(self.ask("GET", "/book"))
-        return [call for call in book if n in (None, call["n"]) and tool in (None, call["tool"])]
-
-
-def upstream(server, **more):
-    return {"url": server.url, "timeout": "5s", **more}
-
-
 def typed(gateway, line):
     """What an operator gets who types a line of the playbook at this gateway."""
     line = line.replace("localhost:8080", f"localhost:{gateway.port}").replace("$(pgrep mcp-gateway)", str(gateway.process.pid))
@@ -61,30 +34,10 @@ def typed(gateway, line):
     return json.loads(ran.stdout) if ran.stdout else None
 
 
-def ordered(gateway, method, path, body=None, status=200):
-    """An order in the playbook's manner: `curl -d`, which calls everything a form."""
-    more = [] if body is None else ["-d", json.dumps(body)]
-    got, said = curl("-X", method, f"http://localhost:{gateway.port}{path}", *more)
-    assert got == status, (got, said)
-    return said
-
-
 def breaker(gateway, name):
     found = [one for one in ordered(gateway, "GET", "/admin/circuit-breaker")["breakers"] if one["upstream"] == name]
     assert len(found) == 1, found
     return found[0]
-
-
-def metric(gateway, name, **labels):
-    """The sum of all series of a metric that carry these labels."""
-    response = gateway.get("/metrics")
-    assert response.status == 200
-    samples, _ = exposition.parse(response.body.decode())
-    return sum(value for have, value in samples.get(name, []) if labels.items() <= have.items())
-
-
-def level(gateway, name):
-    return metric(gateway, "mcp_circuit_breaker_state", upstream=name)
 
 
 def overrides(gateway):
@@ -96,11 +49,6 @@ def overrides(gateway):
 
 def rows(gateway, status):
     return int(gateway.sql(f"SELECT count(*) FROM request_log WHERE status = '{status}'"))
-
-
-def tell(text, *words):
-    """A sentence for a model, with these words in it."""
-    assert len(text.split()) >= 5 and all(word in text for word in words), (text, words)
 
 
 @pytest.fixture(scope="module")
@@ -296,15 +244,15 @@ def test_the_literal_limit_holds_at_once(pair):
     said = typed(pair, REDUCE_LOAD)
     assert (said["requests_per_second"], said["burst"]) == (10, 10) and said["words"]
     assert overrides(pair) == {("rate-limit", None): "10/s, burst 10"}
-    limited = metric(pair, "mcp_rate_limited_total", scope="global")
+    limited = pair.metric("mcp_rate_limited_total", scope="global")
     refused = use_up(pair)
     assert refused.status == 429 and int(refused.header("Retry-After")) == 1
     message = refused.json
     assert message["jsonrpc"] == "2.0" and 1000 <= message["id"] < 1200 and "result" not in message
     assert isinstance(message["error"]["code"], int)
     tell(message["error"]["message"], "Too many", "10/s", "1 s")
-    assert metric(pair, "http_requests_total", path="/mcp", status="429") >= 1
-    assert metric(pair, "mcp_rate_limited_total", scope="global") > limited
+    assert pair.metric("http_requests_total", path="/mcp", status="429") >= 1
+    assert pair.metric("mcp_rate_limited_total", scope="global") > limited
     ordered(pair, "POST", "/admin/rate-limit", TIGHT)
     use_up(pair)
     # An old client would end its session at a 429.
@@ -314,7 +262,7 @@ def test_the_literal_limit_holds_at_once(pair):
     response = session.post(wire.legacy_body("tools/list", id=78))
     assert response.status == 200 and response.json["id"] == 78
     tell(response.json["error"]["message"], "Too many", " s")
-    house.eventually(lambda: rows(pair, "limited") >= metric(pair, "mcp_rate_limited_total", scope="global") >= 4, 5, "the rows")
+    house.eventually(lambda: rows(pair, "limited") >= pair.metric("mcp_rate_limited_total", scope="global") >= 4, 5, "the rows")
     said = ordered(pair, "DELETE", "/admin/rate-limit")
     assert said["requests_per_second"] is None and said["override"] is None
     for id in range(30):
@@ -332,7 +280,7 @@ def test_operators_and_the_signs_of_life_of_clients_count_against_nothing(pair):
         assert other.delete().status in (200, 204)
     for id in range(30):
         assert session.request("ping", id=id)["result"] == {}
-    assert metric(pair, "mcp_rate_limited_total") == 0
+    assert pair.metric("mcp_rate_limited_total") == 0
     assert session.call("one__work", {"n": "x"}, id=50) == ("work x", False), "the one token was still there"
     assert session.call("one__work", {"n": "x"}, id=51)[1]
     for _ in range(30):
@@ -360,13 +308,13 @@ def test_the_file_limits_as_well_and_the_order_goes_before_it(make, servers):
 
 @pytest.mark.parametrize("kind, mode", [("mcp1", "auto"), ("mcp2", "auto"), ("mcp2", "legacy")])
 def test_clients_that_we_did_not_write_survive_a_hundred_refusals(gateway, servers, kind, mode):
-    with house.Client(kind, URL.format(gateway.port), mode) as client:
+    with sdk.Client(kind, URL.format(gateway.port), mode) as client:
         assert client.call("one__work", {"n": "first"}) == ("work first", False)
         ordered(gateway, "POST", "/admin/rate-limit", TIGHT)
-        limited, before = metric(gateway, "mcp_rate_limited_total", scope="global"), len(servers[0].arrivals("refused"))
+        limited, before = gateway.metric("mcp_rate_limited_total", scope="global"), len(servers[0].arrivals("refused"))
         refusals = [client.order(do="call", name="one__work", arguments={"n": "refused"}) for _ in range(102)]
         refused = [one for one in refusals if one.get("isError") or "failure" in one]
-        assert len(refused) >= 100 and metric(gateway, "mcp_rate_limited_total", scope="global") - limited >= 100
+        assert len(refused) >= 100 and gateway.metric("mcp_rate_limited_total", scope="global") - limited >= 100
         text = refused[-1].get("message") or refused[-1]["content"][0]["text"]
         assert "Too many" in text, (refused[-1], client.complaints())
         assert len(servers[0].arrivals("refused")) - before <= 2
@@ -380,8 +328,7 @@ def test_each_caller_has_a_limit_of_his_own(make, servers):
         {"one": upstream(servers[0])},
         sections={"auth": {"mode": "token"}, "limits": {"per_caller": {"requests_per_second": 0.02, "burst": 3}}})
     house.eventually(lambda: gateway.component("upstream:one")["status"] == "healthy", 10)
-    secrets = {name: ordered(gateway, "POST", "/admin/tokens", {"name": name, "roles": ["call"]})["secret"] for name in ("ann", "bob")}
-    ann, bob = (gateway.showing(secrets[name]) for name in ("ann", "bob"))
+    ann, bob = gateway.caller("ann"), gateway.caller("bob")
     assert [ann.modern_response("tools/call", {"name": "one__work", "arguments": {}}).status for _ in range(5)] == [200] * 3 + [429] * 2
     refused = use_up(ann)
     assert refused.status == 429 and 1 <= int(refused.header("Retry-After")) <= 50
@@ -391,7 +338,7 @@ def test_each_caller_has_a_limit_of_his_own(make, servers):
     assert is_error
     tell(text, "caller")
     assert bob.legacy().call("one__work", {"n": "mine, too"}) == ("work mine, too", False)
-    assert metric(gateway, "mcp_rate_limited_total", scope="caller") == 4
+    assert gateway.metric("mcp_rate_limited_total", scope="caller") == 4
     callers = "SELECT caller, count(*) FROM request_log WHERE status = 'limited' GROUP BY caller"
     house.eventually(lambda: gateway.sql(callers) == "ann|4", 5, "the rows")
 
@@ -413,7 +360,7 @@ def test_a_tool_may_be_called_so_often_and_no_more(make, servers):
         assert gateway.call("one__other", {"n": "x"}) == ("other x", False), "the others go on"
     texts = [session.call("one__work", {"n": "old"}, id=200 + id) for id in range(6)]
     assert any(is_error and "tool" in text for text, is_error in texts)
-    assert metric(gateway, "mcp_rate_limited_total", scope="tool") >= 12 - let_in + 1
+    assert gateway.metric("mcp_rate_limited_total", scope="tool") >= 12 - let_in + 1
     again = lambda: gateway.modern_response("tools/call", {"name": "one__work", "arguments": {}}).status == 200
     house.eventually(again, 5, "the next second")
 
@@ -427,10 +374,10 @@ def test_the_literal_order_empties_the_cache(make):
     for n in ("a", "b", "a", "b"):
         assert gateway.call("one__safe", {"n": n}) == (f"safe {n}", False)
     assert len(server.arrivals()) == 2
-    house.eventually(lambda: metric(gateway, "mcp_cache_entries") == 2, 5)
+    house.eventually(lambda: gateway.metric("mcp_cache_entries") == 2, 5)
     said = typed(gateway, CLEAR_CACHES)
     assert said["words"] and "2" in said["words"], said
-    assert metric(gateway, "mcp_cache_entries") == 0
+    assert gateway.metric("mcp_cache_entries") == 0
     for n in ("a", "b"):
         assert gateway.call("one__safe", {"n": n}) == (f"safe {n}", False)
     assert len(server.arrivals()) == 4
@@ -439,7 +386,7 @@ def test_the_literal_order_empties_the_cache(make):
 @pytest.mark.parametrize("kind, mode", [("mcp1", "auto"), ("mcp2", "auto")])
 def test_a_tool_that_is_taken_out_is_gone_for_everybody_and_comes_back(gateway, servers, kind, mode):
     heard = lambda: len(client.heard("told", told="notifications/tools/list_changed"))
-    with house.Client(kind, URL.format(gateway.port), mode) as client:
+    with sdk.Client(kind, URL.format(gateway.port), mode) as client:
         if client.opened["connected"] == wire.MODERN:
             assert client.order(do="listen", tools=True)["honoured"]
         assert "one__other" in client.list()

@@ -7,20 +7,17 @@ import socket
 import subprocess
 
 import pytest
+
 import gateway as house
-import wire
 import scripted
+import wire
 
 
 @pytest.fixture
 def slow(make):
     """A gateway whose tool `up__gate` answers when the gate is opened."""
-    upstream = scripted.serve_in_thread()
     scripted.gate.clear()
-    make.later(upstream.server_close)
-    make.later(upstream.shutdown)
-    url = f"http://127.0.0.1:{upstream.server_address[1]}/mcp"
-    gateway = make.gateway({"up": {"url": url}}, ["text"], {"server": {"shutdown_grace": "30s"}})
+    gateway = make.gateway({"up": {"url": make.scripted()}}, ["text"], {"server": {"shutdown_grace": "30s"}})
     gateway.wait_for_tools("up__gate", "text__echo")
     return gateway
 
@@ -45,9 +42,7 @@ class Lines:
             self.reads = self.socket.makefile("rb")
             self.write = self.socket.sendall
         else:
-            self.process = subprocess.Popen(
-                [str(house.BINARY), "stdio", "--config", str(gateway.configuration)], stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE)
+            self.process = subprocess.Popen(gateway.command("stdio"), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
             self.reads = self.process.stdout
             self.write = lambda data: (self.process.stdin.write(data), self.process.stdin.flush())
 
@@ -143,6 +138,40 @@ def test_a_client_of_the_old_transport_gets_the_answer_it_waits_for(slow):
     assert (answer["id"], answer["result"]["content"][0]["text"]) == (1, '{"text": "patience"}')
     assert client.event() is None
     assert slow.process.wait(10) == 0
+
+
+@pytest.fixture
+def short(make):
+    """The same with no patience."""
+    scripted.gate.clear()
+    make.later(scripted.gate.set)
+    gateway = make.gateway({"up": {"url": make.scripted()}}, sections={"server": {"shutdown_grace": "300ms"}})
+    gateway.wait_for_tools("up__gate")
+    return gateway
+
+
+@pytest.mark.parametrize("kind", ["socket", "stdio", "sse"])
+def test_a_call_that_outlasts_the_grace_is_answered_too(short, make, kind):
+    """It may have been carried out, and both its client and whoever looks afterwards have to know."""
+    before = scripted.calls["gate"]
+    if kind == "sse":
+        client = OldClient(short)
+        client.post(wire.legacy_body("tools/call", {"name": "up__gate", "arguments": {"text": "patience"}}, 1))
+        hear = lambda: json.loads(client.event() or "null")
+    else:
+        client = Lines(short, kind)
+        make.later(client.end)
+        client.say(modern(1, "up__gate", {"text": "patience"}))
+        hear = client.hear
+    arrived(before)
+    short.signal(signal.SIGTERM)
+    answer = hear()
+    assert answer["id"] == 1 and answer["result"]["isError"], answer
+    assert "the gateway was stopped before its answer came" in answer["result"]["content"][0]["text"]
+    assert hear() is None
+    assert short.process.wait(10) == 0
+    assert short.sql("SELECT status FROM request_log WHERE tool = 'up__gate'") == "failed"
+    assert short.sql("SELECT error_type FROM error_log") == "outcome_unknown"
 
 
 def test_large_answers_one_behind_the_other_reach_a_client_of_the_old_transport(slow):

@@ -8,72 +8,14 @@ import shutil
 import socket
 import ssl
 import subprocess
-import threading
 
 import pytest
 
 import gateway as house
-import scripted
+import sdk
 import wire
-
-SITE = "subjectAltName=DNS:localhost,IP:127.0.0.1"
-
-
-def openssl(*words, text=None):
-    ran = subprocess.run(["openssl", *map(str, words)], capture_output=True, text=True, input=text, timeout=30)
-    assert ran.returncode == 0, (words, ran.stderr)
-    return ran.stdout
-
-
-class Pair:
-    """A certificate and its key, as two files."""
-
-    def __init__(self, folder, name):
-        self.name, self.certificate, self.key = name, folder / f"{name}.pem", folder / f"{name}.key"
-
-    @property
-    def serial(self):
-        return openssl("x509", "-in", self.certificate, "-noout", "-serial").strip().split("=")[1]
-
-
-class Authority(Pair):
-    """One that signs certificates."""
-
-    def __init__(self, folder, name):
-        super().__init__(folder, name)
-        self.folder = folder
-        openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-noenc", "-days", "30",
-                "-subj", f"/CN={name}", "-keyout", self.key, "-out", self.certificate)
-        self.key.chmod(0o600)
-
-    def sign(self, name, extension=SITE, days=30):
-        pair = Pair(self.folder, name)
-        asked = openssl("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-noenc", "-subj", f"/CN={name}",
-                        "-keyout", pair.key)
-        extensions = self.folder / "extensions"
-        extensions.write_text(extension + "\n")
-        openssl("x509", "-req", "-CA", self.certificate, "-CAkey", self.key, "-days", days, "-extfile", extensions,
-                "-out", pair.certificate, text=asked)
-        pair.key.chmod(0o600)
-        return pair
-
-
-class Shop:
-    """An authority with what it has signed; made once, since keys take their time."""
-
-    def __init__(self, folder):
-        self.authority, self.strangers = Authority(folder, "authority"), Authority(folder, "strangers")
-        self.server, self.renewed = self.authority.sign("server"), self.authority.sign("renewed")
-        self.expired, self.soon = self.authority.sign("expired", days=-1), self.authority.sign("soon", days=3)
-        self.client = self.authority.sign("client", "extendedKeyUsage=clientAuth")
-        self.stranger = self.strangers.sign("stranger", "extendedKeyUsage=clientAuth")
-
-    def context(self, pair=None):
-        """What a client in Python trusts, and what it shows."""
-        context = ssl.create_default_context(cafile=str(self.authority.certificate))
-        if pair:
-            context.load_cert_chain(pair.certificate, pair.key)
-        return context
+from background import Crowd
+from secure import Gateway, Shop, openssl
 
 
 @pytest.fixture(scope="module")
@@ -82,91 +24,11 @@ def shop(tmp_path_factory):
     return Shop(tmp_path_factory.mktemp("tls"))
 
 
-class Secure(wire.Connection):
-    """One connection by TLS. What goes wrong with the handshake is raised as `ssl.SSLError`, or as `OSError`."""
-
-    def __init__(self, port, context, timeout=10):
-        super().__init__(port, timeout)
-        try:
-            self.socket = context.wrap_socket(self.socket, server_hostname="localhost")
-        except BaseException:
-            self.socket.close()
-            raise
-
-    @property
-    def serial(self):
-        return self.socket.getpeercert()["serialNumber"]
-
-
-class Gateway(house.Gateway):
-    """A gateway that speaks TLS only."""
-
-    def __init__(self, shop, cache, server=None, upstreams=None, **more):
-        super().__init__(upstreams, wasm_cache=cache)
-        self.shop, self.client = shop, None
-        self.certificate, self.key = self.home / "certificate.pem", self.home / "key.pem"
-        self.tables["server"].update(more)
-        self.tables["server.tls"] = {"certificate": self.certificate, "key": self.key}
-        self.put(server or shop.server)
-
-    def put(self, pair):
-        """Other files at the same places."""
-        shutil.copy(pair.certificate, self.certificate)
-        shutil.copy(pair.key, self.key)
-
-    def ask_clients(self, required=True):
-        self.tables["server.tls"].update(client_ca=self.shop.authority.certificate, require_client_certificate=required)
-        return self
-
-    def connect(self, pair=None, timeout=10):
-        return Secure(self.port, self.shop.context(pair), timeout)
-
-    def exchange(self, data, method="POST", timeout=15):
-        with self.connect(self.client, timeout) as connection:
-            connection.send(data)
-            return connection.response(method)
-
-    def wait_until_healthy(self, seconds=30):
-        def healthy():
-            assert self.process.poll() is None, f"the gateway ended with {self.process.returncode}:\n{self.stdout()}"
-            try:
-                # The control socket answers a little earlier than the listener.
-                return self.order("GET", "/health", socket=True)[0] == 200 and house.answers_tcp(self.port)
-            except OSError:
-                return False
-
-        house.eventually(healthy, seconds, "the health of the gateway")
-
-    @property
-    def failures(self):
-        """Handshakes that have failed, as the metrics tell."""
-        with wire.Connection(str(self.control)) as connection:
-            connection.send(wire.request("GET", "/metrics", {}, host="localhost"))
-            text = connection.response("GET").body.decode()
-        return int(re.search(r"^mcp_tls_handshake_failures_total (\d+)$", text, re.MULTILINE)[1])
-
-    def refusals(self):
-        log = self.home / "log/security.log"
-        return [line for line in log.read_text().splitlines() if "tls_refused" in line] if log.exists() else []
-
-    def hang_up(self):
-        """HUP, and the outcome of the reload: whether it was taken."""
-        outcomes = lambda: re.findall("configuration read again|configuration was refused", self.stdout())
-        before = len(outcomes())
-        self.write_configuration()
-        self.signal(house.signal.SIGHUP)
-        return house.eventually(lambda: outcomes()[before:], 20, "the reload")[0] == "configuration read again"
-
-
 @pytest.fixture
 def serve(make, shop, wasm_cache):
     """Starts a gateway behind TLS with an upstream `up` in this process."""
     def start(prepare=lambda gateway: gateway, **more):
-        server = scripted.serve_in_thread()
-        make.later(server.server_close)
-        make.later(server.shutdown)
-        upstreams = {"up": {"url": f"http://127.0.0.1:{server.server_address[1]}/mcp"}}
-        gateway = prepare(Gateway(shop, wasm_cache, upstreams=upstreams, **more))
+        gateway = prepare(Gateway(shop, wasm_cache, upstreams={"up": {"url": make.scripted()}}, **more))
         make.later(gateway.close)
         return gateway.start()
 
@@ -202,7 +64,7 @@ def test_clients_that_we_did_not_write_call_over_https(serve, shop, kind, mode, 
     gateway = serve()
     gateway.wait_for_tools("up__echo")
     monkeypatch.setenv("SSL_CERT_FILE", str(shop.authority.certificate))
-    with house.Client(kind, f"https://localhost:{gateway.port}/mcp", mode) as client:
+    with sdk.Client(kind, f"https://localhost:{gateway.port}/mcp", mode) as client:
         assert "up__echo" in client.list()
         for number in range(10):
             assert client.call("up__echo", {"text": str(number)}) == (f'{{"text": "{number}"}}', False)
@@ -325,9 +187,7 @@ def refused(gateway):
     gateway.write_configuration()
     for name in ("lib", "log"):
         (gateway.home / name).mkdir(exist_ok=True)
-    ran = subprocess.run([str(house.BINARY), "serve", "--config", str(gateway.configuration)], capture_output=True, text=True,
-                         timeout=30, cwd=gateway.home)
-    assert ran.returncode == 78, (ran.returncode, ran.stdout, ran.stderr)
+    ran = gateway.verb("serve", code=78)
     return ran.stdout + ran.stderr
 
 
@@ -370,74 +230,53 @@ def test_an_early_end_and_a_key_for_everybody_are_warnings(make, shop, wasm_cach
     make.later(gateway.close)
     gateway.key.chmod(0o644)
     gateway.start()
-    ran = subprocess.run([str(house.BINARY), "validate-config", str(gateway.configuration)], capture_output=True, text=True, timeout=30)
+    ran = house.run("validate-config", gateway.configuration)
     said = ran.stdout + ran.stderr
-    assert ran.returncode == 0 and "warning: the certificate in" in said and "2 days" in said, said
+    assert "warning: the certificate in" in said and "2 days" in said, said
     assert "every user of this machine can read" in said, said
     assert gateway.get("/health").status == 200
 
 
 # Other certificates while it serves
 
-class Load:
-    """Clients that call without a pause: one that stays connected, and two that come anew for each call."""
+class Callers(Crowd):
+    """One that stays connected, and two that come anew for each call."""
 
     def __init__(self, gateway):
-        self.gateway, self.over, self.wrong, self.done, self.serials = gateway, threading.Event(), [], 0, set()
-        self.threads = [threading.Thread(target=work) for work in (self.stay, self.come, self.come)]
-        for thread in self.threads:
-            thread.start()
+        super().__init__(self.stay, self.come, self.come)
+        self.gateway, self.serials = gateway, set()
 
     def call(self, connection):
         connection.send(wire.modern_request("tools/call", {"name": "up__echo", "arguments": {"text": "x"}}))
         answer = connection.response()
-        if answer.status != 200 or wire.text_of(answer.json) != '{"text": "x"}':
-            self.wrong.append(repr(answer))
-        self.done += 1
+        return (answer.status, wire.text_of(answer.json)), (200, '{"text": "x"}')
 
     def stay(self):
-        try:
-            with self.gateway.connect() as connection:
-                while not self.over.is_set():
-                    self.call(connection)
-        except Exception as failure:  # judged by the test
-            self.wrong.append(f"the one who stays: {failure!r}")
+        with self.gateway.connect() as connection:
+            while True:
+                yield self.call(connection)
 
     def come(self):
-        while not self.over.is_set():
-            try:
-                with self.gateway.connect() as connection:
-                    self.serials.add(connection.serial)
-                    self.call(connection)
-            except Exception as failure:  # judged by the test
-                self.wrong.append(f"one who comes: {failure!r}")
-
-    def goes_on(self, calls=40):
-        before = self.done
-        house.eventually(lambda: self.wrong or self.done >= before + calls, 30, "further calls")
-
-    def stop(self):
-        self.over.set()
-        for thread in self.threads:
-            thread.join(30)
+        while True:
+            with self.gateway.connect() as connection:
+                self.serials.add(connection.serial)
+                outcome = self.call(connection)
+            yield outcome
 
 
 def test_new_certificates_at_the_same_places_are_taken_and_no_call_is_lost(serve, shop):
     gateway = serve()
     gateway.wait_for_tools("up__echo")
-    load = Load(gateway)
-    try:
+    with Callers(gateway) as crowd:
         for pair in [shop.renewed, shop.server] * 3:
-            load.goes_on()
+            crowd.goes_on()
             gateway.put(pair)
             assert gateway.hang_up()
             with gateway.connect() as connection:
                 assert connection.serial == pair.serial
-        load.goes_on()
-    finally:
-        load.stop()
-    assert load.wrong == []
-    assert load.serials == {shop.server.serial, shop.renewed.serial}
+        crowd.goes_on()
+    assert crowd.wrong == []
+    assert crowd.serials == {shop.server.serial, shop.renewed.serial}
     assert gateway.failures == 0
     assert gateway.reload(socket=True)["changed"] == [], "the same files are no change"
 

@@ -11,7 +11,6 @@ from http.server import BaseHTTPRequestHandler
 
 import pytest
 
-import exposition
 import gateway as house
 import wire
 from legacy_base import LegacyUpstream, Server
@@ -264,7 +263,7 @@ def test_spans_are_bounded_and_the_loss_is_counted(make, listener, collector):
         for n in range(4_800):
             connection.send(wire.request("POST", "/mcp", session.headers, wire.legacy_body("tools/list", id=n)))
             assert connection.response("POST").status == 200
-    samples, _ = exposition.parse(one.get("/metrics").body.decode())
+    samples = one.metrics()
     assert samples["mcp_spans_dropped_total"][0][1] > 0 and samples["mcp_spans_sent_total"][0][1] == 0
 
 
@@ -290,7 +289,7 @@ def test_spans_of_a_busy_time_go_out_in_batches(make, listener, collector):
             assert connection.response("POST").status == 200
     house.eventually(lambda: len(spans(collector)) >= 1_500, 20, "all of them")
     assert len(collector.requests) <= 12 and len(collector.connections) <= 3
-    samples, _ = exposition.parse(one.get("/metrics").body.decode())
+    samples = one.metrics()
     assert samples["mcp_spans_dropped_total"][0][1] == 0
 
 
@@ -318,5 +317,5 @@ def test_a_last_batch_goes_out_at_the_end(make, listener, collector):
 def test_a_file_that_is_not_right_is_refused_in_words(make, table, words):
     one = make.gateway(sections={"telemetry": table}, start=False)
     one.write_configuration()
-    ran = subprocess.run([str(house.BINARY), "validate-config", str(one.configuration)], capture_output=True, text=True, timeout=20)
-    assert ran.returncode == 78 and words in ran.stdout + ran.stderr
+    ran = house.run("validate-config", one.configuration, code=78)
+    assert words in ran.stdout + ran.stderr

@@ -8,14 +8,16 @@ import os
 import signal
 import socket
 import statistics
-import threading
 import time
 
 import pytest
 
 import gateway as house
 import wire
-from test_steering import Moody, level, metric, ordered, tell, upstream
+from background import Repeated
+from operators import ordered
+from upstreams import Moody, level, upstream
+from wire import tell
 
 # Each trouble is looked at without the breaker, where it is not about that.
 NEVER = {"minimum_calls": 10_000}
@@ -42,37 +44,24 @@ def p(values, part):
     return sorted(values)[min(len(values) - 1, int(len(values) * part))]
 
 
-class Bystander:
+class Bystander(Repeated):
     """Somebody who calls another upstream and asks for health all the while, and writes down how long that takes."""
 
     def __init__(self, gateway, tool):
-        self.gateway, self.tool, self.stays, self.healths, self.faults = gateway, tool, [], [], []
-        self.over, self.thread = threading.Event(), threading.Thread(target=self.watch, daemon=True)
-
-    def __enter__(self):
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.over.set()
-        self.thread.join(10)
+        super().__init__(0.02, self.watch)
+        self.gateway, self.tool, self.stays, self.healths = gateway, tool, [], []
 
     def watch(self):
-        while not self.over.wait(0.02):
-            try:
-                text, is_error, took = timed(self.gateway, self.tool, n="by")
-                self.stays.append(took)
-                began = time.monotonic()
-                status = self.gateway.get("/health").status
-                self.healths.append(time.monotonic() - began)
-                if is_error or status != 200:
-                    self.faults.append((text, status))
-            except (OSError, AssertionError) as failure:
-                self.faults.append(failure)
+        text, is_error, took = timed(self.gateway, self.tool, n="by")
+        began = time.monotonic()
+        status = self.gateway.get("/health").status
+        self.healths.append(time.monotonic() - began)
+        self.stays.append(took)
+        assert not is_error and status == 200, (text, status)
 
     def was_undisturbed(self):
-        assert not self.faults and len(self.stays) >= 5, (self.faults[:3], len(self.stays))
-        # Far below what the others wait for; the machine may be busy.
+        assert not self.fault and len(self.stays) >= 5, (self.fault, len(self.stays))
+        # Usually three thousandths, and the others wait for the better part of a second; the machine may be busy.
         assert statistics.median(self.stays) < 0.15 and statistics.median(self.healths) < 0.15, (self.stays, self.healths)
         return True
 
@@ -83,15 +72,15 @@ def test_a_slow_upstream_has_so_many_calls_and_so_many_that_wait(make, moody, we
     gateway = make.gateway({"slow": upstream(moody, max_in_flight=2, max_waiting=2), "well": upstream(well)})
     gateway.wait_for_tools("slow__work", "well__work")
     with Bystander(gateway, "well__work") as bystander, concurrent.futures.ThreadPoolExecutor(5) as pool:
-        first = [pool.submit(timed, gateway, "slow__work", n=str(n), seconds=0.8) for n in range(2)]
+        first = [pool.submit(timed, gateway, "slow__work", n=str(n), seconds=1.5) for n in range(2)]
         house.eventually(lambda: len(moody.arrivals()) == 2, 5, "the first two")
         waiting = [pool.submit(timed, gateway, "slow__work", n=str(n), seconds=0.8) for n in (2, 3)]
         house.eventually(lambda: metric_of_line(gateway) == (2, 2), 5, "the line")
-        text, is_error, took = pool.submit(timed, gateway, "slow__work", n="too many").result(5)
-        assert is_error and took < 0.3, "no room even to wait: told at once"
+        text, is_error = gateway.call("slow__work", {"n": "too many"})
+        assert is_error and not any(call.done() for call in first), "no room even to wait: told at once"
         tell(text, "slow", "2 calls", "again")
         assert [call.result(10)[:2] for call in first + waiting] == [(f"work {n}", False) for n in range(4)]
-        assert all(call.result()[2] > 0.8 for call in waiting)
+        assert all(call.result()[2] > 0.8 for call in waiting), "as long as they take themselves, and a while before"
         assert bystander.was_undisturbed()
     calls = moody.arrivals()
     assert sorted(call["n"] for call in calls) == ["0", "1", "2", "3"] and max(call["beside"] for call in calls) == 1
@@ -109,18 +98,18 @@ def test_nobody_waits_longer_than_is_of_use(make, moody):
     gateway = make.gateway({"slow": upstream(moody, max_in_flight=1, max_waiting=50)}, sections={"limits": {"max_wait": "400ms"}})
     gateway.wait_for_tools("slow__work")
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        first = pool.submit(timed, gateway, "slow__work", n="first", seconds=1.2)
+        first = pool.submit(timed, gateway, "slow__work", n="first", seconds=2.5)
         house.eventually(lambda: moody.arrivals("first"), 5)
         late = [pool.submit(timed, gateway, "slow__work", n="late") for _ in range(4)]
         for text, is_error, took in (call.result(5) for call in late):
-            assert is_error and 0.3 < took < 0.8, took
+            assert is_error and 0.3 < took and not first.done(), took
             tell(text, "slow", "wait")
         assert first.result(5)[:2] == ("work first", False)
         # Now it is known how long one takes, and that a second in the line would come too late.
         again = pool.submit(timed, gateway, "slow__work", n="again", seconds=1.2)
         house.eventually(lambda: moody.arrivals("again"), 5)
         text, is_error, took = timed(gateway, "slow__work", n="late")
-        assert is_error and took < 0.2, "told at once"
+        assert is_error and took < 0.35, "told at once, and not at the end of a wait"
         assert again.result(5)[:2] == ("work again", False)
     assert moody.arrivals("late") == []
 
@@ -129,10 +118,10 @@ def test_one_tool_may_have_a_cap_of_its_own(make, moody):
     gateway = make.gateway({"slow": upstream(moody, tools={"work": {"max_in_flight": 1}})})
     gateway.wait_for_tools("slow__work")
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        first = pool.submit(timed, gateway, "slow__work", n="first", seconds=0.6)
+        first = pool.submit(timed, gateway, "slow__work", n="first", seconds=1.5)
         house.eventually(lambda: moody.arrivals("first"), 5)
-        text, is_error, took = timed(gateway, "slow__work", n="second")
-        assert is_error and took < 0.3
+        text, is_error = gateway.call("slow__work", {"n": "second"})
+        assert is_error and not first.done()
         tell(text, "again")
         assert gateway.call("slow__other", {"n": "x"}) == ("other x", False)
         assert first.result(5)[:2] == ("work first", False)
@@ -171,11 +160,11 @@ def test_a_half_dead_upstream_costs_a_timeout_until_the_breaker_opens(make, well
     try:
         with Bystander(gateway, "well__work") as bystander, concurrent.futures.ThreadPoolExecutor(4) as pool:
             for text, is_error, took in pool.map(lambda n: timed(gateway, "half__work", n=str(n)), range(4)):
-                assert is_error and 0.6 < took < 1.5, took
+                assert is_error and 0.6 < took < 3.5, took
                 tell(text, "half__work", "no answer", "may still have been carried out")
             for _ in range(5):
                 text, is_error, took = timed(gateway, "half__work")
-                assert is_error and took < 0.2, took
+                assert is_error and took < 0.6, "it would have taken a timeout"
                 tell(text, "breaker", "Nothing was sent")
             assert level(gateway, "half") == 2
             house.eventually(lambda: len(bystander.stays) >= 5, 10)
@@ -262,7 +251,7 @@ def test_a_server_that_asks_to_be_left_alone_is_left_alone(make, moody, well, st
     assert level(gateway, "up") == 0, "who asks is not broken"
     house.eventually(lambda: not gateway.call("up__work", {"n": "after"})[1], 5, "the end of the pause")
     after = moody.arrivals("after")
-    assert len(after) == 1 and 1.9 < after[0]["at"] - began < 3.5
+    assert len(after) == 1 and 1.9 < after[0]["at"] - began < 10
     assert gateway.component("upstream:up")["status"] == "healthy"
 
 
@@ -283,7 +272,7 @@ def test_a_server_that_names_no_time_gets_longer_and_longer_pauses(make, moody):
     moody.feel("busy", status=429, times=2)
     house.eventually(lambda: not gateway.call("up__work", {"n": "knock"})[1], 10, "the end of its trouble")
     times = [call["at"] for call in moody.arrivals("knock")]
-    assert len(times) == 3 and 0.9 < times[1] - times[0] < 1.8 < 1.9 < times[2] - times[1] < 3
+    assert len(times) == 3 and times[1] - times[0] > 0.9 and times[2] - times[1] > 1.9, times
     assert level(gateway, "up") == 0
 
 
@@ -343,7 +332,7 @@ def test_a_slow_answer_is_overtaken_by_a_second_call(make, moody):
     # The second may be the slow one.
     moody.feel("fine")
     text, is_error, took = timed(gateway, "up__safe", n="both", seconds=0.5)
-    assert not is_error and 0.45 < took < 1.2 and len(moody.arrivals("both")) == 2
+    assert not is_error and 0.45 < took < 2.5 and len(moody.arrivals("both")) == 2
     moody.feel("slow", seconds=0.6, tool="work")
     assert timed(gateway, "up__work", n="plain")[2] > 0.55 and len(moody.arrivals("plain")) == 1
     # However many are slow: no more second calls than there is a budget for.
@@ -410,21 +399,15 @@ MAX_WAIT, SERVICE = 0.5, 0.1
 
 def storm(gateway):
     """Ten times as many calls as can be done, and meanwhile questions for health; what came of it."""
-    healths, over = [], threading.Event()
+    healths = []
 
     def watch():
-        while not over.wait(0.1):
-            began = time.monotonic()
-            assert gateway.get("/health").status == 200
-            healths.append(time.monotonic() - began)
+        began = time.monotonic()
+        assert gateway.get("/health").status == 200
+        healths.append(time.monotonic() - began)
 
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        watching = pool.submit(watch)
-        try:
-            load = Load(gateway.port, "up__work").run(3.5, connections=120, per_second=500)
-        finally:
-            over.set()
-        watching.result(10)
+    with Repeated(0.1, watch):
+        load = Load(gateway.port, "up__work").run(3.5, connections=120, per_second=500)
     stays, refusals = ([stay for _, stay in some] for some in (load.accepted, load.refused))
     return {"goodput": load.goodput(0.5, 3.5), "answered": len(stays) + len(refusals), "accepted p99": p(stays, 0.99),
             "refused p95": p(refusals, 0.95), "health median": statistics.median(healths)}
@@ -451,18 +434,17 @@ def test_ten_times_as_many_calls_as_can_be_done(make):
     assert max(call["beside"] for call in server.arrivals()) < 5
     assert level(gateway, "up") == 0, "who is full is not broken"
     house.eventually(lambda: gateway.call("up__work", {"n": "after"}) == ("work after", False), 5, "the end of the storm")
-    assert metric(gateway, "mcp_calls_in_flight") == 0 and metric(gateway, "mcp_calls_waiting") == 0
+    assert gateway.metric("mcp_calls_in_flight") == 0 and gateway.metric("mcp_calls_waiting") == 0
 
 
 def test_the_gateway_itself_takes_so_many_and_no_more(make, moody):
     gateway = make.gateway(
-        {"up": upstream(moody)}, sections={"limits": {"max_in_flight": 2, "max_waiting": 1, "max_wait": "2s"}})
+        {"up": upstream(moody)}, sections={"limits": {"max_in_flight": 2, "max_waiting": 1, "max_wait": "10s"}})
     gateway.wait_for_tools("up__work")
     session = gateway.legacy()
     with concurrent.futures.ThreadPoolExecutor(3) as pool:
-        calls = [pool.submit(timed, gateway, "up__work", n=str(n), seconds=0.8) for n in range(3)]
-        house.eventually(lambda: metric(gateway, "mcp_calls_waiting") == 1 and len(moody.arrivals()) == 2, 5, "the line")
-        began = time.monotonic()
+        calls = [pool.submit(gateway.call, "up__work", {"n": str(n), "seconds": 1.5}) for n in range(3)]
+        house.eventually(lambda: gateway.metric("mcp_calls_waiting") == 1 and len(moody.arrivals()) == 2, 5, "the line")
         refused = gateway.modern_response("tools/call", {"name": "up__work", "arguments": {}}, "id-9")
         assert refused.status == 503 and int(refused.header("Retry-After")) >= 1 and refused.json["id"] == "id-9"
         tell(refused.json["error"]["message"], "limits.max_in_flight", " s")
@@ -470,6 +452,6 @@ def test_the_gateway_itself_takes_so_many_and_no_more(make, moody):
         assert is_error
         tell(text, "limits.max_in_flight", " s")
         assert session.request("ping", id=10)["result"] == {} and gateway.modern("tools/list")[0] == 200
-        assert time.monotonic() - began < 0.5, "told at once"
-        assert [call.result(5)[:2] for call in calls] == [(f"work {n}", False) for n in range(3)]
+        assert not any(call.done() for call in calls), "told at once"
+        assert [call.result(10) for call in calls] == [(f"work {n}", False) for n in range(3)]
     assert len(moody.arrivals()) == 3

@@ -1,26 +1,18 @@
 # Licensed under the Apache License 2.0; see LICENSE.
-"""The verbs of the command line: what they print, how they end, with a gateway, without one, and on a terminal."""
+"""The verbs of the command line: what they print, how they end, with a gateway and without one."""
 
-import fcntl
 import json
 import os
-import pathlib
-import pty
 import re
-import select
 import signal
 import stat
-import struct
 import subprocess
-import termios
 import threading
-import time
 
 import pytest
 
 import gateway as house
 import scripted
-import wire
 
 NOBODY = 65534
 VERBS = [
@@ -48,37 +40,25 @@ WRONG = [
 ]
 
 
-def run(gateway, *words, code=0, env=None, **more):
-    environment = {"PATH": os.environ["PATH"], **(env or {})}
-    ran = subprocess.run(
-        [str(house.BINARY), *words, "--config", str(gateway.configuration)], capture_output=True, text=True, timeout=60, env=environment,
-        cwd=gateway.home, **more)
-    assert ran.returncode == code, (words, ran.returncode, ran.stdout, ran.stderr)
-    return ran
-
-
 def said(gateway, *words, code=0):
     """What a verb prints for people, without colours, as a pipe gets it."""
-    text = run(gateway, *words, code=code).stdout
+    text = gateway.verb(*words, code=code).stdout
     assert "\x1b" not in text, text
     return text
 
 
 def asked(gateway, *words, code=0):
-    return json.loads(run(gateway, *words, "--json", code=code).stdout)
+    return json.loads(gateway.verb(*words, "--json", code=code).stdout)
 
 
 @pytest.fixture(scope="module")
 def gateway(make_once):
     """One upstream that is there, one that is not, and one whose calls wait for a test."""
     upstream = make_once.server(house.scripted_server())
-    server = scripted.serve_in_thread()
-    make_once.later(server.server_close)
-    make_once.later(server.shutdown)
     tools = {"echo": {"offline": "queue", "rate": "500/s", "max_in_flight": 9}}
     one = make_once.gateway({
         "up": {"url": upstream.url, "tools": tools}, "gone": {"url": f"http://127.0.0.1:{house.free_port()}/mcp"},
-        "slow": {"url": f"http://127.0.0.1:{server.server_address[1]}/mcp"}})
+        "slow": {"url": make_once.scripted()}})
     one.wait_for_tools("up__echo", "slow__gate")
     return one
 
@@ -96,26 +76,26 @@ def quiet(make):
 
 @pytest.mark.parametrize("verb", VERBS, ids=" ".join)
 def test_every_verb_has_help_with_an_example(verb, tmp_path):
-    ran = subprocess.run([str(house.BINARY), *verb, "--help"], capture_output=True, text=True, timeout=20, cwd=tmp_path)
-    assert ran.returncode == 0 and f"Example: mcp-gateway {verb[0]}" in " ".join(ran.stdout.split()), ran
+    ran = house.run(*verb, "--help", cwd=tmp_path)
+    assert f"Example: mcp-gateway {verb[0]}" in " ".join(ran.stdout.split()), ran
 
 
 @pytest.mark.parametrize("words", WRONG, ids=" ".join)
 def test_wrong_usage_ends_with_64(quiet, words):
-    assert run(quiet, *words, code=64).stderr
+    assert quiet.verb(*words, code=64).stderr
 
 
 @pytest.mark.parametrize("words", ASKING, ids=" ".join)
 def test_without_a_gateway_they_say_so(quiet, words):
-    ran = run(quiet, *words, code=1)
+    ran = quiet.verb(*words, code=1)
     assert "no gateway is running" in ran.stderr and not ran.stdout
-    assert not run(quiet, *words, *([] if words == ["drain", "--undo"] else ["--json"]), code=1).stdout
+    assert not quiet.verb(*words, *([] if words == ["drain", "--undo"] else ["--json"]), code=1).stdout
 
 
 @pytest.mark.parametrize("words", [*ASKING, ["token", "list"], ["token", "new", "a", "--role", "call"]], ids=" ".join)
 def test_a_bad_configuration_ends_with_78(quiet, words):
     quiet.configuration.write_text("[server]\nlisten = 5\n")
-    assert "gateway.toml:2" in run(quiet, *words, code=78).stderr
+    assert "gateway.toml:2" in quiet.verb(*words, code=78).stderr
 
 
 # Status
@@ -156,9 +136,9 @@ def test_tools_are_listed_and_taken_out(gateway):
     assert re.search(r"^tool up__echo +disabled", said(gateway, "status"), re.M)
     said(gateway, "tools", "enable", "up__echo")
     gateway.wait_for_tools("up__echo")
-    assert run(gateway, "tools", "disable", "up__nothing", code=1).stderr
-    assert run(gateway, "tools", "inspect", "up__nothing", code=1).stderr
-    assert run(gateway, "tools", "inspect", "a/b", code=1).stderr
+    assert gateway.verb("tools", "disable", "up__nothing", code=1).stderr
+    assert gateway.verb("tools", "inspect", "up__nothing", code=1).stderr
+    assert gateway.verb("tools", "inspect", "a/b", code=1).stderr
 
 
 def test_explain_says_what_holds(gateway):
@@ -167,7 +147,7 @@ def test_explain_says_what_holds(gateway):
     assert explained["limit_of_tool"].startswith("500/s") and explained["in_flight_of_tool"] == "0 of 9"
     assert "queue" in explained["stored_in"] and explained["reachable"] is True
     assert asked(gateway, "explain", "tools/call", "nothing", code=1)["verdict"] == "unknown"
-    assert run(gateway, "explain", "tools/call", "up__echo", "--as", "a b", code=1).stderr
+    assert gateway.verb("explain", "tools/call", "up__echo", "--as", "a b", code=1).stderr
     assert asked(gateway, "explain", "tools/call", "up__echo", "--as", "anna@site")["verdict"] == "allowed"
     assert re.search(r"^verdict +allowed$", said(gateway, "tools", "inspect", "up__echo"), re.M)
 
@@ -188,11 +168,11 @@ def test_explain_tells_whose_limit_counts(make):
 def test_upstreams_are_listed_and_checked(gateway):
     assert re.search(r"^slow +healthy", said(gateway, "upstreams", "list"), re.M)
     assert len(asked(gateway, "upstreams", "list")["upstreams"]) == 3
-    ran = run(gateway, "upstreams", "check", code=1)
+    ran = gateway.verb("upstreams", "check", code=1)
     assert "gone" in ran.stderr and re.search(r"^gone +unhealthy", ran.stdout, re.M)
     assert re.search(r"^up +healthy", said(gateway, "upstreams", "check", "up"), re.M)
     assert asked(gateway, "upstreams", "check", "up")["upstreams"]["gone"]["status"] == "unhealthy"
-    assert "up, gone, slow" in run(gateway, "upstreams", "check", "nothing", code=1).stderr
+    assert "up, gone, slow" in gateway.verb("upstreams", "check", "nothing", code=1).stderr
 
 
 def test_breakers_take_orders(gateway):
@@ -207,7 +187,7 @@ def test_breakers_take_orders(gateway):
     said(gateway, "breaker", "enable")
     states = asked(gateway, "breaker", "list")["breakers"]
     assert all(one["armed"] and one["state"] == "closed" for one in states if one["upstream"] == "up")
-    assert "up" in run(gateway, "breaker", "enable", "--upstream", "nothing", code=1).stderr
+    assert "up" in gateway.verb("breaker", "enable", "--upstream", "nothing", code=1).stderr
     assert asked(gateway, "overrides", "list")["overrides"] == []
 
 
@@ -239,16 +219,15 @@ def test_drain_waits_for_calls_that_run(gateway):
     call.start()
     try:
         house.eventually(lambda: asked(gateway, "status")["in_flight"] == 1, 10, "the call in flight")
-        ran = run(gateway, "drain", "--wait", "300ms", code=1)
+        ran = gateway.verb("drain", "--wait", "300ms", code=1)
         assert "still run" in ran.stderr and "1 call" in ran.stdout
-        assert "drained" in run(gateway, "status", code=1).stdout
+        assert "drained" in gateway.verb("status", code=1).stdout
         assert asked(gateway, "status", code=1)["status"] == "unhealthy"
         assert asked(gateway, "drain", "--wait", "0")["in_flight"] == 1
         explained = asked(gateway, "explain", "tools/call", "up__echo", code=1)
         assert explained["verdict"] == "refused" and "drained" in explained["why"], explained
-        waiting = subprocess.Popen(
-            [str(house.BINARY), "drain", "--wait", "30s", "--config", str(gateway.configuration)], stdout=subprocess.PIPE, text=True)
-        house.eventually(lambda: name_of(waiting.pid) == "mcpgw-drain", 10, "the name of the verb's process")
+        waiting = subprocess.Popen(gateway.command("drain", "--wait", "30s"), stdout=subprocess.PIPE, text=True)
+        house.eventually(lambda: house.name_of(waiting.pid) == "mcpgw-drain", 10, "the name of the verb's process")
         scripted.gate.set()
         assert waiting.wait(30) == 0
         waiting.stdout.close()
@@ -258,13 +237,6 @@ def test_drain_waits_for_calls_that_run(gateway):
         said(gateway, "drain", "--undo")
     assert answers and answers[0][1] is False
     assert asked(gateway, "status")["draining"] is False
-
-
-def name_of(pid):
-    try:
-        return pathlib.Path(f"/proc/{pid}/comm").read_text().strip()
-    except OSError:
-        return ""
 
 
 def test_reload_says_what_is_in_force_and_what_is_wrong(make):
@@ -279,18 +251,13 @@ def test_reload_says_what_is_in_force_and_what_is_wrong(make):
     # The verb itself needs no more of the file than where the control socket is, and has it by another name.
     good = one.home / "good.toml"
     good.write_text(one.configuration.read_text().split("\n[cache]")[0])
-    ran = subprocess.run([str(house.BINARY), "reload", "--config", str(good)], capture_output=True, text=True, timeout=60)
-    assert ran.returncode == 1 and not ran.stdout, ran
+    ran = house.run("reload", "--config", good, code=1)
+    assert not ran.stdout, ran
     assert len([line for line in ran.stderr.splitlines() if "gateway.toml:" in line and ("max_byts" in line or "auth.mode" in line)]) == 2
-    ran = subprocess.run([str(house.BINARY), "reload", "--json", "--config", str(good)], capture_output=True, text=True, timeout=60)
-    assert ran.returncode == 1 and len(json.loads(ran.stdout)["error"]["problems"]) >= 2
-    assert asked_by(good, "limit", "show")["requests_per_second"] == 100
-
-
-def asked_by(configuration, *words):
-    ran = subprocess.run([str(house.BINARY), *words, "--json", "--config", str(configuration)], capture_output=True, text=True, timeout=60)
-    assert ran.returncode == 0, ran
-    return json.loads(ran.stdout)
+    ran = house.run("reload", "--json", "--config", good, code=1)
+    assert len(json.loads(ran.stdout)["error"]["problems"]) >= 2
+    limits = json.loads(house.run("limit", "show", "--json", "--config", good).stdout)
+    assert limits["requests_per_second"] == 100
 
 
 # Tokens
@@ -312,8 +279,8 @@ def test_the_first_token_is_made_before_the_first_start(quiet):
     assert secret not in (lib / "keys/tokens").read_text()
     one, = asked(quiet, "token", "list")["tokens"]
     assert one["name"] == "op@site" and one["roles"] == ["admin", "observe"] and one["expires_at"] and one["expired"] is False
-    assert "already" in run(quiet, "token", "new", "op@site", "--role", "call", code=1).stderr
-    assert run(quiet, "token", "new", "two words", "--role", "call", code=1).stderr
+    assert "already" in quiet.verb("token", "new", "op@site", "--role", "call", code=1).stderr
+    assert quiet.verb("token", "new", "two words", "--role", "call", code=1).stderr
     quiet.start()
     assert status_with(quiet, secret) == 200
     again = asked(quiet, "token", "new", "other", "--role", "admin")
@@ -322,7 +289,7 @@ def test_the_first_token_is_made_before_the_first_start(quiet):
     assert status_with(quiet, secret) == 401
     said(quiet, "token", "revoke", again["token"]["id"])
     assert status_with(quiet, again["secret"]) == 401
-    assert run(quiet, "token", "revoke", "other", code=1).stderr
+    assert quiet.verb("token", "revoke", "other", code=1).stderr
     quiet.terminate()
     secret = said(quiet, "token", "new", "third", "--role", "admin").splitlines()[-1]
     quiet.start()
@@ -340,170 +307,7 @@ def test_a_token_that_root_makes_belongs_to_the_service(quiet):
     said(quiet, "token", "revoke", "a")
 
 
-# A terminal
-
-
-class Terminal:
-    """A verb on a terminal of its own: what stands on it, what was written, and how its settings are."""
-
-    def __init__(self, gateway, *words, rows=24, columns=80, env=None):
-        self.master, self.slave = pty.openpty()
-        self.resize(rows, columns)
-        self.settings = termios.tcgetattr(self.slave)
-        environment = {"PATH": os.environ["PATH"], "TERM": "xterm", "LANG": "C.UTF-8", **(env or {})}
-        self.process = subprocess.Popen(
-            [str(house.BINARY), *words, "--config", str(gateway.configuration)], stdin=self.slave, stdout=self.slave, stderr=self.slave,
-            env=environment, start_new_session=True)
-        self.written, self.lines, self.row, self.column, self.rest = "", {}, 1, 1, ""
-
-    def resize(self, rows, columns):
-        fcntl.ioctl(self.slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait(10)
-        os.close(self.master)
-        os.close(self.slave)
-
-    def read(self, seconds=0.05):
-        while select.select([self.master], [], [], seconds)[0]:
-            text = os.read(self.master, 65536).decode(errors="replace")
-            self.written += text
-            self.show(text)
-
-    def show(self, text):
-        for code, plain in re.findall(r"\x1b\[([?0-9;]*[A-Za-z])|(\r|\n|[^\x1b])", self.rest + text):
-            if plain == "\n":
-                self.row += 1
-            elif plain == "\r":
-                self.column = 1
-            elif plain:
-                line = self.lines.get(self.row, "").ljust(self.column - 1)
-                self.lines[self.row] = line[:self.column - 1] + plain + line[self.column:]
-                self.column += 1
-            elif code.endswith("H"):
-                self.row, self.column = (int(part) for part in (code[:-1] or "1;1").split(";"))
-            elif code == "2J":
-                self.lines = {}
-            elif code == "K":
-                self.lines[self.row] = self.lines.get(self.row, "")[:self.column - 1]
-            elif code == "J":
-                self.lines = {row: line for row, line in self.lines.items() if row < self.row}
-
-    @property
-    def screen(self):
-        self.read()
-        return "\n".join(self.lines.get(row, "") for row in range(1, max(self.lines, default=0) + 1))
-
-    def shows(self, pattern, seconds=10):
-        return house.eventually(lambda: re.search(pattern, self.screen, re.M), seconds, f"{pattern!r} on the screen")
-
-    def end(self, code=0):
-        house.eventually(lambda: self.read() or self.process.poll() is not None, 10, "the end of the verb")
-        self.read()
-        assert self.process.returncode == code, (self.process.returncode, self.screen)
-        assert termios.tcgetattr(self.slave) == self.settings, "the terminal is not as it was"
-
-
-def test_top_draws_and_gives_the_terminal_back(gateway):
-    with Terminal(gateway, "top", "--interval", "0.5s") as top:
-        top.shows(r"^up +healthy")
-        assert top.written.startswith("\x1b[?1049h") and name_of(top.process.pid) == "mcpgw-top"
-        assert termios.tcgetattr(top.slave)[3] & (termios.ICANON | termios.ECHO) == 0
-        first = re.search(r"\d\d:\d\d:\d\d UTC", top.screen).group()
-        top.written = ""
-        top.shows(rf"^mcp-gateway (?!.*{first}).* UTC, every 500ms, q ends$")
-        assert "\x1b[2J" not in top.written and "DETAIL" not in top.written, "only what has changed is written"
-        assert not any(char in top.screen for char in "\x07\x1b")
-        os.write(top.master, b"xq")
-        top.end()
-        assert top.written.endswith("\x1b[?1049l")
-
-
-@pytest.mark.parametrize("how", ["Ctrl-C", "TERM", "INT"])
-def test_top_gives_the_terminal_back_however_it_ends(gateway, how):
-    with Terminal(gateway, "top", "--interval", "60") as top:
-        top.shows(r"^up +healthy")
-        for number in (signal.SIGHUP, signal.SIGUSR1):
-            top.process.send_signal(number)
-        os.write(top.master, b" ")
-        if how == "Ctrl-C":
-            os.write(top.master, b"\x03")
-        else:
-            top.process.send_signal(getattr(signal, f"SIG{how}"))
-        top.end()
-        assert top.written.endswith("\x1b[?1049l")
-
-
-def test_top_fits_the_terminal_as_it_is(gateway):
-    with Terminal(gateway, "top", "--interval", "0.5", rows=8, columns=40) as top:
-        top.shows(r"lines more$")
-        assert len(top.lines) == 8 and all(len(line) <= 40 for line in top.lines.values())
-        top.resize(50, 120)
-        top.shows(r"^gone +unhealthy")
-        assert "lines more" not in top.screen
-        os.write(top.master, b"q")
-        top.end()
-
-
-def test_top_goes_on_when_the_gateway_goes(make):
-    one = make.gateway()
-    with Terminal(one, "top", "--interval", "0.5") as top:
-        top.shows(r"^mcp-gateway \S+: healthy|degraded")
-        one.kill()
-        top.shows(r"^no gateway is running.*\n.* ago:")
-        one.start()
-        top.shows(r"\A(?!no gateway)(?s:.)*mcp-gateway \S+: ")
-        os.write(top.master, b"q")
-        top.end()
-
-
-def test_top_without_a_terminal_prints_one_screen_after_the_other(gateway):
-    text = said(gateway, "top", "--count", "2", "--interval", "0.5")
-    assert text.count("mcp-gateway ") == 2 and "\n\nmcp-gateway " in text
-    lines = run(gateway, "top", "--count", "2", "--interval", "0.5", "--json").stdout.splitlines()
-    assert [json.loads(line)["status"] for line in lines] == ["degraded"] * 2
-    ran = subprocess.Popen(
-        [str(house.BINARY), "top", "--interval", "60", "--config", str(gateway.configuration)], stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, text=True)
-    try:
-        assert ran.stdout.readline().startswith("mcp-gateway ")
-        ran.stdout.close()
-        assert ran.wait(10) == 0, "nobody reads it any more"
-    finally:
-        ran.kill()
-        ran.wait()
-
-
-def test_top_says_when_the_last_answer_is_missing(make):
-    one = make.gateway()
-    with Terminal(one, "top", "--count", "2", "--interval", "1", env={"TERM": "dumb"}) as top:
-        top.shows(r"^mcp-gateway \S+: ")
-        one.kill()
-        top.end(code=1)
-        assert "no gateway is running" in top.screen
-
-
-def test_colours_are_for_terminals_where_they_are_wanted(gateway):
-    for environment, has in (({}, True), ({"NO_COLOR": "1"}, False), ({"NO_COLOR": ""}, False), ({"TERM": "dumb"}, False)):
-        with Terminal(gateway, "status", env=environment) as status:
-            status.end()
-            assert ("\x1b[" in status.written) == has, environment
-
-
-def test_verbs_keep_the_name_of_the_gateway_free(gateway):
-    """`pgrep mcp-gateway` is to find the serving process alone."""
-    with Terminal(gateway, "top", "--interval", "60") as top:
-        top.shows(r"^up +healthy")
-        assert name_of(gateway.process.pid) == "mcp-gateway" and "mcp-gateway" not in name_of(top.process.pid)
-        began = time.monotonic()
-        os.write(top.master, b"q")
-        top.end()
-        assert time.monotonic() - began < 10
+# A process of its own
 
 
 @pytest.mark.parametrize("words, name", [
@@ -519,7 +323,7 @@ def test_a_verb_has_its_name_before_it_does_anything(words, name):
     process = subprocess.Popen([str(house.BINARY), *words], stdout=into, stderr=subprocess.PIPE)
     os.close(into)
     try:
-        house.eventually(lambda: name_of(process.pid) == name, 10, "the name of the verb's process")
+        house.eventually(lambda: house.name_of(process.pid) == name, 10, "the name of the verb's process")
         for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
             process.send_signal(number)
         with os.fdopen(out, "rb") as reader:
@@ -540,8 +344,8 @@ def test_stdio_needs_no_secret_where_a_gateway_runs(make, tmp_path):
     secret.unlink()
     secret.mkdir()
     line = '{"jsonrpc":"2.0","id":7,"method":"ping"}\n'
-    ran = run(one, "stdio", input=line)
+    ran = one.verb("stdio", input=line)
     assert json.loads(ran.stdout.splitlines()[0])["id"] == 7 and not ran.stderr, ran
     one.terminate()
     # By itself it would have to send the secret.
-    assert "secret" in run(one, "stdio", input=line, code=78).stderr
+    assert "secret" in one.verb("stdio", input=line, code=78).stderr

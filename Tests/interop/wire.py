@@ -335,3 +335,8 @@ def initialize_body(version="2025-11-25", id=1):
 def text_of(message):
     """The text of a tool's answer."""
     return "".join(part.get("text", "") for part in message["result"]["content"])
+
+
+def tell(text, *words):
+    """Sees that it is a sentence for a model, with these words in it."""
+    assert len(text.split()) >= 5 and all(word in text for word in words), (text, words)

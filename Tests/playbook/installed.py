@@ -9,6 +9,7 @@ import shlex
 
 import base
 import lab
+from waiting import eventually
 
 DEB = pathlib.Path(os.environ["MCP_GATEWAY_DEB"]) if os.environ.get("MCP_GATEWAY_DEB") else None
 CONFIGURATION = "/etc/mcp-gateway/config/production.toml"
@@ -65,7 +66,7 @@ class Machine(lab.Lab):
             return all(found.get(name, {}).get("status") == status for name in components)
 
         try:
-            lab.eventually(are, seconds, f"{components} {status}")
+            eventually(are, seconds, f"{components} {status}")
         except AssertionError as failure:
             journal = self.run("journalctl --no-pager --unit=mcp-gateway --lines=20").stdout
             told = "\n".join(f"{one['name']}: {one['status']}, {one['detail']}" for one in found.values())

@@ -19,21 +19,11 @@ import tempfile
 import time
 
 import base
+from waiting import eventually
 
 ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LANG": "C.UTF-8",
     "TERM": "xterm", "SYSTEMD_PAGER": "cat", "PAGER": "cat"}
-
-
-def eventually(condition, seconds=10, what="the condition"):
-    """Asks until the answer is true, and returns it; fails after the deadline. Tests wait in no other way."""
-    end = time.monotonic() + seconds
-    while True:
-        answer = condition()
-        if answer:
-            return answer
-        assert time.monotonic() < end, f"{what} did not come true within {seconds} s"
-        time.sleep(0.05)
 
 
 def plain(screen):

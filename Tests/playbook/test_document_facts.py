@@ -7,7 +7,6 @@ import os
 import re
 import shlex
 import subprocess
-import sys
 import tomllib
 
 import pytest
@@ -20,8 +19,7 @@ PROGRAM = next((path for path in (base.ROOT / ".build/debug/mcp-gateway", base.R
                 if path.exists()), None)
 # A gateway on this machine is the interop tests' matter; they have what starts one.
 os.environ.setdefault("MCP_GATEWAY_BINARY", str(PROGRAM))
-sys.path.append(str(base.ROOT / "Tests/interop"))
-from gateway import Gateway  # noqa: E402  the path has to be there first
+from gateway import Gateway  # noqa: E402  that has to be said first
 
 # Tables of the configuration, by which a key in backticks is told from a file or a label.
 TABLES = ("server", "admin", "storage", "cache", "log", "telemetry", "limits", "auth", "wasm", "alerts")

@@ -10,7 +10,8 @@ import base
 import documents
 import installed
 from documents import DOCUMENTS, GOES_ON, NOT_IN_A_LAB, Checkout, blocks, commands, filled, first_match, shell_blocks
-from lab import eventually, plain
+from lab import plain
+from waiting import eventually
 
 # A server called erp with the tools that the documents speak of: the example server under other names.
 ERP = "/opt/erp/server.py"

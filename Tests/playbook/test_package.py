@@ -1,14 +1,16 @@
 # Licensed under the Apache License 2.0; see LICENSE.
 """The package on a bare machine: what it puts where, who may do what, and how it goes away again."""
 
+import contextlib
+import json
 import re
+import subprocess
 
 import pytest
 
 import base
 import installed
 from installed import CONFIGURATION, DATABASE
-from lab import eventually
 
 LOG = "/var/log/mcp-gateway/app.log"
 # What `systemd-analyze security` may say at most; up to 2 it calls OK.
@@ -186,27 +188,57 @@ def test_a_stranger_is_told_how_to_become_none(machine, people):
         assert "mode" not in ran.stderr and "storage.directory" not in ran.stderr, ran
 
 
-def test_the_group_has_stdio_also_where_a_secret_is_the_services_alone(machine, people):
-    """Of /run/credentials only the service reads anything; who asks a gateway that runs needs none of it."""
+@contextlib.contextmanager
+def credentials(machine, configuration, **texts):
+    """The service restarted with files that nobody else may read, by the recipe of DEPLOYMENT."""
+    for name, text in texts.items():
+        machine.run(f"cat >/etc/mcp-gateway/{name} && chmod 600 /etc/mcp-gateway/{name}", input=text).ok()
+    lines = "".join(f"LoadCredential={name}:/etc/mcp-gateway/{name}\\n" for name in texts)
     machine.run(
-        "mkdir -p /run/systemd/system/mcp-gateway.service.d && echo word >/etc/mcp-gateway/word && chmod 600 /etc/mcp-gateway/word && "
-        "printf '[Service]\nLoadCredential=word:/etc/mcp-gateway/word\n' "
-        ">/run/systemd/system/mcp-gateway.service.d/word.conf && systemctl daemon-reload").ok()
-    machine.configure(
-        installed.MODULES + installed.NOTES_UPSTREAM
-        + 'env = { WORD = "${file:/run/credentials/mcp-gateway.service/word}" }\n')
+        "mkdir -p /run/systemd/system/mcp-gateway.service.d && "
+        f"printf '[Service]\\n{lines}' >/run/systemd/system/mcp-gateway.service.d/secrets.conf && systemctl daemon-reload").ok()
+    machine.configure(installed.MODULES + installed.NOTES_UPSTREAM + configuration)
     try:
         machine.run("systemctl restart mcp-gateway").ok()
+        yield
+    finally:
+        machine.configure(installed.MODULES + installed.NOTES_UPSTREAM)
+        machine.run(
+            f"cd /etc/mcp-gateway && rm -r /run/systemd/system/mcp-gateway.service.d {' '.join(texts)} && "
+            "systemctl daemon-reload && systemctl restart mcp-gateway").ok()
+        machine.wait_for("wasm", "upstream:notes")
+
+
+def test_the_group_has_stdio_also_where_a_secret_is_the_services_alone(machine, people):
+    """Of /run/credentials only the service reads anything; who asks a gateway that runs needs none of it."""
+    with credentials(machine, 'env = { WORD = "${file:/run/credentials/mcp-gateway.service/word}" }\n', word="word\n"):
         machine.wait_for("upstream:notes")
         asked = '{"jsonrpc":"2.0","id":1,"method":"ping"}\n'
         ran = machine.run("mcp-gateway stdio", user="anna", input=asked).ok()
         assert '"id":1' in ran.stdout and ran.stderr == "", ran
+
+
+def test_a_key_that_only_the_service_reads_is_no_alarm_for_the_group(machine, people, tmp_path):
+    key, certificate = tmp_path / "key", tmp_path / "certificate"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-noenc", "-days", "5",
+         "-subj", "/CN=localhost", "-keyout", key, "-out", certificate], check=True, capture_output=True, timeout=30)
+    machine.run("cat >/etc/mcp-gateway/tls.pem", input=certificate.read_text()).ok()
+    table = """
+[server.tls]
+certificate = "/etc/mcp-gateway/tls.pem"
+key = "/run/credentials/mcp-gateway.service/tls.key"
+"""
+    try:
+        with credentials(machine, table, **{"tls.key": key.read_text()}):
+            said = json.loads(machine.run("mcp-gateway doctor --all --json", user="anna").stdout)["findings"]
     finally:
-        machine.configure(installed.MODULES + installed.NOTES_UPSTREAM)
-        machine.run(
-            "rm -r /run/systemd/system/mcp-gateway.service.d /etc/mcp-gateway/word && systemctl daemon-reload && "
-            "systemctl restart mcp-gateway").ok()
-    machine.wait_for("wasm", "upstream:notes")
+        machine.run("rm /etc/mcp-gateway/tls.pem").ok()
+    of = lambda area: [(one["rank"], one["words"]) for one in said if one["area"] == area]
+    assert [rank for rank, _ in of("port")] == ["well"], said
+    (rank, words), = of("certificate")
+    assert rank == "attention" and "good for 5 days" in words, words
+    assert "tls_refused" not in machine.run("tail -3 /var/log/mcp-gateway/security.log").stdout
 
 
 def test_root_is_told_what_the_service_may_not_read(machine):

@@ -7,7 +7,7 @@ import pytest
 
 import installed
 from installed import CONFIGURATION, DATABASE
-from lab import eventually
+from waiting import eventually
 
 LOG = "/var/log/mcp-gateway/app.log"
 UNITS = ("units__convert", {"value": 1, "from": "km", "to": "mi"})

@@ -6,7 +6,8 @@ import json
 import pytest
 
 from installed import DATABASE
-from lab import eventually, plain
+from lab import plain
+from waiting import eventually
 
 GREPS = {
     "errors": r'''grep -i "error\|fail\|panic" /var/log/mcp-gateway/app.log | tail -50''',

@@ -3,7 +3,7 @@
 
 import json
 
-from lab import eventually
+from waiting import eventually
 
 PROXY = """
 upstream gateway { server 127.0.0.1:8080; }

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from installed import CONFIGURATION, DATABASE
-from lab import eventually
+from waiting import eventually
 
 STOP, START = "systemctl stop mcp-gateway", "systemctl start mcp-gateway"
 RESTORE = "cp /var/lib/mcp/backups/queue-$(date +%Y%m%d).db /var/lib/mcp/queue.db"

@@ -6,11 +6,12 @@ import re
 import shutil
 import subprocess
 
+import pytest
+
 import base
 import installed
-from lab import eventually, plain
-
-import pytest
+from lab import plain
+from waiting import eventually
 
 CHECKOUT = "/root/mcp-gateway"
 SUPPRESSIONS = "Tests/playbook/valgrind.supp"

@@ -75,7 +75,10 @@ package struct Doctor: Sendable {
             ).findings
         findings += gateway.findings(configurationPath, log: settings.log.directory + "/app.log", commands)
         findings +=
-            MachineLook(settings: settings, isRunning: gateway.isRunning, commands: commands, time: time).findings
+            MachineLook(
+                settings: settings, isRunning: gateway.isRunning, certificateExpires: gateway.certificateExpires,
+                commands: commands, time: time
+            ).findings
         findings +=
             JournalLook(
                 settings: settings, base: base, configurationPath: configurationPath, isRunning: gateway.isRunning,

@@ -18,6 +18,10 @@ struct GatewayLook: Sendable {
     /// False for one that serves a client over stdin and stdout alone.
     var listens: Bool { status?["listens"]?.boolValue ?? true }
 
+    /// When the certificate of its listener runs out, in seconds since 1970; nil without TLS. Told by the gateway,
+    /// since whoever asks may not be able to read its key.
+    var certificateExpires: Int? { status?["certificate_expires"]?.intValue }
+
     /// Where its database is; nil when that is not known.
     let folder: String?
 

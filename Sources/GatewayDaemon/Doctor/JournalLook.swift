@@ -85,11 +85,13 @@ struct JournalLook: Sendable {
         return Finding(.urgent, "database", words + ", and there is no backup", next: "ls -la \(directory)")
     }
 
+    /// With the newest backup that is sound.
     private var restoring: String? {
         let folder = directory + "/backups"
-        return DurableStore.newestBackup(in: folder).map {
-            commands.verb("restore \(NextCommands.quoted(folder + "/" + $0.name))")
+        let sound = DurableStore.dailyBackups(in: folder).map { folder + "/" + $0 }.last {
+            DurableStore.verify(file: $0, time: time).isSound
         }
+        return sound.map { commands.verb("restore \(NextCommands.quoted($0))") }
     }
 
     /// Of gateways that share the directory, when none of them answers here.

@@ -9,6 +9,8 @@ internal import HTTPListener
 struct MachineLook: Sendable {
     let settings: GatewaySettings
     let isRunning: Bool
+    /// What it says of its listener's certificate, in seconds since 1970.
+    let certificateExpires: Int?
     let commands: NextCommands
     let time: SystemTime
 
@@ -102,8 +104,10 @@ struct MachineLook: Sendable {
 
     private var certificate: [Finding] {
         // What cannot be used has been said of the configuration.
-        guard let tls = settings.server.tls, let room = try? tls.room() else { return [] }
-        let left = room.validUntil - Int(time.wallMilliseconds() / 1_000)
+        guard let end = certificateExpires ?? settings.server.tls.flatMap({ try? $0.room().validUntil }) else {
+            return []
+        }
+        let left = end - Int(time.wallMilliseconds() / 1_000)
         let words =
             left <= 0
             ? "that of the listener has run out: clients refuse to connect"
@@ -112,7 +116,8 @@ struct MachineLook: Sendable {
         return [
             Finding(
                 left < 86_400 ? .urgent : .attention, "certificate",
-                words + "; put a new one in its place, which a reload takes up", next: commands.reload)
+                words + "; put a new one in its place, which a \(isRunning ? "reload" : "start") takes up",
+                next: isRunning ? commands.reload : commands.start)
         ]
     }
 

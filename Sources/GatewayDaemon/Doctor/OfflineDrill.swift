@@ -68,9 +68,10 @@ package struct OfflineDrill: Sendable {
             let pause = min(1_000, max(1, ends.remaining(at: time.now()).milliseconds))
             wasEnded = signals.wait(Int32(pause), output: -1) == .end
         }
+        let stored = waiting(upstreams) ?? 0
         try end(&cuts, isEarly: ends.remaining(at: time.now()) > Self.endIsNear)
         let over = time.wallMilliseconds()
-        let sent = drain(upstreams, signals, progress)
+        let sent = drain(upstreams, before: stored, signals, progress)
         // Rows of the last calls may be written a second after their answers.
         _ = signals.wait(Self.rowsLag, output: -1)
         return try report(
@@ -148,11 +149,12 @@ package struct OfflineDrill: Sendable {
     }
 
     /// Waits until nothing is stored for them any more.
-    private func drain(_ upstreams: [String], _ signals: EndSignals, _ progress: (String) -> Void) -> Sent {
+    private func drain(
+        _ upstreams: [String], before: Int, _ signals: EndSignals, _ progress: (String) -> Void
+    ) -> Sent {
         let begun = time.now()
         let ends = Deadline(begun + Self.drainPatience)
-        let before = waiting(upstreams) ?? 0
-        var after = before
+        var after = waiting(upstreams) ?? before
         while after > 0, !ends.hasPassed(at: time.now()) {
             progress("the cut is over; \(NumberText.count(after, "stored call")) to be sent")
             if signals.wait(200, output: -1) == .end { break }

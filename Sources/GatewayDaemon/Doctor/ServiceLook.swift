@@ -124,7 +124,8 @@ struct ServiceLook: Sendable {
         let listen = settings.server.listen
         guard listen.port != 0, gateway.listens else { return [] }
         let look = portLook
-        let answer = PortProbe.ask(listen, isTLS: settings.server.tls != nil || isGuessing)
+        let isTLS = settings.server.tls != nil || gateway.certificateExpires != nil
+        let answer = PortProbe.ask(listen, isTLS: isTLS || isGuessing)
         switch (answer, gateway.isRunning) {
         case (.answered(let milliseconds), true):
             if milliseconds > 1_000 {

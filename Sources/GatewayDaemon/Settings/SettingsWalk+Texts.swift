@@ -114,9 +114,12 @@ extension SettingsWalk {
         let rest = text.dropFirst(scheme.count)
         let authority = rest.prefix { !"/?#".contains($0) }
         if authority.contains("@") {
-            return report.error(
-                path,
-                "a user or password in the address ends up in logs; put it into headers = { Authorization = \"…\" }")
+            // Whoever has no headers of its own needs something in front that adds them.
+            let remedy =
+                path.first == "upstreams"
+                ? "put it into headers = { Authorization = \"…\" }"
+                : "name something without one, such as a proxy of this machine that adds it"
+            return report.error(path, "a user or password in the address ends up in logs; \(remedy)")
         }
         let colon = authority.hasSuffix("]") ? nil : authority.lastIndex(of: ":")
         let port = colon.map { authority[authority.index(after: $0)...] }

@@ -7,6 +7,8 @@ Tools: `echo` answers with its arguments; `hang` never answers while the connect
 """
 
 import collections
+import contextlib
+import itertools
 import json
 import sys
 import threading
@@ -42,9 +44,40 @@ class Upstream(LegacyUpstream):
         return json.dumps(arguments)
 
 
-def serve_in_thread(port=0):
+class Quiet(Upstream):
+    """Says nothing when the gateway hangs up on it, as it does with a server that is removed."""
+
+    def handle(self):
+        with contextlib.suppress(ConnectionError):
+            super().handle()
+
+
+class WithSessions(Quiet):
+    """An HTTP server with sessions: `count` tells which one the call came in."""
+
+    fresh = None
+
+    def reply(self, status, body=b""):
+        if b'"protocolVersion"' in body:
+            self.fresh = f"session-{next(self.server.numbers)}"
+        super().reply(status, body)
+
+    def end_headers(self):
+        if self.fresh:
+            self.send_header("Mcp-Session-Id", self.fresh)
+            self.fresh = None
+        super().end_headers()
+
+    def carry_out(self, tool, arguments, meta):
+        if tool == "count":
+            return self.headers.get("Mcp-Session-Id", "no session")
+        return super().carry_out(tool, arguments, meta)
+
+
+def serve_in_thread(port=0, kind=Upstream):
     """For tests: starts one in this process and returns it; `server_address[1]` is its port."""
-    server = Server(("127.0.0.1", port), Upstream)
+    server = Server(("127.0.0.1", port), kind)
+    server.numbers = itertools.count(1)
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
     return server
 
