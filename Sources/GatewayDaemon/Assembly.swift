@@ -13,8 +13,6 @@ internal import MCPFront
 internal import MCPWire
 internal import NIOCore
 internal import NIOPosix
-internal import Outbound
-internal import Sealing
 internal import Telemetry
 internal import Upstreams
 internal import WasmSandbox

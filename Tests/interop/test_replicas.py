@@ -30,6 +30,12 @@ class Volume:
         one = self.make.gateway({"erp": up}, sections={"storage": storage, **self.sections}, start=start)
         return one
 
+    def gateway_alone(self):
+        """One from before there were replicas."""
+        one = self.gateway(start=False)
+        one.tables["storage"] = {"directory": self.place}
+        return one.start() or one
+
     def folders(self):
         return sorted(one.name for one in self.place.iterdir() if one.name.startswith("replica-"))
 
@@ -141,9 +147,7 @@ def test_gateways_that_start_together_agree_on_one_key(make, server):
 
 def test_calls_of_a_gateway_that_had_no_replicas_are_sent_too(make, server):
     volume = Volume(make, server.port)
-    alone = volume.gateway(start=False)
-    alone.tables["storage"] = {"directory": volume.place}
-    alone.start()
+    alone = volume.gateway_alone()
     away(server, alone)
     handle = handle_in(alone.call("erp__work", {"n": "old"})[0])
     assert alone.terminate() == 0
@@ -210,9 +214,7 @@ def test_one_more_gateway_takes_the_folder_in_which_something_was_left(make, ser
 
 def test_what_a_gateway_without_replicas_has_left_has_words_of_its_own(make, server):
     volume = Volume(make, server.port)
-    alone = volume.gateway(start=False)
-    alone.tables["storage"] = {"directory": volume.place}
-    alone.start()
+    alone = volume.gateway_alone()
     away(server, alone)
     handle_in(alone.call("erp__work", {"n": "half", "seconds": 30})[0])
     server.start()

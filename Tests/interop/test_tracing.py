@@ -103,6 +103,15 @@ def call(gateway, tool, meta=None, headers=None, arguments=None):
     return response
 
 
+def list_often(gateway, count):
+    """So many requests one behind the other, each a span."""
+    session = gateway.legacy()
+    with wire.Connection(gateway.port, 30) as connection:
+        for n in range(count):
+            connection.send(wire.request("POST", "/mcp", session.headers, wire.legacy_body("tools/list", id=n)))
+            assert connection.response("POST").status == 200
+
+
 def spans(collector):
     return [span for request in list(collector.requests) for part in request["resourceSpans"] for scope in part["scopeSpans"]
             for span in scope["spans"]]
@@ -258,11 +267,7 @@ def test_spans_are_bounded_and_the_loss_is_counted(make, listener, collector):
     collector.status = 503
     one = gateway(make, listener, recording(collector))
     house.eventually(lambda: "traces are not delivered" in one.stdout(), 15, "the first refusal")
-    session = one.legacy()
-    with wire.Connection(one.port, 30) as connection:
-        for n in range(4_800):
-            connection.send(wire.request("POST", "/mcp", session.headers, wire.legacy_body("tools/list", id=n)))
-            assert connection.response("POST").status == 200
+    list_often(one, 4_800)
     samples = one.metrics()
     assert samples["mcp_spans_dropped_total"][0][1] > 0 and samples["mcp_spans_sent_total"][0][1] == 0
 
@@ -271,22 +276,14 @@ def test_a_collector_that_takes_its_time_does_not_hold_up_the_end(make, listener
     """Nine batches wait, and each would take three seconds."""
     one = gateway(make, listener, recording(collector))
     collector.pause = 3
-    session = one.legacy()
-    with wire.Connection(one.port, 30) as connection:
-        for n in range(4_200):
-            connection.send(wire.request("POST", "/mcp", session.headers, wire.legacy_body("tools/list", id=n)))
-            assert connection.response("POST").status == 200
+    list_often(one, 4_200)
     began = time.monotonic()
     assert one.terminate(40) == 0 and time.monotonic() - began < 8
 
 
 def test_spans_of_a_busy_time_go_out_in_batches(make, listener, collector):
     one = gateway(make, listener, recording(collector))
-    session = one.legacy()
-    with wire.Connection(one.port, 30) as connection:
-        for n in range(1_500):
-            connection.send(wire.request("POST", "/mcp", session.headers, wire.legacy_body("tools/list", id=n)))
-            assert connection.response("POST").status == 200
+    list_often(one, 1_500)
     house.eventually(lambda: len(spans(collector)) >= 1_500, 20, "all of them")
     assert len(collector.requests) <= 12 and len(collector.connections) <= 3
     samples = one.metrics()

@@ -135,8 +135,9 @@ final class Delivery: Sendable {
             }
             return .stored(found.call)
         } catch {
-            return .failed(
-                .overloaded(detail: "it is stored, and cannot be looked up now: \(error.words)", retryAfter: 1))
+            // Sent again with its key it is still the one call.
+            let words = "the first one with this key is stored, and cannot be looked up now (\(error.words))"
+            return .failed(.overloaded(detail: words, retryAfter: 1))
         }
     }
 

@@ -5,7 +5,7 @@ extension SettingsKey {
         SettingsKey("storage", .section, .none, "Where state is kept."),
         SettingsKey(
             "storage.directory", .madeDirectory, .place(installed: "/var/lib/mcp", checkout: "var/lib/mcp"),
-            "Holds queue.db, keys and caches; one gateway at a time. Changes at a restart."),
+            "Holds queue.db, keys and caches; one gateway at a time, unless `storage.replicas`. Changes at a restart."),
         SettingsKey(
             "storage.replicas", .flag, .flag(false),
             """
